@@ -1,0 +1,20 @@
+//! Has this package's programs and tests find LibTorch without LD_LIBRARY_PATH, and link its CUDA
+//! library where there is one: nothing names a symbol of that library, which registers itself when
+//! it is loaded, so the linker would leave it out.
+
+use std::path::Path;
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    // Told by the build script of torch-sys.
+    let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
+        return;
+    };
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    if Path::new(&folder).join("libtorch_cuda.so").exists() {
+        println!("cargo:rustc-link-arg=-L{folder}");
+        for argument in ["--push-state,--no-as-needed", "-ltorch_cuda", "--pop-state"] {
+            println!("cargo:rustc-link-arg=-Wl,{argument}");
+        }
+    }
+}
