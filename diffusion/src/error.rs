@@ -1,0 +1,116 @@
+//! The one error type of this crate: what was wrong, where, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong between a configuration and a network evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value of a configuration is outside its range.
+    #[error("{key} is {found}, expected {expected}")]
+    Config {
+        /// The key as the user wrote it, for example `schedule.train_timesteps`.
+        key: &'static str,
+        /// What was found.
+        found: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// A horizon that the U-Net cannot halve as often as it has stages.
+    #[error(
+        "horizon {horizon} does not fit a U-Net with {stages} stages: it must be a multiple of \
+         {multiple}; use {lower} or {upper}, or fewer stages in network.channels"
+    )]
+    Horizon {
+        /// The horizon asked for.
+        horizon: i64,
+        /// Number of resolution stages of the network.
+        stages: usize,
+        /// What the horizon must be a multiple of.
+        multiple: i64,
+        /// The next smaller horizon that fits.
+        lower: i64,
+        /// The next larger horizon that fits.
+        upper: i64,
+    },
+    /// A tensor handed to a network has the wrong shape.
+    #[error("{what} has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Which tensor.
+        what: &'static str,
+        /// The shape found.
+        found: Vec<i64>,
+        /// The shape expected; -1 stands for any size.
+        expected: Vec<i64>,
+    },
+    /// A file that could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A weights file that is no complete safetensors file.
+    #[error("{path}: not a complete safetensors file ({reason}); copy or train it again")]
+    BadWeightsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor that the network needs and the file does not have.
+    #[error(
+        "{path}: tensor `{name}` {expected:?} is missing; the file does not belong to this network \
+         configuration"
+    )]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// The shape that the network expects.
+        expected: Vec<i64>,
+    },
+    /// A tensor with another shape than the network's.
+    #[error("{path}: tensor `{name}` has shape {found:?}, the network expects {expected:?}")]
+    WrongTensorShape {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// Shape in the file.
+        found: Vec<i64>,
+        /// Shape in the network.
+        expected: Vec<i64>,
+    },
+    /// A tensor in the file that the network does not know.
+    #[error(
+        "{path}: tensor `{name}` is unknown to this network; the file belongs to another network \
+         configuration"
+    )]
+    UnknownTensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+    },
+    /// Weights with a NaN or an infinity.
+    #[error(
+        "{path}: tensor `{name}` holds {count} values that are NaN or infinite; the training \
+         diverged or the file is damaged"
+    )]
+    NonFiniteWeights {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// How many values are not finite.
+        count: i64,
+    },
+    /// LibTorch refused an operation.
+    #[error("LibTorch: {0}")]
+    Torch(#[from] tch::TchError),
+}

@@ -1,0 +1,24 @@
+//! The arithmetic of diffusion: noise schedules, ladders of noise levels, sampling steps that take
+//! one level *per position*, denoiser networks, weight averaging, and weights on disk.
+//!
+//! Nothing here knows a clock, a thread or a file format other than its own weights. Every random
+//! number comes from a seeded [`noise::NoiseStream`], so equal seeds give equal plans.
+//!
+//! Vocabulary: a *timestep* is an index into the training schedule (0 is the least noisy, -1 stands
+//! for a clean position); a *level* is an index into a [`ladder::Ladder`] (0 is clean); a *position*
+//! is a place in the horizon of a plan.
+
+pub mod ema;
+pub mod error;
+pub mod ladder;
+pub mod network;
+pub mod noise;
+pub mod sampler;
+pub mod schedule;
+pub mod weights;
+
+pub use error::{Error, Result};
+pub use ladder::Ladder;
+pub use network::{Denoiser, Network, NetworkConfig};
+pub use sampler::{Prediction, Sampler, SamplerConfig, Solver};
+pub use schedule::{NoiseSchedule, ScheduleConfig};

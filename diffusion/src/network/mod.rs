@@ -1,0 +1,245 @@
+//! Denoiser networks: from a noisy plan, the noise level of every position and a condition to a
+//! prediction.
+//!
+//! Parameter names are those of the published implementations where there is one, so that their
+//! weights load without renaming.
+
+mod blocks;
+mod unet;
+
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+pub use unet::UNet;
+
+use crate::{Error, Result};
+
+/// Which of the U-Nets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkKind {
+    /// Diffusion Policy's ConditionalUnet1D: one noise level for the whole plan.
+    DiffusionPolicy,
+    /// Streaming Diffusion Policy's variant: the sinusoids of all positions are concatenated into
+    /// one global condition, which ties the weights to the horizon.
+    StreamingDiffusionPolicy,
+    /// Each position is modulated by its own noise level (as in RNR-DP) and by the observation.
+    PerPosition,
+}
+
+/// The non-linearity after every normalisation and inside the encoders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x tanh(softplus(x)), what Diffusion Policy and SDP use (Misra 2020).
+    #[default]
+    Mish,
+    /// x sigmoid(x): nearly the same curve with one exponential in place of three functions.
+    Silu,
+}
+
+impl Activation {
+    fn apply(self, input: &Tensor) -> Tensor {
+        match self {
+            Self::Mish => input.mish(),
+            Self::Silu => input.silu(),
+        }
+    }
+}
+
+/// Configuration of a denoiser network, as written in TOML and JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Which network.
+    pub kind: NetworkKind,
+    /// Channels of every resolution stage, for example [256, 512, 1024].
+    #[serde(default = "default_channels")]
+    pub channels: Vec<i64>,
+    /// Width of the noise level's sinusoid and embedding; even.
+    #[serde(default = "default_embedding")]
+    pub level_embedding: i64,
+    /// Width of the encoded observation (`per_position` only).
+    #[serde(default = "default_embedding")]
+    pub observation_embedding: i64,
+    /// Width of the convolutions; odd.
+    #[serde(default = "default_kernel")]
+    pub kernel_size: i64,
+    /// Groups of the group normalisation; every entry of `channels` is a multiple of it.
+    #[serde(default = "default_groups")]
+    pub groups: i64,
+    /// The non-linearity.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Whether the modulation scales as well as shifts.
+    #[serde(default = "default_scale")]
+    pub modulation_scale: bool,
+}
+
+fn default_channels() -> Vec<i64> {
+    vec![256, 512, 1024]
+}
+fn default_embedding() -> i64 {
+    256
+}
+fn default_kernel() -> i64 {
+    5
+}
+fn default_groups() -> i64 {
+    8
+}
+fn default_scale() -> bool {
+    true
+}
+
+/// Sizes of what goes into and comes out of a denoiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dimensions {
+    /// Positions of a plan, Tp.
+    pub horizon: i64,
+    /// Numbers per action, Da.
+    pub action: i64,
+    /// Numbers of the condition: observation history, flattened, To Do.
+    pub condition: i64,
+    /// Number of training timesteps N.
+    pub train_timesteps: i64,
+}
+
+/// A network that predicts noise, clean sample or velocity.
+pub trait Denoiser: Send {
+    /// One network evaluation.
+    ///
+    /// `sample` is [B, Tp, Da]; `timesteps` is [B, Tp] int64, -1 for clean positions; `condition`
+    /// is [B, To Do]. Returns [B, Tp, Da].
+    fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor;
+
+    /// Sizes of inputs and outputs.
+    fn dimensions(&self) -> Dimensions;
+
+    /// Whether positions may carry different noise levels.
+    fn takes_levels_per_position(&self) -> bool;
+}
+
+/// A denoiser network together with its parameters.
+pub struct Network {
+    store: VarStore,
+    unet: UNet,
+    config: NetworkConfig,
+    dimensions: Dimensions,
+}
+
+impl Network {
+    /// Builds a network with fresh random parameters, which depend on `seed` alone.
+    ///
+    /// # Errors
+    /// A configuration value out of its range, or a horizon that the network cannot take.
+    pub fn new(
+        config: &NetworkConfig,
+        dimensions: Dimensions,
+        device: Device,
+        seed: u64,
+    ) -> Result<Self> {
+        config.check(dimensions)?;
+        tch::manual_seed(seed as i64);
+        let store = VarStore::new(device);
+        let unet = UNet::new(&store.root(), config, dimensions);
+        Ok(Self { store, unet, config: config.clone(), dimensions })
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &VarStore {
+        &self.store
+    }
+
+    /// The configuration that the network was built from.
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.store.variables().values().map(Tensor::numel).sum()
+    }
+
+    /// Declares the parameters final: gradients are switched off and what depends on them alone
+    /// (the embeddings of the noise levels) is computed once.
+    pub fn freeze(&mut self) {
+        self.store.freeze();
+        self.unet.cache_levels(self.dimensions.train_timesteps);
+    }
+
+    /// The U-Net itself, for looking at its stages.
+    pub fn unet(&self) -> &UNet {
+        &self.unet
+    }
+}
+
+impl Denoiser for Network {
+    fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
+        self.unet.forward(sample, timesteps, condition)
+    }
+
+    fn dimensions(&self) -> Dimensions {
+        self.dimensions
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        self.config.kind != NetworkKind::DiffusionPolicy
+    }
+}
+
+impl NetworkConfig {
+    /// Checks every value, and that the horizon can be halved as often as needed.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self, dimensions: Dimensions) -> Result<()> {
+        let refuse = |key, found: String, expected: &str| {
+            Err(Error::Config { key, found, expected: expected.into() })
+        };
+        if self.groups < 1 {
+            return refuse("network.groups", self.groups.to_string(), "at least 1");
+        }
+        let usable = |width: &i64| *width > 0 && width % self.groups == 0 && *width <= 1 << 14;
+        if !(1..=6).contains(&self.channels.len()) || !self.channels.iter().all(usable) {
+            return refuse(
+                "network.channels",
+                format!("{:?}", self.channels),
+                "1 to 6 positive multiples of network.groups",
+            );
+        }
+        for (key, width) in [
+            ("network.level_embedding", self.level_embedding),
+            ("network.observation_embedding", self.observation_embedding),
+        ] {
+            if width < 4 || width % 2 != 0 || width > 1 << 14 {
+                return refuse(key, width.to_string(), "an even number from 4 to 16384");
+            }
+        }
+        if self.kernel_size < 1 || self.kernel_size % 2 == 0 || self.kernel_size > 31 {
+            return refuse(
+                "network.kernel_size",
+                self.kernel_size.to_string(),
+                "an odd number from 1 to 31",
+            );
+        }
+        for (key, size) in [
+            ("task.action dimensions", dimensions.action),
+            ("task.observation dimensions", dimensions.condition),
+        ] {
+            if !(1..=1 << 16).contains(&size) {
+                return refuse(key, size.to_string(), "1 to 65536");
+            }
+        }
+        let stages = self.channels.len();
+        let multiple = 1_i64 << (stages - 1);
+        let horizon = dimensions.horizon;
+        if !(1..=4096).contains(&horizon) || horizon % multiple != 0 {
+            let lower = (horizon / multiple * multiple).max(multiple);
+            return Err(Error::Horizon { horizon, stages, multiple, lower, upper: lower + multiple });
+        }
+        Ok(())
+    }
+}
