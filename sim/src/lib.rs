@@ -1,0 +1,8 @@
+//! Bundled simulator: Push-T as the field scores it, the viewer page, and evaluation.
+//!
+//! Nothing here knows LibTorch or zenoh: physics and scoring are plain arithmetic that can be
+//! re-run bit for bit, and the viewer only shows what it is handed.
+
+pub mod evaluation;
+pub mod pusht;
+pub mod viewer;

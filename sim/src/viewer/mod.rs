@@ -1,0 +1,258 @@
+//! Browser page of the Push-T demo, and the small HTTP server behind it.
+//!
+//! The viewer shows what it is handed and reports what a person did; it knows neither policy nor
+//! physics. It never holds anyone up: [`ViewerHandle::publish`] replaces the latest frame and
+//! returns, a slow browser skips frames, and input waits in a bounded queue. The page is
+//! compiled into the program and loads nothing from elsewhere, so it works offline and over a
+//! forwarded port.
+//!
+//! | Path          | Answer                                                                       |
+//! |---------------|------------------------------------------------------------------------------|
+//! | `/`           | the page                                                                     |
+//! | `/healthz`    | `ok`                                                                         |
+//! | `/frame.json` | the latest [`Frame`]; status 503 before the first one                        |
+//! | `/ws`         | WebSocket: frames out (at most 30 a second), [`Input`] in, both as JSON text |
+//!
+//! There is no log-in: whoever reaches the port may watch and take part. Bind to a loopback
+//! address unless the network is trusted. Pages of other sites are refused by their `Origin`.
+
+mod assets;
+mod frame;
+mod input;
+mod server;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+pub use frame::{Frame, Latency, Plan, Rates, RunState};
+pub use input::{Input, InputError, MAX_PUSH_SPEED};
+
+/// How many inputs wait for the simulator before the oldest is given up.
+///
+/// Movements of one kind in a row count once (the newest stays), so a person does not reach this.
+pub const INPUT_QUEUE: usize = 64;
+
+/// A bound, not yet serving, viewer.
+///
+/// ```no_run
+/// # use kinestream_sim::viewer::{Viewer, ViewerError};
+/// # async fn demo() -> Result<(), ViewerError> {
+/// let viewer = Viewer::bind(([127, 0, 0, 1], 8080).into())?;
+/// let handle = viewer.handle(); // for the thread that runs the simulator
+/// println!("http://{}", viewer.address());
+/// viewer.serve(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Viewer {
+    listener: TcpListener,
+    address: SocketAddr,
+    handle: ViewerHandle,
+}
+
+impl Viewer {
+    /// Takes the port, so that the address is known and refusals come before anything is started.
+    ///
+    /// Port 0 lets the system choose one, see [`Viewer::address`]. Connections made before
+    /// [`Viewer::serve`] wait for it.
+    ///
+    /// # Errors
+    /// [`ViewerError::PortInUse`], or [`ViewerError::Bind`] for any other refusal of the system.
+    pub fn bind(address: SocketAddr) -> Result<Self, ViewerError> {
+        let refused = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => ViewerError::PortInUse { address },
+            _ => ViewerError::Bind { address, source },
+        };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        // The listener is handed to tokio later, which requires this.
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self {
+            listener,
+            address,
+            handle: ViewerHandle::new(),
+        })
+    }
+
+    /// The address in use, with the real port where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A handle for the thread that runs the simulator.
+    pub fn handle(&self) -> ViewerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until `shutdown` resolves, then closes every page's connection and returns.
+    ///
+    /// Connections that do not end by themselves are dropped after a second.
+    ///
+    /// # Errors
+    /// [`ViewerError::Serve`] when the listener cannot be used by the runtime.
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ViewerError> {
+        let address = self.address;
+        server::serve(self.listener, self.handle, shutdown)
+            .await
+            .map_err(|source| ViewerError::Serve { address, source })
+    }
+}
+
+/// The simulator's side of the viewer. Clones share one page.
+#[derive(Clone, Debug)]
+pub struct ViewerHandle {
+    latest: Arc<watch::Sender<Option<Arc<Frame>>>>,
+    inputs: Arc<Mutex<VecDeque<Input>>>,
+}
+
+impl ViewerHandle {
+    fn new() -> Self {
+        Self {
+            latest: Arc::new(watch::Sender::new(None)),
+            inputs: Arc::default(),
+        }
+    }
+
+    /// Makes `frame` the latest one. Returns at once, whether or not anybody watches.
+    ///
+    /// Frames may come at any rate; a browser gets the newest, at most 30 a second.
+    pub fn publish(&self, frame: Frame) {
+        self.latest.send_replace(Some(Arc::new(frame)));
+    }
+
+    /// The oldest input not taken yet, already checked and clamped; `None` when there is none.
+    pub fn try_next_input(&self) -> Option<Input> {
+        self.inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Option<Arc<Frame>>> {
+        self.latest.subscribe()
+    }
+
+    fn latest(&self) -> Option<Arc<Frame>> {
+        self.latest.borrow().clone()
+    }
+
+    fn push_input(&self, input: Input) {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = inputs.back_mut()
+            && input.supersedes(last)
+        {
+            *last = input;
+            return;
+        }
+        if inputs.len() == INPUT_QUEUE {
+            inputs.pop_front();
+        }
+        inputs.push_back(input);
+    }
+}
+
+/// Why the viewer could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewerError {
+    /// Another program listens there.
+    #[error(
+        "viewer: port {} on {} is in use by another program; choose another with --port, or --port 0 for any free one",
+        .address.port(),
+        .address.ip()
+    )]
+    PortInUse {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// The system refused the address for another reason.
+    #[error(
+        "viewer: cannot listen on {address}: {source}; expected an address of this machine and a port that this user may open (1024 or above), choose one with --port"
+    )]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bound listener failed later.
+    #[error("viewer: serving {address} failed: {source}; start the demo again")]
+    Serve {
+        /// Where it listened.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named_with_its_remedy() {
+        let first = Viewer::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let error = Viewer::bind(first.address()).unwrap_err();
+        assert!(matches!(error, ViewerError::PortInUse { .. }));
+        let said = error.to_string();
+        assert!(
+            said.contains(&format!("port {}", first.address().port())),
+            "{said}"
+        );
+        assert!(said.contains("--port"), "{said}");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        // 192.0.2.0/24 is reserved for documentation (RFC 5737).
+        let error = Viewer::bind(([192, 0, 2, 1], 0).into()).unwrap_err();
+        assert!(matches!(error, ViewerError::Bind { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_input_queue_is_bounded_and_keeps_the_newest() {
+        let handle = ViewerHandle::new();
+        for seed in 0..INPUT_QUEUE as u32 + 5 {
+            handle.push_input(Input::Reset { seed: Some(seed) });
+        }
+        assert_eq!(
+            handle.try_next_input(),
+            Some(Input::Reset { seed: Some(5) })
+        );
+        let rest: Vec<_> = std::iter::from_fn(|| handle.try_next_input()).collect();
+        assert_eq!(rest.len(), INPUT_QUEUE - 1);
+    }
+
+    #[test]
+    fn movements_in_a_row_collapse_into_the_newest() {
+        let handle = ViewerHandle::new();
+        for x in 0..1000 {
+            let x = f64::from(x % 512);
+            handle.push_input(Input::DragBlock {
+                x,
+                y: 0.0,
+                angle: 0.0,
+            });
+        }
+        handle.push_input(Input::ReleaseBlock);
+        let taken: Vec<_> = std::iter::from_fn(|| handle.try_next_input()).collect();
+        assert_eq!(
+            taken,
+            [
+                Input::DragBlock {
+                    x: f64::from(999 % 512),
+                    y: 0.0,
+                    angle: 0.0
+                },
+                Input::ReleaseBlock
+            ]
+        );
+    }
+}
