@@ -1,0 +1,128 @@
+//! Subscriptions: decoded messages go to a callback or into a bounded [`Inbox`]; what does not decode is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use zenoh::Wait;
+use zenoh::sample::{Sample, SampleKind};
+
+use super::inbox::{Inbox, Shared};
+use super::{Node, NodeError};
+use crate::wire::{ContentError, Decode, DecodeError, MAX_MESSAGE_BYTES};
+
+/// A running subscription; dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    _inner: zenoh::pubsub::Subscriber<()>,
+    counts: Arc<Counts>,
+}
+
+impl Subscription {
+    /// What arrived so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// Payloads that arrived at a subscription.
+#[derive(Debug, Default)]
+pub struct Counts {
+    received: AtomicU64,
+    malformed: AtomicU64,
+}
+
+impl Counts {
+    /// Payloads that decoded.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Payloads that did not decode and were skipped.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+}
+
+impl Node {
+    /// Calls `callback` with every message of kind `M` under `key` (a whole key, as [`Keys`](crate::Keys) makes them, or a
+    /// key expression), decoded in place. The callback runs on zenoh's receiving thread, one message after another per
+    /// link: it must be short and must not block.
+    ///
+    /// # Errors
+    /// [`NodeError::Zenoh`] if `key` is not a key expression or the session is closed.
+    pub fn subscribe<M, F>(&self, key: &str, callback: F) -> Result<Subscription, NodeError>
+    where
+        M: Decode,
+        F: for<'a> Fn(M::View<'a>) + Send + Sync + 'static,
+    {
+        let counts = Arc::new(Counts::default());
+        let counted = Arc::clone(&counts);
+        let inner = self
+            .session()
+            .declare_subscriber(key.to_owned())
+            .callback(move |sample| deliver::<M, F>(&sample, &counted, &callback))
+            .wait()
+            .map_err(|source| NodeError::Zenoh {
+                doing: "subscribe to",
+                key: key.to_owned(),
+                source,
+            })?;
+        Ok(Subscription {
+            _inner: inner,
+            counts,
+        })
+    }
+
+    /// Collects messages of kind `M` under `key` in a queue of `capacity` (at least 1). When it is full the oldest is
+    /// dropped and counted: capacity 1 keeps the latest message only.
+    ///
+    /// # Errors
+    /// As [`Node::subscribe`].
+    pub fn inbox<M: Decode + Send>(
+        &self,
+        key: &str,
+        capacity: usize,
+    ) -> Result<Inbox<M>, NodeError> {
+        let shared = Arc::new(Shared::new(capacity));
+        let queue = Arc::clone(&shared);
+        let subscription =
+            self.subscribe::<M, _>(key, move |view| queue.push(M::from_view(&view)))?;
+        Ok(Inbox::new(shared, subscription))
+    }
+}
+
+fn deliver<M, F>(sample: &Sample, counts: &Counts, callback: &F)
+where
+    M: Decode,
+    F: for<'a> Fn(M::View<'a>),
+{
+    if sample.kind() != SampleKind::Put {
+        return;
+    }
+    let payload = sample.payload();
+    // Checked before `to_bytes`, which copies a payload that arrived in fragments.
+    let outcome = if payload.len() > MAX_MESSAGE_BYTES {
+        let (limit, found) = (MAX_MESSAGE_BYTES as u64, payload.len() as u64);
+        Err(DecodeError::Content(ContentError::TooLarge {
+            field: "message length",
+            limit,
+            found,
+        }))
+    } else {
+        let bytes = payload.to_bytes();
+        M::view(&bytes).map(|view| {
+            counts.received.fetch_add(1, Ordering::Relaxed);
+            callback(view);
+        })
+    };
+    if let Err(error) = outcome {
+        let count = counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
+        // The first and then ever fewer: a hostile sender must not fill the log.
+        if count.is_power_of_two() {
+            tracing::warn!(key = sample.key_expr().as_str(), count, %error, "malformed payload skipped");
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! Two sessions in one process over loopback TCP. Time limits only end a test that has failed; nothing is judged by them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use zenoh::Wait;
+
+use super::*;
+use crate::wire::{
+    Action, ActionFlags, Command, DecodeError, Kind, Message, Name, Observation, ObservationView,
+    Plan, Request, Stamp, Status, Values,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn pair() -> (Node, Node) {
+    let (listener, connector) = loopback_pair("test").unwrap();
+    let policy = Node::open(&listener, "arm", "policy").unwrap();
+    let simulator = Node::open(&connector, "arm", "simulator").unwrap();
+    (policy, simulator)
+}
+
+fn observation(sequence: u64) -> Observation<Vec<f64>> {
+    let stamp = Stamp {
+        sequence,
+        ..Stamp::default()
+    };
+    Observation {
+        stamp,
+        name: Name::new("state").unwrap(),
+        values: vec![sequence as f64; 20],
+    }
+}
+
+fn plan(observation_sequence: u64) -> Plan {
+    Plan {
+        stamp: Stamp {
+            sequence: observation_sequence,
+            ..Stamp::default()
+        },
+        chunk: observation_sequence,
+        observation_sequence,
+        first_action_ns: 1,
+        period_ns: 100_000_000,
+        dims: 2,
+        committed: 1,
+        levels: 16,
+        noise: (0..16).map(|position| position as f32 / 16.0).collect(),
+        level: (0..16).collect(),
+        actions: vec![observation_sequence as f32; 32],
+    }
+}
+
+fn action(sequence: u64) -> Action {
+    let stamp = Stamp {
+        sequence,
+        ..Stamp::default()
+    };
+    Action {
+        stamp,
+        chunk: sequence,
+        position: 0.5,
+        noise: 0.0,
+        flags: ActionFlags::NONE,
+        values: vec![sequence as f32; 2],
+    }
+}
+
+#[test]
+fn two_nodes_work_in_lock_step_and_lose_nothing() {
+    const ROUNDS: u64 = 200;
+    let (policy, simulator) = pair();
+    let observations = policy
+        .inbox::<Observation>(&policy.keys().observation("state").unwrap(), 8)
+        .unwrap();
+    let plans = simulator
+        .inbox::<Plan>(&simulator.keys().plan(), 8)
+        .unwrap();
+    let actions = simulator
+        .inbox::<Action>(&simulator.keys().action(), ROUNDS as usize)
+        .unwrap();
+    let mut observe = simulator.publisher(Channel::Observation("state")).unwrap();
+    let mut publish_plan = policy.publisher(Channel::Plan).unwrap();
+    let mut act = policy.publisher(Channel::Action).unwrap();
+    for publisher in [&observe, &publish_plan, &act] {
+        assert!(publisher.wait_until_matched(LIMIT), "{}", publisher.key());
+    }
+    for sequence in 1..=ROUNDS {
+        assert!(observe.publish(&observation(sequence)).unwrap());
+        let seen = observations.next(LIMIT).unwrap();
+        assert_eq!(seen.stamp.sequence, sequence);
+        assert!(publish_plan.publish(&plan(seen.stamp.sequence)).unwrap());
+        assert!(act.publish(&action(sequence)).unwrap());
+        assert_eq!(plans.next(LIMIT).unwrap(), plan(sequence));
+        assert_eq!(actions.next(LIMIT).unwrap(), action(sequence));
+    }
+    let all = InboxCounts {
+        received: ROUNDS,
+        dropped: 0,
+        malformed: 0,
+    };
+    assert_eq!(
+        (observations.counts(), plans.counts(), actions.counts()),
+        (all, all, all)
+    );
+    assert_eq!((act.published(), act.skipped()), (ROUNDS, 0));
+}
+
+#[test]
+fn a_reset_arrives_before_the_observations_sent_after_it() {
+    let (runtime, simulator) = pair();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let last = Arc::new(AtomicU64::new(0));
+    let (seen, count) = (Arc::clone(&order), Arc::clone(&last));
+    let _observations = runtime
+        .subscribe::<Observation, _>(
+            &runtime.keys().observation("state").unwrap(),
+            move |view: ObservationView<'_>| {
+                seen.lock()
+                    .unwrap()
+                    .push((view.stamp.stream, "observation"));
+                count.store(view.stamp.sequence, Ordering::Release);
+            },
+        )
+        .unwrap();
+    let seen = Arc::clone(&order);
+    let _commands = runtime
+        .subscribe::<Command, _>(&runtime.keys().commands(), move |command| {
+            seen.lock()
+                .unwrap()
+                .push((command.stamp.stream, command.request.name()));
+        })
+        .unwrap();
+    let mut observe = simulator
+        .lossless_publisher(Channel::Observation("state"))
+        .unwrap();
+    let mut reset = simulator.publisher(Channel::Command("reset")).unwrap();
+    assert!(observe.wait_until_matched(LIMIT) && reset.wait_until_matched(LIMIT));
+    let mut expected = Vec::new();
+    for stream in 1..=50_u32 {
+        let stamp = Stamp {
+            stream,
+            ..Stamp::default()
+        };
+        assert!(
+            reset
+                .publish(&Command {
+                    stamp,
+                    request: Request::Reset {
+                        seed: u64::from(stream)
+                    }
+                })
+                .unwrap()
+        );
+        expected.push((stream, "reset"));
+        let mut message = observation(u64::from(stream));
+        message.stamp.stream = stream;
+        assert!(observe.publish(&message).unwrap());
+        expected.push((stream, "observation"));
+    }
+    wait(|| last.load(Ordering::Acquire) == 50);
+    assert_eq!(*order.lock().unwrap(), expected);
+}
+
+#[test]
+fn malformed_payloads_are_counted_and_skipped() {
+    let (policy, simulator) = pair();
+    let key = simulator.keys().action();
+    let actions = simulator.inbox::<Action>(&key, 8).unwrap();
+    let mut act = policy.publisher(Channel::Action).unwrap();
+    assert!(act.wait_until_matched(LIMIT));
+    let mut good = Vec::new();
+    crate::wire::Encode::encode_into(&action(1), &mut good).unwrap();
+    let mut other_kind = Vec::new();
+    crate::wire::Encode::encode_into(&plan(1), &mut other_kind).unwrap();
+    let huge = vec![0_u8; crate::wire::MAX_MESSAGE_BYTES + 1];
+    for payload in [
+        &b""[..],
+        b"KNST",
+        &good[..good.len() - 1],
+        &other_kind,
+        &huge,
+    ] {
+        policy
+            .session()
+            .put(key.as_str(), payload)
+            .congestion_control(zenoh::qos::CongestionControl::Block)
+            .wait()
+            .unwrap();
+    }
+    policy.session().delete(key.as_str()).wait().unwrap();
+    wait(|| actions.counts().malformed == 5);
+    assert!(act.publish(&action(7)).unwrap());
+    assert_eq!(actions.next(LIMIT).unwrap(), action(7));
+    assert_eq!(
+        actions.counts(),
+        InboxCounts {
+            received: 1,
+            dropped: 0,
+            malformed: 5
+        }
+    );
+}
+
+#[test]
+fn nodes_appear_and_disappear() {
+    let (policy, simulator) = pair();
+    let presence = policy.presence().unwrap();
+    assert!(presence.wait_for("policy", true, LIMIT));
+    assert!(presence.wait_for("simulator", true, LIMIT));
+    let second = simulator
+        .for_robot(Keys::new("test", "other").unwrap())
+        .unwrap();
+    let others = second.presence().unwrap();
+    assert!(others.wait_for("simulator", true, LIMIT));
+    assert_eq!(others.alive(), ["simulator"]);
+    drop(simulator);
+    assert!(presence.wait_for("simulator", false, LIMIT));
+    assert_eq!(presence.alive(), ["policy"]);
+    policy.close().unwrap();
+    assert!(others.is_alive("simulator"));
+}
+
+#[test]
+fn nothing_is_encoded_without_a_subscriber() {
+    let (policy, simulator) = pair();
+    let mut status = policy.publisher(Channel::Status).unwrap();
+    assert!(!status.publish(&Status::default()).unwrap());
+    assert_eq!((status.published(), status.skipped()), (0, 1));
+    let inbox = simulator
+        .inbox::<Status>(&simulator.keys().status(), 1)
+        .unwrap();
+    assert!(status.wait_until_matched(LIMIT));
+    assert!(status.publish(&Status::default()).unwrap());
+    assert_eq!(inbox.next(LIMIT), Some(Status::default()));
+    drop(inbox);
+    wait(|| !status.is_matched());
+    assert!(!status.publish(&Status::default()).unwrap());
+    let error = status.publish(&action(1)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            PublishError::Kind {
+                expected: Kind::Status,
+                found: Kind::Action
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_full_inbox_keeps_the_newest() {
+    let (policy, simulator) = pair();
+    let latest = simulator
+        .inbox::<Action>(&simulator.keys().action(), 3)
+        .unwrap();
+    let mut act = policy.publisher(Channel::Action).unwrap();
+    assert!(act.wait_until_matched(LIMIT));
+    for sequence in 1..=10 {
+        assert!(act.publish(&action(sequence)).unwrap());
+        // One at a time: a burst may be thinned out by zenoh itself, as the channel's quality of service says.
+        wait(|| latest.counts().received == sequence);
+    }
+    wait(|| latest.counts().dropped == 7);
+    assert_eq!(latest.try_next(), Some(action(8)));
+    assert_eq!(latest.latest(), Some(action(10)));
+    assert_eq!(latest.try_next(), None);
+}
+
+#[test]
+fn questions_are_answered_in_json() {
+    let (policy, simulator) = pair();
+    let presence = simulator.presence().unwrap();
+    assert!(presence.wait_for("policy", true, LIMIT));
+    let model = json!({ "parameters": 4_400_000, "horizon": 16 });
+    let answer = model.clone();
+    let _service = policy.serve("model", move || answer.clone()).unwrap();
+    wait(|| simulator.ask("model", LIMIT).unwrap() == Some(model.clone()));
+    assert_eq!(simulator.ask("nothing", LIMIT).unwrap(), None);
+    assert!(matches!(
+        simulator.ask("a/b", LIMIT),
+        Err(NodeError::Key(_))
+    ));
+}
+
+#[test]
+fn a_node_that_connects_first_is_found_later() {
+    let (listener, connector) = loopback_pair("test").unwrap();
+    let simulator = Node::open(&connector, "arm", "simulator").unwrap();
+    let presence = simulator.presence().unwrap();
+    let _policy = Node::open(&listener, "arm", "policy").unwrap();
+    assert!(presence.wait_for("policy", true, LIMIT));
+}
+
+#[test]
+fn every_channel_has_its_quality_of_service() {
+    use zenoh::qos::CongestionControl::{Block, Drop};
+    use zenoh::qos::Priority::{Background, InteractiveHigh, RealTime};
+    let (policy, simulator) = pair();
+    let samples = policy
+        .session()
+        .declare_subscriber("test/arm/**")
+        .wait()
+        .unwrap();
+    let check = |channel: Channel<'_>, message: Message, expected| {
+        let mut publisher = simulator.publisher(channel).unwrap();
+        assert!(publisher.wait_until_matched(LIMIT));
+        let sent = match message {
+            Message::Observation(message) => publisher.publish(&message),
+            Message::Action(message) => publisher.publish(&message),
+            Message::Plan(message) => publisher.publish(&message),
+            Message::Status(message) => publisher.publish(&message),
+            Message::Command(message) => publisher.publish(&message),
+        };
+        assert!(sent.unwrap());
+        let sample = samples.recv_timeout(LIMIT).unwrap().unwrap();
+        assert_eq!(sample.key_expr().as_str(), publisher.key());
+        let schema = format!("application/octet-stream;kinestream/{}/1", channel.kind());
+        assert_eq!(sample.encoding().to_string(), schema);
+        assert_eq!(
+            (
+                sample.priority(),
+                sample.congestion_control(),
+                sample.express()
+            ),
+            expected
+        );
+    };
+    let values = Values::F32(vec![1.0]);
+    let seen = Observation {
+        stamp: Stamp::default(),
+        name: Name::new("state").unwrap(),
+        values,
+    };
+    let stop = Command {
+        stamp: Stamp::default(),
+        request: Request::Stop,
+    };
+    check(
+        Channel::Observation("state"),
+        Message::Observation(seen),
+        (RealTime, Drop, true),
+    );
+    check(
+        Channel::Action,
+        Message::Action(action(1)),
+        (RealTime, Drop, true),
+    );
+    check(
+        Channel::Plan,
+        Message::Plan(plan(1)),
+        (InteractiveHigh, Drop, true),
+    );
+    check(
+        Channel::Status,
+        Message::Status(Status::default()),
+        (Background, Drop, false),
+    );
+    check(
+        Channel::Command("stop"),
+        Message::Command(stop),
+        (RealTime, Block, true),
+    );
+}
+
+#[test]
+fn handles_can_move_to_other_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Node>();
+    assert_send::<Publisher>();
+    assert_send::<Inbox<Plan>>();
+    assert_send::<Presence>();
+}
+
+#[test]
+fn bad_options_are_refused_by_name() {
+    let open =
+        |options: &SessionOptions| Node::open(options, "arm", "node").unwrap_err().to_string();
+    let options = SessionOptions {
+        listen: vec!["127.0.0.1:7447".to_owned()],
+        ..SessionOptions::default()
+    };
+    assert!(
+        open(&options).starts_with("session: listen: expected addresses like"),
+        "{}",
+        open(&options)
+    );
+    let options = SessionOptions {
+        mode: Some(Mode::Client),
+        ..SessionOptions::default()
+    };
+    assert!(open(&options).starts_with("session: connect: expected at least one address"));
+    let options = SessionOptions {
+        namespace: "a*".to_owned(),
+        ..SessionOptions::default()
+    };
+    assert!(open(&options).starts_with("namespace \"a*\""));
+    let options = SessionOptions {
+        config_file: Some("no/such/file.json5".into()),
+        ..SessionOptions::default()
+    };
+    assert!(open(&options).contains("no/such/file.json5"));
+    assert!(serde_json::from_value::<SessionOptions>(json!({ "listn": [] })).is_err());
+    let read: SessionOptions =
+        serde_json::from_value(json!({ "mode": "router", "multicast": true })).unwrap();
+    assert_eq!(
+        (read.mode, read.multicast, read.namespace.as_str()),
+        (Some(Mode::Router), Some(true), "kinestream")
+    );
+}
+
+#[test]
+fn an_address_in_use_is_an_error_that_names_it() {
+    let (listener, _) = loopback_pair("test").unwrap();
+    let _first = Node::open(&listener, "arm", "policy").unwrap();
+    let error = Node::open(&listener, "arm", "policy")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(&listener.listen[0]), "{error}");
+}
+
+#[test]
+fn errors_carry_what_was_found() {
+    let error = <Action as crate::wire::Decode>::decode(b"KNST").unwrap_err();
+    assert_eq!(
+        error,
+        DecodeError::Truncated {
+            expected: 6,
+            found: 4
+        }
+    );
+}
+
+/// Polls until `done`; fails after the limit.
+fn wait(done: impl Fn() -> bool) {
+    for _ in 0..LIMIT.as_millis() / 5 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("did not come true within {LIMIT:?}");
+}
