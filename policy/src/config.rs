@@ -1,0 +1,408 @@
+//! What a policy is, as written in TOML by its trainer and in `config.json` beside its weights.
+
+use kinestream_diffusion::ema::EmaConfig;
+use kinestream_diffusion::network::Dimensions;
+use kinestream_diffusion::sampler::{Prediction, SamplerConfig, Solver};
+use kinestream_diffusion::weights::Precision;
+use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Everything that determines what a policy computes, except its weights and normalisers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// What is observed and what is done.
+    pub task: TaskConfig,
+    /// How plans are laid out and refined.
+    pub plan: PlanConfig,
+    /// The denoiser network.
+    pub network: NetworkConfig,
+    /// The noise schedule.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Prediction and solver.
+    #[serde(default = "default_sampler")]
+    pub sampler: SamplerConfig,
+}
+
+fn default_sampler() -> SamplerConfig {
+    SamplerConfig {
+        prediction: Prediction::Sample,
+        solver: Solver::Ddim { eta: 0.0 },
+        clip_sample: Some(1.0),
+    }
+}
+
+/// What is observed and what is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskConfig {
+    /// Name of the task; `pusht` is known to the bundled simulator.
+    pub name: String,
+    /// Arrays of the data set that make up an observation, in order.
+    pub observation: Vec<ObservationPart>,
+    /// Array of the data set that holds the actions.
+    #[serde(default = "default_action")]
+    pub action: String,
+    /// Actions per second.
+    #[serde(default = "default_rate")]
+    pub rate_hz: f64,
+}
+
+fn default_action() -> String {
+    "action".into()
+}
+fn default_rate() -> f64 {
+    10.0
+}
+
+/// One array of the data set that enters the observation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObservationPart {
+    /// Name under `data/`.
+    pub array: String,
+    /// Which numbers of a row, flattened; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<usize>>,
+}
+
+/// Which observation the first position of a plan belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alignment {
+    /// Position 0 is the action taken at the oldest observation of the history, as in Diffusion
+    /// Policy and SDP: the first To - 1 positions lie in the past.
+    OldestObservation,
+    /// Position 0 is the action due now.
+    NewestObservation,
+}
+
+impl Alignment {
+    /// Positions of a plan that lie in the past, for a history of `observation_steps`.
+    pub fn past_actions(self, observation_steps: usize) -> usize {
+        match self {
+            Self::OldestObservation => observation_steps.saturating_sub(1),
+            Self::NewestObservation => 0,
+        }
+    }
+}
+
+/// How a plan is kept between observations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanMode {
+    /// A rolling plan whose later positions are noisier (Streaming Diffusion Policy, coherent).
+    Streaming,
+    /// The streaming of the released SDP code, its quirks included, for its checkpoints.
+    Released,
+    /// A whole plan denoised from noise whenever the last one is used up (Diffusion Policy).
+    Chunk,
+}
+
+/// How a rolling plan begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Primer {
+    /// Zeros, noised to the ladder.
+    Zero,
+    /// The observation's `primer_columns` repeated, noised to the ladder.
+    Constant,
+    /// A whole plan denoised from noise, then noised to the ladder.
+    Denoise,
+}
+
+/// How plans are laid out and refined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanConfig {
+    /// How a plan is kept between observations.
+    #[serde(default = "default_mode")]
+    pub mode: PlanMode,
+    /// Positions of a plan, Tp.
+    pub horizon: usize,
+    /// Observations in the history, To.
+    pub observation_steps: usize,
+    /// Actions executed per observation, Ta.
+    pub action_steps: usize,
+    /// Noise levels K of the ladder; K / h network evaluations per observation with
+    /// h = (Tp - past) / Ta chunks. Absent: one per chunk, hence one evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<usize>,
+    /// Which observation position 0 belongs to.
+    #[serde(default = "default_alignment")]
+    pub alignment: Alignment,
+    /// How a rolling plan begins.
+    #[serde(default = "default_primer")]
+    pub primer: Primer,
+    /// Numbers of the observation that hold the current value of every action (for the constant
+    /// primer); absent: the first Da numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primer_columns: Option<Vec<usize>>,
+}
+
+fn default_mode() -> PlanMode {
+    PlanMode::Streaming
+}
+fn default_alignment() -> Alignment {
+    Alignment::NewestObservation
+}
+fn default_primer() -> Primer {
+    Primer::Constant
+}
+
+impl PlanConfig {
+    /// Positions of a plan that lie in the past.
+    pub fn past(&self) -> usize {
+        self.alignment.past_actions(self.observation_steps)
+    }
+
+    /// Number of chunks h of a plan.
+    pub fn chunks(&self) -> usize {
+        ((self.horizon - self.past()) / self.action_steps).max(1)
+    }
+
+    /// Number of noise levels K of the ladder.
+    pub fn ladder_levels(&self) -> usize {
+        self.levels.unwrap_or_else(|| self.chunks())
+    }
+
+    /// The chunk of a position: past positions belong to the first, an incomplete tail to the last.
+    pub fn chunk_of(&self, position: usize) -> usize {
+        (position.saturating_sub(self.past()) / self.action_steps).min(self.chunks() - 1)
+    }
+}
+
+/// How weights are trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Windows per step.
+    pub batch: usize,
+    /// Largest learning rate of AdamW.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up; then a cosine to 0.
+    pub warmup_steps: u64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Decay of AdamW's first moment.
+    pub beta1: f64,
+    /// Decay of AdamW's second moment.
+    pub beta2: f64,
+    /// Gradients are scaled down to this norm; 0 for no limit.
+    pub gradient_norm: f64,
+    /// Moving average of the weights, which is what is evaluated and shipped.
+    pub ema: EmaConfig,
+    /// Shares of the noise regimes.
+    pub noise: NoiseMix,
+    /// Share of episodes held out for validation.
+    pub validation: f64,
+    /// Train on at most this many episodes.
+    pub max_episodes: Option<usize>,
+    /// Actions at a window's end that may repeat the episode's last; absent: Ta - 1, as the
+    /// reference.
+    pub pad_after: Option<usize>,
+    /// Mirror half of the windows, where the task has a symmetry.
+    pub mirror: bool,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Steps between evaluations on held-out seeds; 0 for none.
+    pub evaluate_every: u64,
+    /// Number of held-out seeds per evaluation.
+    pub evaluation_seeds: u64,
+    /// Number format of the exported weights.
+    pub export: Precision,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            steps: 20_000,
+            batch: 256,
+            learning_rate: 1e-4,
+            warmup_steps: 500,
+            weight_decay: 1e-6,
+            beta1: 0.95,
+            beta2: 0.999,
+            gradient_norm: 0.0,
+            ema: EmaConfig::default(),
+            noise: NoiseMix::default(),
+            validation: 0.02,
+            max_episodes: None,
+            pad_after: None,
+            mirror: false,
+            checkpoint_every: 500,
+            evaluate_every: 0,
+            evaluation_seeds: 50,
+            export: Precision::Fp32,
+        }
+    }
+}
+
+/// Shares of the training noise regimes; one regime is drawn for every window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoiseMix {
+    /// One level for all positions.
+    pub constant: f64,
+    /// Levels rising evenly from 0 to N - 1.
+    pub linear: f64,
+    /// An independent level for every position.
+    pub independent: f64,
+    /// Levels rising by chunks with a common random phase over all N timesteps (SDP).
+    pub chunkwise: f64,
+    /// As `chunkwise`, only at the levels of the ladder that is run.
+    pub ladder: f64,
+}
+
+impl Default for NoiseMix {
+    fn default() -> Self {
+        Self { constant: 0.2, linear: 0.0, independent: 0.0, chunkwise: 0.8, ladder: 0.0 }
+    }
+}
+
+impl NoiseMix {
+    /// Shares in the order of the fields.
+    pub fn shares(&self) -> [f64; 5] {
+        [self.constant, self.linear, self.independent, self.chunkwise, self.ladder]
+    }
+}
+
+fn refuse<T>(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<T> {
+    Err(Error::Config { key, found: found.to_string(), expected: expected.into() })
+}
+
+impl PolicyConfig {
+    /// Sizes of the network's inputs and outputs.
+    pub fn dimensions(&self, observation_size: usize, action_size: usize) -> Dimensions {
+        Dimensions {
+            horizon: self.plan.horizon as i64,
+            action: action_size as i64,
+            condition: (self.plan.observation_steps * observation_size) as i64,
+            train_timesteps: self.schedule.train_timesteps as i64,
+        }
+    }
+
+    /// Checks the values that no other type checks.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self) -> Result<()> {
+        let plan = &self.plan;
+        if self.task.observation.is_empty() {
+            return refuse("task.observation", "empty", "at least one array");
+        }
+        if !(self.task.rate_hz > 0.0 && self.task.rate_hz <= 1000.0) {
+            return refuse("task.rate_hz", self.task.rate_hz, "above 0, at most 1000");
+        }
+        if !(1..=64).contains(&plan.observation_steps) {
+            return refuse("plan.observation_steps", plan.observation_steps, "1 to 64");
+        }
+        if !(1..=4096).contains(&plan.horizon) || plan.horizon <= plan.past() {
+            let expected = format!("{} to 4096", plan.past() + 1);
+            return refuse("plan.horizon", plan.horizon, expected);
+        }
+        let most = plan.horizon - plan.past();
+        if !(1..=most).contains(&plan.action_steps) {
+            return refuse("plan.action_steps", plan.action_steps, format!("1 to {most}"));
+        }
+        let (levels, chunks) = (plan.ladder_levels(), plan.chunks());
+        let timesteps = self.schedule.train_timesteps;
+        if plan.mode == PlanMode::Streaming && !(chunks..=timesteps).contains(&levels) {
+            let expected =
+                format!("{chunks} (the plan's chunks) to {timesteps} (schedule.train_timesteps)");
+            return refuse("plan.levels", levels, expected);
+        }
+        if !(1..=timesteps).contains(&levels) {
+            return refuse("plan.levels", levels, format!("1 to {timesteps}"));
+        }
+        Ok(())
+    }
+}
+
+impl TrainingConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self) -> Result<()> {
+        if !(1..=1 << 16).contains(&self.batch) {
+            return refuse("training.batch", self.batch, "1 to 65536");
+        }
+        if self.steps == 0 {
+            return refuse("training.steps", 0, "at least 1");
+        }
+        if self.checkpoint_every == 0 {
+            return refuse("training.checkpoint_every", 0, "at least 1");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate < 1.0) {
+            return refuse("training.learning_rate", self.learning_rate, "between 0 and 1");
+        }
+        if !(0.0..1.0).contains(&self.validation) {
+            return refuse("training.validation", self.validation, "0 to below 1");
+        }
+        for (key, beta) in [("training.beta1", self.beta1), ("training.beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return refuse(key, beta, "0 to below 1");
+            }
+        }
+        for (key, value) in [
+            ("training.weight_decay", self.weight_decay),
+            ("training.gradient_norm", self.gradient_norm),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return refuse(key, value, "0 or more");
+            }
+        }
+        let shares = self.noise.shares();
+        if shares.iter().any(|share| !(*share >= 0.0 && share.is_finite()))
+            || shares.iter().sum::<f64>() <= 0.0
+        {
+            return refuse("training.noise", format!("{shares:?}"), "shares of 0 or more, not all 0");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(horizon: usize, alignment: Alignment, action_steps: usize) -> PlanConfig {
+        PlanConfig {
+            mode: PlanMode::Streaming,
+            horizon,
+            observation_steps: 2,
+            action_steps,
+            levels: None,
+            alignment,
+            primer: Primer::Zero,
+            primer_columns: None,
+        }
+    }
+
+    #[test]
+    fn chunks_of_the_released_configurations() {
+        let released = plan(16, Alignment::OldestObservation, 5);
+        assert_eq!(released.chunks(), 3);
+        let chunks: Vec<_> = (0..16).map(|position| released.chunk_of(position)).collect();
+        assert_eq!(chunks, [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
+        assert_eq!(plan(20, Alignment::OldestObservation, 8).chunks(), 2);
+        // An incomplete tail joins the last chunk.
+        let tail = plan(20, Alignment::OldestObservation, 8);
+        assert_eq!((tail.chunk_of(16), tail.chunk_of(19)), (1, 1));
+    }
+
+    #[test]
+    fn one_action_a_time_means_one_level_a_position() {
+        let ours = plan(16, Alignment::NewestObservation, 1);
+        assert_eq!((ours.chunks(), ours.ladder_levels()), (16, 16));
+    }
+}

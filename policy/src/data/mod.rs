@@ -1,0 +1,8 @@
+//! Demonstrations on disk: the zarr v2 replay buffers of Diffusion Policy, and windows over them.
+
+mod blosc;
+mod replay;
+mod zarr;
+
+pub use replay::{Episodes, Symmetry, Window, Windows};
+pub use zarr::{Array, ArrayInfo};

@@ -1,0 +1,254 @@
+//! Episodes of demonstrations and the windows that training draws from them.
+
+use std::path::Path;
+
+use kinestream_diffusion::noise::NoiseStream;
+
+use super::{Array, ArrayInfo};
+use crate::config::{Alignment, TaskConfig};
+use crate::{Error, Result};
+
+/// Observations and actions of all episodes, in memory.
+#[derive(Debug, Clone)]
+pub struct Episodes {
+    /// Observations, row by row, `observation_size` numbers each.
+    pub observations: Vec<f32>,
+    /// Actions, row by row, `action_size` numbers each.
+    pub actions: Vec<f32>,
+    /// Numbers per observation, Do.
+    pub observation_size: usize,
+    /// Numbers per action, Da.
+    pub action_size: usize,
+    /// Row after the last one of every episode, rising.
+    pub ends: Vec<usize>,
+}
+
+/// A symmetry of a task: an affine map of observations and one of actions under which a
+/// demonstration remains a demonstration. Row vectors: x' = x `matrix` + `offset`.
+#[derive(Debug, Clone)]
+pub struct Symmetry {
+    /// [Do, Do], row by row.
+    pub observation_matrix: Vec<f32>,
+    /// [Do].
+    pub observation_offset: Vec<f32>,
+    /// [Da, Da], row by row.
+    pub action_matrix: Vec<f32>,
+    /// [Da].
+    pub action_offset: Vec<f32>,
+}
+
+impl Episodes {
+    /// Reads the arrays that a task names from a replay buffer (`data/*` and `meta/episode_ends`).
+    ///
+    /// # Errors
+    /// Missing or damaged arrays, unequal lengths, columns that do not exist, episode ends that do
+    /// not rise to the number of rows, numbers that are not finite.
+    pub fn read(store: &Path, task: &TaskConfig) -> Result<Self> {
+        if !store.is_dir() {
+            return Err(Error::data(store, "no such folder; --data names a zarr v2 replay buffer"));
+        }
+        let ends_path = store.join("meta/episode_ends");
+        let ends: Vec<usize> =
+            ArrayInfo::open(&ends_path)?.read()?.values.iter().map(|end| *end as usize).collect();
+        let rows = ends.last().copied().unwrap_or(0);
+        if rows == 0 || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(Error::data(ends_path, "episode ends must rise and begin above 0"));
+        }
+        let read = |name: &str| -> Result<Array> {
+            let path = store.join("data").join(name);
+            let array = ArrayInfo::open(&path)?.read()?;
+            if array.shape[0] != rows {
+                return Err(Error::data(
+                    path,
+                    format!("{} rows, but the episodes end at row {rows}", array.shape[0]),
+                ));
+            }
+            if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
+                let row = at / (array.values.len() / rows);
+                return Err(Error::data(path, format!("row {row} is not finite")));
+            }
+            Ok(array)
+        };
+        let mut parts = Vec::new();
+        for part in &task.observation {
+            let array = read(&part.array)?;
+            let width: usize = array.shape[1..].iter().product();
+            let columns = part.columns.clone().unwrap_or_else(|| (0..width).collect());
+            if let Some(column) = columns.iter().find(|column| **column >= width) {
+                return Err(Error::data(
+                    store.join("data").join(&part.array),
+                    format!("task.observation names column {column}, there are {width}"),
+                ));
+            }
+            parts.push((array, width, columns));
+        }
+        let observation_size = parts.iter().map(|(_, _, columns)| columns.len()).sum();
+        let mut observations = Vec::with_capacity(rows * observation_size);
+        for row in 0..rows {
+            for (array, width, columns) in &parts {
+                observations.extend(columns.iter().map(|column| array.values[row * width + column]));
+            }
+        }
+        let actions = read(&task.action)?;
+        Ok(Self {
+            observations,
+            observation_size,
+            action_size: actions.shape[1..].iter().product(),
+            actions: actions.values,
+            ends,
+        })
+    }
+
+    /// Number of episodes.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no episode.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// First row and row after the last of an episode.
+    pub fn bounds(&self, episode: usize) -> (usize, usize) {
+        let first = if episode == 0 { 0 } else { self.ends[episode - 1] };
+        (first, self.ends[episode])
+    }
+
+    /// Splits episode numbers into training and validation, chosen by `seed`.
+    ///
+    /// A share above 0 holds at least one episode out; at most `most` episodes train.
+    pub fn split(&self, validation: f64, most: Option<usize>, seed: u64) -> (Vec<usize>, Vec<usize>) {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        let mut random = NoiseStream::with_stream(seed, u64::MAX);
+        for index in (1..order.len()).rev() {
+            order.swap(index, random.below(index + 1));
+        }
+        let held_out = if validation > 0.0 {
+            ((self.len() as f64 * validation).round() as usize).clamp(1, self.len() - 1)
+        } else {
+            0
+        };
+        let mut training = order.split_off(held_out);
+        training.truncate(most.unwrap_or(usize::MAX));
+        training.sort_unstable();
+        order.sort_unstable();
+        (training, order)
+    }
+}
+
+/// One training example: which rows its observations and actions come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Rows of the observation history, oldest first, To entries.
+    pub observations: Vec<usize>,
+    /// Rows of the actions, Tp entries.
+    pub actions: Vec<usize>,
+}
+
+/// All windows over some episodes.
+///
+/// A window never crosses an episode's border: what would lie outside repeats the first or the last
+/// row, as in the reference implementation.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    /// For each window: first and last row of its episode and the row of its newest observation.
+    anchors: Vec<(usize, usize, usize)>,
+    horizon: usize,
+    history: usize,
+    past: usize,
+}
+
+impl Windows {
+    /// Windows of `horizon` actions and `history` observations.
+    ///
+    /// `pad_after` actions may be repetitions of the episode's last one.
+    pub fn new(
+        episodes: &Episodes,
+        chosen: &[usize],
+        horizon: usize,
+        history: usize,
+        alignment: Alignment,
+        pad_after: usize,
+    ) -> Self {
+        let past = alignment.past_actions(history);
+        let mut anchors = Vec::new();
+        for &episode in chosen {
+            let (first, end) = episodes.bounds(episode);
+            // The window's last action is `newest + horizon - 1 - past`.
+            let last = (end + past + pad_after).saturating_sub(horizon).min(end - 1);
+            anchors.extend((first..=last).map(|newest| (first, end - 1, newest)));
+        }
+        Self { anchors, horizon, history, past }
+    }
+
+    /// Number of windows.
+    pub fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Whether there is no window.
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    /// A window by number, below [`Self::len`].
+    pub fn get(&self, index: usize) -> Window {
+        let (first, last, newest) = self.anchors[index];
+        let row = |offset: usize, back: usize| (newest + offset).saturating_sub(back).clamp(first, last);
+        Window {
+            observations: (0..self.history).map(|step| row(step, self.history - 1)).collect(),
+            actions: (0..self.horizon).map(|step| row(step, self.past)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn episodes() -> Episodes {
+        Episodes {
+            observations: (0..10).map(|row| row as f32).collect(),
+            actions: (0..10).map(|row| row as f32).collect(),
+            observation_size: 1,
+            action_size: 1,
+            ends: vec![4, 10],
+        }
+    }
+
+    #[test]
+    fn windows_stay_inside_their_episode_and_repeat_its_ends() {
+        let episodes = episodes();
+        let windows = Windows::new(&episodes, &[1], 4, 2, Alignment::NewestObservation, 3);
+        assert_eq!(windows.len(), 6);
+        assert_eq!(
+            windows.get(0),
+            Window { observations: vec![4, 4], actions: vec![4, 5, 6, 7] }
+        );
+        assert_eq!(
+            windows.get(5),
+            Window { observations: vec![8, 9], actions: vec![9, 9, 9, 9] }
+        );
+    }
+
+    #[test]
+    fn the_reference_alignment_begins_with_the_oldest_observation() {
+        let episodes = episodes();
+        let windows = Windows::new(&episodes, &[0, 1], 4, 2, Alignment::OldestObservation, 0);
+        // Episode 0 has rows 0..4: newest may be 0 (padded) and 1, then the horizon ends at row 3.
+        assert_eq!(windows.get(0), Window { observations: vec![0, 0], actions: vec![0, 0, 1, 2] });
+        assert_eq!(windows.get(1), Window { observations: vec![0, 1], actions: vec![0, 1, 2, 3] });
+        assert_eq!(windows.get(2).actions[0], 4);
+    }
+
+    #[test]
+    fn splits_are_disjoint_repeatable_and_bounded() {
+        let mut episodes = episodes();
+        episodes.ends = (1..=50).collect();
+        let (training, validation) = episodes.split(0.02, Some(20), 42);
+        assert_eq!((training.len(), validation.len()), (20, 1));
+        assert!(!training.contains(&validation[0]));
+        assert_eq!((training, validation), episodes.split(0.02, Some(20), 42));
+    }
+}

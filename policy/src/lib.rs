@@ -1,0 +1,22 @@
+//! Policies: data sets, normalisation, observation history, the streaming engine, checkpoints and
+//! training.
+//!
+//! Engines know neither clock nor network: they are told what was observed and how many actions
+//! were consumed, and return plans. The shell decides when, and how often, they refine.
+
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod history;
+pub mod normaliser;
+pub mod plan;
+pub mod policy;
+pub mod training;
+
+pub use checkpoint::Checkpoint;
+pub use config::PolicyConfig;
+pub use error::{Error, Result};
+pub use normaliser::Normaliser;
+pub use policy::Policy;
+

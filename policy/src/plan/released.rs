@@ -1,0 +1,218 @@
+//! Streaming exactly as the released SDP code does it, quirks included, for its checkpoints.
+//!
+//! Only for weights that were trained and evaluated with that code. Its quirks, which the golden
+//! rollouts contain: past positions keep their clean values while they are labelled with the next
+//! chunk's level; with DDIM and fewer levels than training timesteps a level is used as a timestep
+//! and the step goes down by N / K timesteps while the level goes down by one; the plan always rolls
+//! by Ta; noise is drawn for the past positions and thrown away.
+
+use kinestream_diffusion::noise::NoiseStream;
+use kinestream_diffusion::sampler::{Solver, Transition};
+use kinestream_diffusion::{Denoiser, Sampler};
+use tch::{Device, Tensor};
+
+use super::batch::Batch;
+use super::{NoiseSource, Plan, Planner};
+use crate::config::{PlanConfig, Primer};
+use crate::{Error, Result};
+
+/// Rolling plans in the manner of the released code.
+pub struct ReleasedPlanner {
+    config: PlanConfig,
+    sampler: Sampler,
+    batch: Batch,
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    random: Box<dyn NoiseSource>,
+    /// Level of every position as that code counts: K - 1 is pure noise, -1 is clean.
+    levels: Vec<i64>,
+    begun: bool,
+    chunk: u64,
+    last_good: Option<(Vec<f32>, Vec<i64>)>,
+}
+
+impl ReleasedPlanner {
+    /// A planner for `streams` streams, all of them fresh.
+    ///
+    /// # Errors
+    /// A primer other than zero, the only one reproduced.
+    pub fn new(
+        config: PlanConfig,
+        sampler: Sampler,
+        network: Box<dyn Denoiser>,
+        device: Device,
+        streams: usize,
+    ) -> Result<Self> {
+        if config.primer != Primer::Zero {
+            return Err(Error::Config {
+                key: "plan.primer",
+                found: format!("{:?}", config.primer).to_lowercase(),
+                expected: "zero, the only primer of plan.mode released".into(),
+            });
+        }
+        let stream = || Stream {
+            random: Box::new(NoiseStream::new(0)),
+            levels: Vec::new(),
+            begun: false,
+            chunk: 0,
+            last_good: None,
+        };
+        Ok(Self {
+            streams: (0..streams).map(|_| stream()).collect(),
+            batch: Batch::new(network, device, streams),
+            config,
+            sampler,
+        })
+    }
+
+    /// Replaces a stream's random numbers, for playing back recorded ones.
+    pub fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
+        self.streams[stream].random = source;
+    }
+
+    /// Levels of a stream's positions, K - 1 (pure noise) down to -1 (clean).
+    pub fn levels(&self, stream: usize) -> &[i64] {
+        &self.streams[stream].levels
+    }
+
+    fn count(&self) -> i64 {
+        self.config.ladder_levels() as i64
+    }
+
+    fn begin(&mut self, stream: usize) {
+        let (horizon, chunks) = (self.config.horizon, self.config.chunks() as i64);
+        let levels: Vec<i64> = (0..horizon)
+            .map(|position| {
+                self.count() * (self.config.chunk_of(position) as i64 + 1) / chunks - 1
+            })
+            .collect();
+        let noise = self.streams[stream].random.draw(horizon * self.batch.action());
+        let noise = self.batch.rows(&noise);
+        let plan = self.sampler.add_noise(&noise.zeros_like(), &noise, &levels);
+        self.batch.set_buffer(stream, &plan);
+        self.streams[stream].levels = levels;
+        self.streams[stream].begun = true;
+    }
+
+    fn roll(&mut self, stream: usize) {
+        let (horizon, past) = (self.config.horizon, self.config.past());
+        let steps = self.config.action_steps;
+        let fresh = steps + (horizon - past) % steps;
+        let kept = horizon - fresh;
+        let action = self.batch.action();
+        let top = self.count() - 1;
+        let state = &mut self.streams[stream];
+        let noise = state.random.draw(fresh * action);
+        let _thrown_away = state.random.draw(past * action);
+        let mut levels = state.levels[steps..steps + kept].to_vec();
+        levels.resize(horizon, top);
+        let due = levels[past];
+        levels[..past].fill(due);
+        state.levels = levels;
+        state.chunk += 1;
+        let buffer = self.batch.buffer(stream);
+        let rows = [buffer.narrow(1, steps as i64, kept as i64), self.batch.rows(&noise)];
+        self.batch.set_buffer(stream, &Tensor::cat(&rows, 1));
+    }
+}
+
+impl Planner for ReleasedPlanner {
+    fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    fn reset(&mut self, stream: usize, seed: u64) {
+        self.batch.forget(stream);
+        self.streams[stream] = Stream {
+            random: Box::new(NoiseStream::new(seed)),
+            levels: Vec::new(),
+            begun: false,
+            chunk: 0,
+            last_good: None,
+        };
+    }
+
+    fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {
+        self.batch.observe(stream, condition);
+        if !self.streams[stream].begun {
+            self.begin(stream);
+        }
+    }
+
+    fn owed(&self, stream: usize) -> usize {
+        let last = self.config.past() + self.config.action_steps - 1;
+        self.streams[stream].levels.get(last).map_or(0, |level| (level + 1).max(0) as usize)
+    }
+
+    fn refine(&mut self, streams: &[usize]) -> Result<usize> {
+        let due: Vec<usize> =
+            streams.iter().copied().filter(|stream| self.owed(*stream) > 0).collect();
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let stride = match self.sampler.config().solver {
+            Solver::Ddpm => 1,
+            Solver::Ddim { .. } => self.sampler.schedule().train_timesteps() as i64 / self.count(),
+        };
+        let moves: Vec<Transition> = due
+            .iter()
+            .flat_map(|stream| &self.streams[*stream].levels)
+            .map(|&level| Transition { from: level, to: (level - stride).max(-1) })
+            .collect();
+        let numbers = self.config.horizon * self.batch.action();
+        let draws = match self.sampler.config().solver {
+            Solver::Ddpm => true,
+            Solver::Ddim { eta } => eta > 0.0,
+        };
+        let noise = draws.then(|| {
+            due.iter()
+                .flat_map(|stream| self.streams[*stream].random.draw(numbers))
+                .collect::<Vec<f32>>()
+        });
+        self.batch.step(&due, &self.sampler, &moves, noise.as_deref())?;
+        for stream in &due {
+            for level in &mut self.streams[*stream].levels {
+                *level = (*level - 1).max(-1);
+            }
+        }
+        Ok(due.len())
+    }
+
+    fn advance(&mut self, stream: usize, consumed: usize) {
+        // That code rolls by Ta, whatever was consumed.
+        if consumed > 0 && self.streams[stream].begun {
+            self.roll(stream);
+        }
+    }
+
+    fn plan(&mut self, stream: usize) -> Result<Plan> {
+        let actions = match self.batch.read(stream) {
+            Ok(actions) => actions,
+            Err(error) => {
+                if let Some((actions, levels)) = self.streams[stream].last_good.clone() {
+                    let rows = self.batch.rows(&actions);
+                    self.batch.set_buffer(stream, &rows);
+                    self.streams[stream].levels = levels;
+                }
+                return Err(error);
+            }
+        };
+        let current = self.config.past();
+        let state = &mut self.streams[stream];
+        state.last_good = Some((actions.clone(), state.levels.clone()));
+        let schedule = self.sampler.schedule();
+        Ok(Plan {
+            chunk: state.chunk,
+            noise: state
+                .levels
+                .iter()
+                .map(|level| schedule.noise_deviation(*level) as f32)
+                .collect(),
+            committed: state.levels[current..].iter().take_while(|level| **level < 0).count(),
+            actions,
+            current,
+        })
+    }
+}

@@ -1,0 +1,279 @@
+//! The streaming planner: a rolling plan whose first action is clean and whose later ones are
+//! still noisy (Streaming Diffusion Policy, Høeg et al. 2024), on a coherent ladder of levels.
+//!
+//! Chunk c of h waits at level K (c + 1) / h. A new observation brings every position down by
+//! K / h levels, one network evaluation each, whereupon chunk 0 is clean and is executed. Rolling
+//! drops what was consumed and appends pure noise. With h = K an observation costs one evaluation.
+//!
+//! What the released code does otherwise, and this does not: past positions are really noised to
+//! the level that the network is told; a level always stands for the timestep that the training
+//! used; the number of evaluations is known on the host, so no device is asked; `reset` resets; the
+//! plan rolls by what was consumed, not by what was computed.
+
+use kinestream_diffusion::noise::NoiseStream;
+use kinestream_diffusion::sampler::Transition;
+use kinestream_diffusion::{Denoiser, Ladder, Sampler};
+use tch::{Device, Tensor};
+
+use super::batch::Batch;
+use super::{NoiseSource, Plan, Planner};
+use crate::config::{PlanConfig, Primer};
+use crate::{Error, Result};
+
+/// Rolling plans for a batch of independent streams.
+pub struct StreamingPlanner {
+    config: PlanConfig,
+    sampler: Sampler,
+    ladder: Ladder,
+    batch: Batch,
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    random: NoiseStream,
+    /// Level of every position; 0 is clean.
+    levels: Vec<usize>,
+    phase: Phase,
+    chunk: u64,
+    last_good: Option<(Vec<f32>, Vec<usize>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waits for its first observation.
+    Fresh,
+    /// Denoises a whole plan from noise before it begins to roll.
+    Priming,
+    /// Rolls.
+    Rolling,
+}
+
+impl StreamingPlanner {
+    /// A planner for `streams` streams, all of them fresh.
+    ///
+    /// # Errors
+    /// A network that takes only one noise level for all positions, or a ladder that does not fit.
+    pub fn new(
+        config: PlanConfig,
+        sampler: Sampler,
+        network: Box<dyn Denoiser>,
+        device: Device,
+        streams: usize,
+    ) -> Result<Self> {
+        if !network.takes_levels_per_position() && config.chunks() > 1 {
+            return Err(Error::Config {
+                key: "plan.mode",
+                found: "streaming with a network that takes one noise level for all positions"
+                    .into(),
+                expected: "chunk, or network.kind per_position or streaming_diffusion_policy"
+                    .into(),
+            });
+        }
+        let ladder =
+            Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let stream = || Stream {
+            random: NoiseStream::new(0),
+            levels: vec![ladder.levels(); config.horizon],
+            phase: Phase::Fresh,
+            chunk: 0,
+            last_good: None,
+        };
+        Ok(Self {
+            streams: (0..streams).map(|_| stream()).collect(),
+            batch: Batch::new(network, device, streams),
+            config,
+            sampler,
+            ladder,
+        })
+    }
+
+    /// Level of every position of a stream; 0 is clean.
+    pub fn levels(&self, stream: usize) -> &[usize] {
+        &self.streams[stream].levels
+    }
+
+    /// Level at which the chunk of a position waits for the next observation.
+    fn resting_level(&self, position: usize) -> usize {
+        self.ladder.resting_level(self.config.chunk_of(position), self.config.chunks())
+    }
+
+    fn prime(&mut self, stream: usize, anchor: &[f32]) {
+        let (horizon, top) = (self.config.horizon, self.ladder.levels());
+        let noise = self.streams[stream].random.draw(horizon * self.batch.action());
+        let noise = self.batch.rows(&noise);
+        let clean = match self.config.primer {
+            Primer::Denoise => {
+                self.batch.set_buffer(stream, &noise);
+                self.streams[stream].levels = vec![top; horizon];
+                self.streams[stream].phase = Phase::Priming;
+                return;
+            }
+            Primer::Zero => noise.zeros_like(),
+            Primer::Constant => self.batch.rows(&anchor.repeat(horizon)),
+        };
+        let levels: Vec<usize> = (0..horizon).map(|position| self.resting_level(position)).collect();
+        let plan = self.noised(&clean, &noise, &levels);
+        self.batch.set_buffer(stream, &plan);
+        self.streams[stream].levels = levels;
+        self.streams[stream].phase = Phase::Rolling;
+    }
+
+    /// Ends the denoising primer: every chunk but the first goes back up to where a chunk waits
+    /// after the one before it was executed.
+    fn finish_priming(&mut self, stream: usize) {
+        let (horizon, past) = (self.config.horizon, self.config.past());
+        let levels: Vec<usize> = (0..horizon)
+            .map(|position| match self.config.chunk_of(position) {
+                0 => 0,
+                chunk => self.ladder.resting_level(chunk - 1, self.config.chunks()),
+            })
+            .collect();
+        debug_assert!(levels[..past].iter().all(|level| *level == 0));
+        let noise = self.streams[stream].random.draw(horizon * self.batch.action());
+        let noise = self.batch.rows(&noise);
+        let plan = self.noised(&self.batch.buffer(stream), &noise, &levels);
+        self.batch.set_buffer(stream, &plan);
+        self.streams[stream].levels = levels;
+        self.streams[stream].phase = Phase::Rolling;
+    }
+
+    fn noised(&self, clean: &Tensor, noise: &Tensor, levels: &[usize]) -> Tensor {
+        let timesteps: Vec<i64> =
+            levels.iter().map(|level| self.ladder.timestep(*level)).collect();
+        self.sampler.add_noise(clean, noise, &timesteps)
+    }
+
+    fn due(&self) -> std::ops::Range<usize> {
+        let past = self.config.past();
+        past..past + self.config.action_steps
+    }
+}
+
+impl Planner for StreamingPlanner {
+    fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    fn reset(&mut self, stream: usize, seed: u64) {
+        self.batch.forget(stream);
+        self.streams[stream] = Stream {
+            random: NoiseStream::new(seed),
+            levels: vec![self.ladder.levels(); self.config.horizon],
+            phase: Phase::Fresh,
+            chunk: 0,
+            last_good: None,
+        };
+    }
+
+    fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]) {
+        self.batch.observe(stream, condition);
+        if self.streams[stream].phase == Phase::Fresh {
+            self.prime(stream, anchor);
+        }
+    }
+
+    fn owed(&self, stream: usize) -> usize {
+        self.streams[stream].levels[self.due()].iter().copied().max().unwrap_or(0)
+    }
+
+    fn refine(&mut self, streams: &[usize]) -> Result<usize> {
+        let due: Vec<usize> =
+            streams.iter().copied().filter(|stream| self.owed(*stream) > 0).collect();
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let moves: Vec<Transition> = due
+            .iter()
+            .flat_map(|stream| &self.streams[*stream].levels)
+            .map(|level| Transition {
+                from: self.ladder.timestep(*level),
+                to: self.ladder.timestep(level.saturating_sub(1)),
+            })
+            .collect();
+        let numbers = self.config.horizon * self.batch.action();
+        let noise = self.sampler.needs_noise(&moves).then(|| {
+            due.iter()
+                .flat_map(|stream| self.streams[*stream].random.draw(numbers))
+                .collect::<Vec<f32>>()
+        });
+        self.batch.step(&due, &self.sampler, &moves, noise.as_deref())?;
+        for stream in &due {
+            let state = &mut self.streams[*stream];
+            state.levels.iter_mut().for_each(|level| *level = level.saturating_sub(1));
+            if state.phase == Phase::Priming && state.levels[0] == 0 {
+                self.finish_priming(*stream);
+            }
+        }
+        Ok(due.len())
+    }
+
+    fn advance(&mut self, stream: usize, consumed: usize) {
+        if consumed == 0 || self.streams[stream].phase != Phase::Rolling {
+            return;
+        }
+        let (horizon, past) = (self.config.horizon, self.config.past());
+        // An incomplete last chunk is drawn anew, so that its noise fits its place.
+        let tail = (horizon - past) % self.config.action_steps;
+        let fresh = (consumed + tail).min(horizon);
+        let dropped = consumed.min(horizon);
+        let kept = horizon - fresh.max(dropped);
+        let appended = horizon - kept;
+        let action = self.batch.action();
+        let state = &mut self.streams[stream];
+        let noise = state.random.draw((appended + past) * action);
+        state.chunk += 1;
+        let mut levels = state.levels[dropped..dropped + kept].to_vec();
+        levels.resize(horizon, self.ladder.levels());
+        let (appended_noise, past_noise) = noise.split_at(appended * action);
+        let mut rows = vec![self.batch.buffer(stream).narrow(1, dropped as i64, kept as i64)];
+        rows.push(self.batch.rows(appended_noise));
+        let mut plan = Tensor::cat(&rows, 1);
+        if past > 0 {
+            // Executed positions go back up to the level of the chunk that is due next.
+            let level = levels[past];
+            let mut noise = vec![0.0; horizon * action];
+            noise[..past * action].copy_from_slice(past_noise);
+            let targets: Vec<usize> =
+                (0..horizon).map(|at| if at < past && levels[at] == 0 { level } else { 0 }).collect();
+            plan = self.noised(&plan, &self.batch.rows(&noise), &targets);
+            for (at, target) in targets.iter().enumerate().take(past) {
+                levels[at] = levels[at].max(*target);
+            }
+        }
+        self.batch.set_buffer(stream, &plan);
+        self.streams[stream].levels = levels;
+    }
+
+    fn plan(&mut self, stream: usize) -> Result<Plan> {
+        let actions = match self.batch.read(stream) {
+            Ok(actions) => actions,
+            Err(error) => {
+                if let Some((actions, levels)) = self.streams[stream].last_good.clone() {
+                    let rows = self.batch.rows(&actions);
+                    self.batch.set_buffer(stream, &rows);
+                    self.streams[stream].levels = levels;
+                }
+                return Err(error);
+            }
+        };
+        let current = self.config.past();
+        let state = &mut self.streams[stream];
+        state.last_good = Some((actions.clone(), state.levels.clone()));
+        let schedule = self.sampler.schedule();
+        Ok(Plan {
+            chunk: state.chunk,
+            noise: state
+                .levels
+                .iter()
+                .map(|level| schedule.noise_deviation(self.ladder.timestep(*level)) as f32)
+                .collect(),
+            committed: state.levels[current..].iter().take_while(|level| **level == 0).count(),
+            actions,
+            current,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "streaming_tests.rs"]
+mod tests;

@@ -1,0 +1,398 @@
+//! Training of policies from demonstrations.
+//!
+//! Every optimiser step draws its windows, noise levels and noise from a stream of its own (seed,
+//! step), and the whole state is written in one file that replaces the last one atomically. So a
+//! run that was killed at any moment and resumed ends with the same bits as one that was not, on
+//! the same machine and device.
+
+mod levels;
+mod optimiser;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use kinestream_diffusion::network::Dimensions;
+use kinestream_diffusion::noise::NoiseStream;
+use kinestream_diffusion::sampler::timestep_tensor;
+use kinestream_diffusion::{Denoiser, Ladder, Network, NoiseSchedule, Sampler, weights};
+use tch::{Device, Tensor};
+
+pub use levels::LevelSampler;
+use optimiser::{AdamW, cosine_with_warmup};
+
+use crate::checkpoint::Normalisers;
+use crate::config::{PolicyConfig, TrainingConfig};
+use crate::data::{Episodes, Symmetry, Windows};
+use crate::{Checkpoint, Error, Normaliser, Result};
+
+/// File of the training state in the output folder.
+pub const STATE_FILE: &str = "training.safetensors";
+
+/// What a training run tells its shell after every step.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Loss of the step.
+    pub loss: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Whether a checkpoint was just written.
+    pub saved: bool,
+}
+
+/// A training run.
+pub struct Trainer {
+    policy: PolicyConfig,
+    training: TrainingConfig,
+    device: Device,
+    network: Network,
+    optimiser: AdamW,
+    average: Tensor,
+    sampler: Sampler,
+    levels: LevelSampler,
+    windows: Windows,
+    data: DeviceData,
+    dimensions: Dimensions,
+    normalisers: Normalisers,
+    out: PathBuf,
+    step: u64,
+}
+
+struct DeviceData {
+    observations: Tensor,
+    actions: Tensor,
+    /// Normalised observations and actions of the mirrored world.
+    mirrored: Option<(Tensor, Tensor)>,
+}
+
+impl Trainer {
+    /// Prepares a run; `symmetry` is used where the configuration asks for mirroring.
+    ///
+    /// # Errors
+    /// A configuration value out of its range, or a data set that is too small.
+    pub fn new(
+        policy: &PolicyConfig,
+        training: &TrainingConfig,
+        episodes: &Episodes,
+        symmetry: Option<&Symmetry>,
+        device: Device,
+        out: &Path,
+    ) -> Result<Self> {
+        policy.check()?;
+        training.check()?;
+        let plan = &policy.plan;
+        let dimensions = policy.dimensions(episodes.observation_size, episodes.action_size);
+        let network = Network::new(&policy.network, dimensions, device, training.seed)?;
+        let (chosen, _) =
+            episodes.split(training.validation, training.max_episodes, training.seed);
+        let windows = Windows::new(
+            episodes,
+            &chosen,
+            plan.horizon,
+            plan.observation_steps,
+            plan.alignment,
+            training.pad_after.unwrap_or(plan.action_steps - 1),
+        );
+        if windows.is_empty() {
+            return Err(Error::Config {
+                key: "training.max_episodes",
+                found: format!("{} episodes without a single window", chosen.len()),
+                expected: "episodes longer than plan.horizon".into(),
+            });
+        }
+        let mirror = match (training.mirror, symmetry) {
+            (false, _) => None,
+            (true, Some(symmetry)) => Some(mirrored(episodes, symmetry)),
+            (true, None) => {
+                return Err(Error::Config {
+                    key: "training.mirror",
+                    found: "true".into(),
+                    expected: format!("false: task `{}` has no known symmetry", policy.task.name),
+                });
+            }
+        };
+        let normalisers = fit(episodes, mirror.as_ref());
+        let tensors = |observations: &[f32], actions: &[f32]| {
+            let shaped = |values: &[f32], size: usize, normaliser: &Normaliser| {
+                let tensor = Tensor::from_slice(values).view([-1, size as i64]).to_device(device);
+                normaliser.normalise_tensor(&tensor)
+            };
+            (
+                shaped(observations, episodes.observation_size, &normalisers.observation),
+                shaped(actions, episodes.action_size, &normalisers.action),
+            )
+        };
+        let (observations, actions) = tensors(&episodes.observations, &episodes.actions);
+        let data = DeviceData {
+            observations,
+            actions,
+            mirrored: mirror.map(|(observations, actions)| tensors(&observations, &actions)),
+        };
+        let schedule = NoiseSchedule::new(&policy.schedule)?;
+        let timesteps = schedule.train_timesteps();
+        let ladder = Ladder::even(plan.ladder_levels(), timesteps)?;
+        let optimiser = AdamW::new(
+            network.store(),
+            (training.beta1, training.beta2),
+            training.weight_decay,
+        );
+        std::fs::create_dir_all(out).map_err(Error::io(out))?;
+        Ok(Self {
+            average: optimiser.parameters.copy(),
+            levels: LevelSampler::new(&training.noise, plan, timesteps, ladder),
+            sampler: Sampler::new(policy.sampler.clone(), schedule)?,
+            policy: policy.clone(),
+            training: training.clone(),
+            device,
+            network,
+            optimiser,
+            windows,
+            data,
+            dimensions,
+            normalisers,
+            out: out.to_path_buf(),
+            step: 0,
+        })
+    }
+
+    /// Number of parameters of the network.
+    pub fn parameters(&self) -> usize {
+        self.network.parameters()
+    }
+
+    /// Number of training windows.
+    pub fn windows(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Steps done so far.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Trains until the configured number of steps, telling `watch` after every step. `watch` may
+    /// end the run early; the state is saved then, and at the end.
+    ///
+    /// # Errors
+    /// A loss that is not finite, or a checkpoint that cannot be written.
+    pub fn run(
+        &mut self,
+        mut watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        while self.step < self.training.steps {
+            let learning_rate = cosine_with_warmup(
+                self.step,
+                self.training.steps,
+                self.training.warmup_steps,
+                self.training.learning_rate,
+            );
+            let loss = self.loss(self.step);
+            let value = f64::try_from(&loss)?;
+            if !value.is_finite() {
+                return Err(Error::Diverged { step: self.step, loss: value });
+            }
+            self.optimiser.zero_gradients();
+            loss.backward();
+            self.optimiser.step(self.step, learning_rate, self.training.gradient_norm);
+            tch::no_grad(|| {
+                self.training.ema.update(&mut self.average, &self.optimiser.parameters, self.step);
+            });
+            self.step += 1;
+            let saved = self.step.is_multiple_of(self.training.checkpoint_every)
+                || self.step == self.training.steps;
+            if saved {
+                self.save()?;
+            }
+            let progress = Progress {
+                step: self.step,
+                steps: self.training.steps,
+                loss: value,
+                learning_rate,
+                saved,
+            };
+            if watch(self, progress)?.is_break() {
+                if !saved {
+                    self.save()?;
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The averaged weights as a checkpoint that a policy can run.
+    ///
+    /// # Errors
+    /// LibTorch could not copy the weights.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let network =
+            Network::new(&self.policy.network, self.dimensions, self.device, self.training.seed)?;
+        let mut named: Vec<_> = network.store().variables().into_iter().collect();
+        named.sort_by(|(first, _), (second, _)| first.cmp(second));
+        let mut offset = 0;
+        tch::no_grad(|| -> Result<()> {
+            for (_, mut variable) in named {
+                let count = variable.numel() as i64;
+                let values = self.average.narrow(0, offset, count).view_(variable.size());
+                variable.f_copy_(&values)?;
+                offset += count;
+            }
+            Ok(())
+        })?;
+        Ok(Checkpoint::new(&self.policy, &self.normalisers, network))
+    }
+
+    /// Writes the training state and the averaged weights.
+    fn save(&self) -> Result<()> {
+        let scalar = |value: u64| Tensor::from_slice(&[value as i64]);
+        weights::write(
+            &self.out.join(STATE_FILE),
+            &[
+                ("average".into(), self.average.copy()),
+                ("first".into(), self.optimiser.first.copy()),
+                ("parameters".into(), self.optimiser.parameters.copy()),
+                ("second".into(), self.optimiser.second.copy()),
+                ("seed".into(), scalar(self.training.seed)),
+                ("step".into(), scalar(self.step)),
+            ],
+        )?;
+        self.checkpoint()?.save(&self.out, self.training.export)
+    }
+
+    /// Continues from the state in the output folder.
+    ///
+    /// # Errors
+    /// No state there, or one of another network or seed.
+    pub fn resume(&mut self) -> Result<()> {
+        let path = self.out.join(STATE_FILE);
+        let refuse = |reason: String| Error::Resume { path: path.clone(), reason };
+        if !path.exists() {
+            return Err(refuse("no training state to resume; leave --resume out to begin".into()));
+        }
+        let state = weights::read(&path)?;
+        let find = |name: &str| {
+            state
+                .iter()
+                .find(|(found, _)| found == name)
+                .map(|(_, tensor)| tensor)
+                .ok_or_else(|| refuse(format!("`{name}` is missing; the file is damaged")))
+        };
+        let number = |name: &str| -> Result<u64> { Ok(i64::try_from(find(name)?)? as u64) };
+        let seed = number("seed")?;
+        if seed != self.training.seed {
+            return Err(refuse(format!(
+                "it belongs to training.seed = {seed}, the configuration says {}",
+                self.training.seed
+            )));
+        }
+        let size = self.average.size();
+        for (name, target) in [
+            ("parameters", &mut self.optimiser.parameters),
+            ("first", &mut self.optimiser.first),
+            ("second", &mut self.optimiser.second),
+            ("average", &mut self.average),
+        ] {
+            let tensor = find(name)?;
+            if tensor.size() != size {
+                return Err(refuse(format!(
+                    "`{name}` has {:?} numbers, the configured network {size:?}",
+                    tensor.size()
+                )));
+            }
+            tch::no_grad(|| target.f_copy_(tensor))?;
+        }
+        self.step = number("step")?;
+        Ok(())
+    }
+
+    /// Loss of one step's batch.
+    fn loss(&self, step: u64) -> Tensor {
+        let mut random = NoiseStream::with_stream(self.training.seed, step);
+        let (batch, horizon) = (self.training.batch, self.policy.plan.horizon);
+        let history = self.policy.plan.observation_steps;
+        let mut observed = Vec::with_capacity(batch * history);
+        let mut acted = Vec::with_capacity(batch * horizon);
+        let mut timesteps = Vec::with_capacity(batch * horizon);
+        let mut mirror = Vec::with_capacity(batch);
+        for _ in 0..batch {
+            let window = self.windows.get(random.below(self.windows.len()));
+            observed.extend(window.observations.iter().map(|row| *row as i64));
+            acted.extend(window.actions.iter().map(|row| *row as i64));
+            self.levels.draw(&mut random, &mut timesteps);
+            mirror.push(random.below(2) == 1);
+        }
+        let noise = random.normals(acted.len() * self.dimensions.action as usize);
+        let shape = [batch as i64, horizon as i64, self.dimensions.action];
+        let gather = |plain: &Tensor, mirrored: Option<&Tensor>, rows: &[i64], shape: &[i64]| {
+            let rows = Tensor::from_slice(rows).to_device(self.device);
+            let plain = plain.index_select(0, &rows).view_(shape);
+            let Some(mirrored) = mirrored else { return plain };
+            let mut broadcast = vec![1; shape.len()];
+            broadcast[0] = shape[0];
+            let mask = Tensor::from_slice(&mirror).to_device(self.device).view_(broadcast);
+            mirrored.index_select(0, &rows).view_(shape).where_self(&mask, &plain)
+        };
+        let mirrored = self.data.mirrored.as_ref();
+        let condition = gather(
+            &self.data.observations,
+            mirrored.map(|(observations, _)| observations),
+            &observed,
+            &[batch as i64, self.dimensions.condition],
+        );
+        let clean =
+            gather(&self.data.actions, mirrored.map(|(_, actions)| actions), &acted, &shape);
+        let noise = Tensor::from_slice(&noise).view_(shape).to_device(self.device);
+        let sample = self.sampler.add_noise(&clean, &noise, &timesteps);
+        let target = self.sampler.target(&clean, &noise, &timesteps);
+        let levels = timestep_tensor(&timesteps, horizon as i64, self.device);
+        let output = self.network.evaluate(&sample, &levels, &condition);
+        output.mse_loss(&target, tch::Reduction::Mean)
+    }
+}
+
+/// All observations and actions seen in a mirror.
+fn mirrored(episodes: &Episodes, symmetry: &Symmetry) -> (Vec<f32>, Vec<f32>) {
+    let map = |rows: &[f32], size: usize, matrix: &[f32], offset: &[f32]| -> Vec<f32> {
+        rows.chunks_exact(size)
+            .flat_map(|row| {
+                (0..size).map(move |column| {
+                    let products =
+                        row.iter().enumerate().map(|(index, value)| value * matrix[index * size + column]);
+                    products.sum::<f32>() + offset[column]
+                })
+            })
+            .collect()
+    };
+    (
+        map(
+            &episodes.observations,
+            episodes.observation_size,
+            &symmetry.observation_matrix,
+            &symmetry.observation_offset,
+        ),
+        map(
+            &episodes.actions,
+            episodes.action_size,
+            &symmetry.action_matrix,
+            &symmetry.action_offset,
+        ),
+    )
+}
+
+fn fit(episodes: &Episodes, mirror: Option<&(Vec<f32>, Vec<f32>)>) -> Normalisers {
+    let rows = |plain: &[f32], mirrored: Option<&Vec<f32>>, size: usize| {
+        let more = mirrored.map(Vec::as_slice).unwrap_or_default();
+        Normaliser::fit(plain.chunks_exact(size).chain(more.chunks_exact(size)), size)
+    };
+    Normalisers {
+        observation: rows(
+            &episodes.observations,
+            mirror.map(|(observations, _)| observations),
+            episodes.observation_size,
+        ),
+        action: rows(&episodes.actions, mirror.map(|(_, actions)| actions), episodes.action_size),
+    }
+}
