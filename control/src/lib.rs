@@ -1,0 +1,1 @@
+//! Fixed-rate command loop: latest-plan hand-off, interpolation, timing

@@ -1,0 +1,259 @@
+//! The command line: names, help and defaults.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs diffusion policies as real-time controllers, without Python.
+///
+/// A policy keeps a rolling plan whose first action is clean and whose later ones are still noisy,
+/// so that a new observation costs as little as one network evaluation. Plans and commands go out
+/// over zenoh at fixed rates; a bundled simulator shows and scores them.
+#[derive(Debug, Parser)]
+#[command(name = "kinestream", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say more on stderr (-v progress of parts, -vv everything); RUST_LOG is honoured too.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+const EXAMPLES: &str = "Examples:
+  kinestream demo                             watch a policy push the T in your browser
+  kinestream demo --headless --episodes 3 --json
+  kinestream train configs/pusht-state.toml --data pusht_cchi_v7_replay.zarr --out runs/pusht
+  kinestream eval configs/pusht-state.toml --checkpoint runs/pusht --seeds 100000..100049
+  kinestream run configs/pusht-state.toml     the runtime as a zenoh node
+
+Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runtime, simulator and viewer page in one process.
+    Demo(DemoArguments),
+    /// The runtime as a node: observations in, plans and commands out, over zenoh.
+    Run(RunArguments),
+    /// The simulator as a node of its own, over zenoh.
+    Sim(SimArguments),
+    /// Train a policy from demonstrations.
+    Train(TrainArguments),
+    /// Score a policy on Push-T under the published protocol.
+    Eval(EvalArguments),
+    /// Measure what this machine does.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Show what a checkpoint folder holds and expects.
+    Inspect(InspectArguments),
+    /// Check this machine and the built-in parts, and say what to do about what is missing.
+    Doctor(DoctorArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// What to show.
+    #[arg(value_enum, default_value_t = DemoTask::Pusht)]
+    pub(crate) task: DemoTask,
+    /// No page: run the episodes in real time, print the result and end.
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// End after this many episodes; 0 for no end.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) episodes: u64,
+    /// Seed of the first episode; each following one takes the next.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) seed: u32,
+    /// Port of the page on 127.0.0.1.
+    #[arg(long, default_value_t = 8740)]
+    pub(crate) port: u16,
+    /// Checkpoint folder; the shipped one by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Print one JSON object with the result on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoTask {
+    /// A disc pushes a T onto its goal.
+    Pusht,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Configuration file.
+    pub(crate) config: PathBuf,
+    /// Checkpoint folder; `runtime.checkpoint` by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Print the whole configuration with all defaults, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimArguments {
+    /// Configuration file.
+    pub(crate) config: PathBuf,
+    /// End after this many episodes; 0 for no end.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) episodes: u64,
+    /// Seed of the first episode; each following one takes the next.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) seed: u32,
+    /// Print one JSON object with the scores on stdout at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {
+    /// Configuration file.
+    pub(crate) config: PathBuf,
+    /// Demonstrations: a zarr v2 replay buffer.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Folder for checkpoints; made if missing.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Continue from the state in --out, with the same bits as if never interrupted.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Optimiser steps in all, in place of `training.steps`.
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads of LibTorch; all cores by default.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArguments {
+    /// Configuration file.
+    pub(crate) config: PathBuf,
+    /// Checkpoint folder; `runtime.checkpoint` by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Seeds A..B, both included.
+    #[arg(long, default_value = "100000..100049", value_parser = parse_seeds)]
+    pub(crate) seeds: Seeds,
+    /// Network evaluations per action, in place of what the checkpoint was made for.
+    #[arg(long)]
+    pub(crate) steps: Option<f64>,
+    /// Plain Diffusion Policy: denoise whole chunks, 8 actions each, with --steps evaluations a chunk.
+    #[arg(long)]
+    pub(crate) chunk: bool,
+    /// Episodes in one batch.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) batch: usize,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads of LibTorch; all cores by default.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Latency from observation to action, as a multiple of one network evaluation.
+    Policy(BenchPolicyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchPolicyArguments {
+    /// Checkpoint folder; the shipped one by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Observations per second; 0 for one after the other.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) rate: f64,
+    /// Threads of LibTorch.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// Checkpoint folder.
+    pub(crate) path: PathBuf,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A range of seeds, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seeds {
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl Seeds {
+    pub(crate) fn to_vec(self) -> Vec<u32> {
+        (self.first..=self.last).collect()
+    }
+}
+
+fn parse_seeds(text: &str) -> Result<Seeds, String> {
+    let wrong = || format!("`{text}` is no range of seeds; write for example 100000..100049");
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (first, last.trim_start_matches('=')),
+        None => (text, text),
+    };
+    let number = |part: &str| part.trim().parse::<u32>().map_err(|_| wrong());
+    let seeds = Seeds { first: number(first)?, last: number(last)? };
+    if seeds.first > seeds.last {
+        return Err(format!("seeds {text} run backwards"));
+    }
+    if seeds.last - seeds.first >= 100_000 {
+        return Err(format!("{text} are more than 100000 seeds"));
+    }
+    Ok(seeds)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_include_both_ends() {
+        assert_eq!(parse_seeds("3..5").unwrap().to_vec(), [3, 4, 5]);
+        assert_eq!(parse_seeds("7").unwrap().to_vec(), [7]);
+        for wrong in ["5..3", "a..b", "", "1..", "0..4000000000"] {
+            assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `kinestream eval`: scores of a policy with their intervals.
+
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, ensure};
+use kinestream_policy::config::{PlanConfig, PlanMode};
+use kinestream_policy::{Checkpoint, Policy};
+use kinestream_sim::evaluation::{self, Episode, Interval};
+use serde::Serialize;
+use tch::Device;
+
+use crate::cli::EvalArguments;
+use crate::config::Config;
+use crate::controller::PolicyController;
+use crate::output::{self, Percentiles};
+use crate::{checkpoint, device};
+
+/// Observations after which latency alone, at batch 1, is measured.
+const LATENCY_OBSERVATIONS: usize = 300;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    task: String,
+    observation: String,
+    checkpoint: String,
+    mode: PlanMode,
+    seeds: Vec<u32>,
+    scores: Vec<f64>,
+    mean_max_reward: f64,
+    mean_max_reward_interval: Option<[f64; 2]>,
+    success_rate: f64,
+    success_interval: Option<[f64; 2]>,
+    evaluations_per_action: f64,
+    evaluations_per_observation: f64,
+    action_steps: usize,
+    latency_ms: Percentiles,
+    latency_batch: usize,
+    threads: usize,
+    wall_s: f64,
+}
+
+pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
+    let config = Config::read(&arguments.config)?;
+    let device = device::parse(&arguments.device)?;
+    let threads = device::set_threads(arguments.threads)?;
+    ensure!(arguments.batch > 0, "--batch is 0, expected at least 1");
+    let folder = arguments.checkpoint.clone().unwrap_or_else(|| config.runtime.checkpoint.clone());
+    let load = || -> Result<Checkpoint> {
+        let mut checkpoint = checkpoint::open(&folder, device)?;
+        let policy = checkpoint.policy_mut();
+        ensure!(
+            policy.task.name == "pusht",
+            "{}: the checkpoint is for task `{}`, the simulator knows `pusht`",
+            folder.display(),
+            policy.task.name
+        );
+        override_plan(&mut policy.plan, arguments)?;
+        Ok(checkpoint)
+    };
+    let seeds = arguments.seeds.to_vec();
+    let begun = Instant::now();
+    let mut episodes = Vec::new();
+    let mut evaluations = Vec::new();
+    let bar = output::progress(seeds.len() as u64 * evaluation::MAX_STEPS as u64, "steps");
+    for batch in seeds.chunks(arguments.batch) {
+        let policy = Policy::new(load()?, device, batch.len())?;
+        let mut controller = PolicyController::new(policy)?;
+        episodes.extend(score(&mut controller, batch, |_, running| bar.inc(running as u64))?);
+        evaluations.push((controller.evaluations_per_action(), batch.len()));
+    }
+    bar.finish_and_clear();
+    let wall_s = begun.elapsed().as_secs_f64();
+    let plan = load()?.policy().plan.clone();
+    let latency = latency(load()?, device, seeds[0])?;
+    let summary = evaluation::summarise(&episodes);
+    let bounds = |interval: Option<Interval>| interval.map(|found| [found.low, found.high]);
+    let value = |interval: Option<Interval>| interval.map_or(f64::NAN, |found| found.value);
+    let weighted = evaluations.iter().map(|(count, size)| count * *size as f64).sum::<f64>();
+    let report = Report {
+        task: "pusht".into(),
+        observation: "state".into(),
+        checkpoint: folder.display().to_string(),
+        mode: plan.mode,
+        scores: episodes.iter().map(|episode| episode.score).collect(),
+        mean_max_reward: value(summary.score),
+        mean_max_reward_interval: bounds(summary.score),
+        success_rate: value(summary.success),
+        success_interval: bounds(summary.success),
+        evaluations_per_action: weighted / seeds.len() as f64,
+        evaluations_per_observation: match plan.mode {
+            PlanMode::Chunk => plan.ladder_levels() as f64,
+            _ => plan.ladder_levels() as f64 / plan.chunks() as f64,
+        },
+        action_steps: plan.action_steps,
+        latency_ms: latency,
+        latency_batch: 1,
+        threads,
+        wall_s,
+        seeds,
+    };
+    if arguments.json {
+        return output::json(&report);
+    }
+    print(&report);
+    Ok(())
+}
+
+/// Runs episodes with a controller.
+pub(crate) fn score(
+    controller: &mut PolicyController,
+    seeds: &[u32],
+    progress: impl FnMut(usize, usize),
+) -> Result<Vec<Episode>> {
+    evaluation::evaluate(controller, seeds, evaluation::MAX_STEPS, progress)
+        .map_err(|error| anyhow!("{error}"))
+}
+
+/// Latency of single observations on an episode of its own, the first plan left out.
+fn latency(checkpoint: Checkpoint, device: Device, seed: u32) -> Result<Percentiles> {
+    let mut controller = PolicyController::new(Policy::new(checkpoint, device, 1)?)?;
+    let steps = LATENCY_OBSERVATIONS;
+    evaluation::evaluate(&mut controller, &[seed], steps, |_, _| {})
+        .map_err(|error| anyhow!("{error}"))?;
+    let durations = controller.latencies(1);
+    Ok(Percentiles::milliseconds(durations.get(1..).unwrap_or_default()))
+}
+
+fn override_plan(plan: &mut PlanConfig, arguments: &EvalArguments) -> Result<()> {
+    if arguments.chunk {
+        plan.mode = PlanMode::Chunk;
+        plan.action_steps = (plan.horizon - plan.past()).min(8);
+        plan.levels = Some(100);
+    }
+    let Some(steps) = arguments.steps else { return Ok(()) };
+    ensure!(
+        steps > 0.0 && steps.is_finite(),
+        "--steps is {steps}, expected a number above 0 such as 0.25, 1 or 100"
+    );
+    if plan.mode == PlanMode::Chunk {
+        plan.levels = Some(steps.round().max(1.0) as usize);
+        return Ok(());
+    }
+    if steps < 1.0 {
+        plan.action_steps = (1.0 / steps).round() as usize;
+        plan.levels = None;
+    } else {
+        plan.levels = Some((steps * (plan.chunks() * plan.action_steps) as f64).round() as usize);
+    }
+    Ok(())
+}
+
+fn print(report: &Report) {
+    let interval = |bounds: Option<[f64; 2]>| match bounds {
+        Some([low, high]) => format!("[{low:.3}, {high:.3}]"),
+        None => "(one seed: no interval)".into(),
+    };
+    println!("{} ({} seeds)", report.checkpoint, report.seeds.len());
+    println!(
+        "  mean of max reward      {:.3} {}",
+        report.mean_max_reward,
+        interval(report.mean_max_reward_interval)
+    );
+    println!(
+        "  success (coverage>0.95) {:.3} {}",
+        report.success_rate,
+        interval(report.success_interval)
+    );
+    println!("  evaluations per action  {:.2}", report.evaluations_per_action);
+    let Percentiles { p50, p99, .. } = report.latency_ms;
+    println!("  latency, batch 1        p50 {p50:.2} ms, p99 {p99:.2} ms");
+    println!("  wall time               {:.1} s on {} threads", report.wall_s, report.threads);
+}

@@ -1,0 +1,7 @@
+//! The commands, one file each.
+
+pub(crate) mod bench;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod train;

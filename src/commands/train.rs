@@ -1,0 +1,178 @@
+//! `kinestream train`: weights from demonstrations.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use kinestream_policy::data::{Episodes, Symmetry};
+use kinestream_policy::training::{Progress, STATE_FILE, Trainer};
+use kinestream_policy::{Checkpoint, Error, Policy};
+use kinestream_sim::evaluation;
+use kinestream_sim::pusht::symmetry;
+use serde::Serialize;
+use tch::Device;
+
+use crate::cli::TrainArguments;
+use crate::commands::eval;
+use crate::config::Config;
+use crate::controller::PolicyController;
+use crate::{device, output, shutdown};
+
+/// First seed of the evaluations during training; the published protocol tests on 100000 and up.
+const VALIDATION_SEED: u32 = 200_000;
+/// Folder of the best evaluated checkpoint within the output folder.
+const BEST: &str = "best";
+/// One JSON object a line: losses and scores.
+const LOG_FILE: &str = "log.jsonl";
+
+#[derive(Debug, Serialize)]
+struct LogLine {
+    step: u64,
+    loss: f64,
+    learning_rate: f64,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    success_rate: Option<f64>,
+}
+
+pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
+    let mut config = Config::read(&arguments.config)?;
+    if let Some(steps) = arguments.steps {
+        config.training.steps = steps;
+    }
+    let device = device::parse(&arguments.device)?;
+    let threads = device::set_threads(arguments.threads)?;
+    if !arguments.resume && arguments.out.join(STATE_FILE).exists() {
+        bail!(
+            "{} already holds a training run; add --resume to continue it, or name another --out",
+            arguments.out.display()
+        );
+    }
+    let episodes = Episodes::read(&arguments.data, &config.task)?;
+    let symmetry = (config.task.name == "pusht").then(pusht_symmetry);
+    let mut trainer = Trainer::new(
+        &config.policy(),
+        &config.training,
+        &episodes,
+        symmetry.as_ref(),
+        device,
+        &arguments.out,
+    )?;
+    if arguments.resume {
+        trainer.resume()?;
+    }
+    eprintln!(
+        "training {} parameters on {} windows of {} episodes, steps {} to {}, {device:?}, {threads} \
+         threads",
+        trainer.parameters(),
+        trainer.windows(),
+        episodes.len(),
+        trainer.steps_done(),
+        config.training.steps,
+    );
+    let stop = shutdown::flag()?;
+    let mut log = Log::open(&arguments.out)?;
+    let bar = output::progress(config.training.steps, "steps");
+    bar.set_position(trainer.steps_done());
+    bar.reset_eta();
+    let begun = Instant::now();
+    let mut best = None;
+    let mut smoothed = f64::NAN;
+    trainer.run(|trainer, progress| {
+        let Progress { step, loss, learning_rate, .. } = progress;
+        smoothed = if smoothed.is_nan() { loss } else { 0.98 * smoothed + 0.02 * loss };
+        bar.set_position(step);
+        bar.set_message(format!("loss {smoothed:.5}"));
+        let every = config.training.evaluate_every;
+        let evaluate = every > 0 && (step.is_multiple_of(every) || step == progress.steps);
+        if progress.saved || evaluate {
+            let mut line = LogLine {
+                step,
+                loss: smoothed,
+                learning_rate,
+                seconds: begun.elapsed().as_secs_f64(),
+                score: None,
+                success_rate: None,
+            };
+            if evaluate && config.task.name == "pusht" {
+                let (score, success) =
+                    validate(trainer.checkpoint()?, device, config.training.evaluation_seeds)
+                        .map_err(|error| Error::Json {
+                            path: "evaluation during training".into(),
+                            reason: format!("{error:#}"),
+                        })?;
+                (line.score, line.success_rate) = (Some(score), Some(success));
+                bar.suspend(|| eprintln!("step {step}: score {score:.3}, success {success:.2}"));
+                if best.is_none_or(|best| score > best) {
+                    best = Some(score);
+                    trainer
+                        .checkpoint()?
+                        .save(&arguments.out.join(BEST), config.training.export)?;
+                }
+            }
+            log.write(&line)?;
+        }
+        Ok(if stop.load(Ordering::SeqCst) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
+    bar.finish_and_clear();
+    let done = trainer.steps_done();
+    if done < config.training.steps {
+        eprintln!("stopped at step {done}; the state is saved, continue with --resume");
+    } else {
+        eprintln!("done: {} steps, weights in {}", done, arguments.out.display());
+    }
+    Ok(())
+}
+
+/// The mirror symmetry of Push-T in the form that the trainer takes.
+pub(crate) fn pusht_symmetry() -> Symmetry {
+    let (observation, action) = (symmetry::mirror_observation(), symmetry::mirror_action());
+    Symmetry {
+        observation_matrix: observation.matrix,
+        observation_offset: observation.offset,
+        action_matrix: action.matrix,
+        action_offset: action.offset,
+    }
+}
+
+/// Score and success rate on seeds that are no test seeds.
+fn validate(checkpoint: Checkpoint, device: Device, seeds: u64) -> Result<(f64, f64)> {
+    let seeds: Vec<u32> = (0..seeds as u32).map(|index| VALIDATION_SEED + index).collect();
+    let mut controller = PolicyController::new(Policy::new(checkpoint, device, seeds.len())?)?;
+    let summary = evaluation::summarise(&eval::score(&mut controller, &seeds, |_, _| {})?);
+    let value = |interval: Option<evaluation::Interval>| interval.map_or(0.0, |found| found.value);
+    Ok((value(summary.score), value(summary.success)))
+}
+
+struct Log {
+    file: std::fs::File,
+    path: std::path::PathBuf,
+}
+
+impl Log {
+    fn open(out: &Path) -> Result<Self> {
+        let path = out.join(LOG_FILE);
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { file, path })
+    }
+
+    fn write(&mut self, line: &LogLine) -> Result<(), Error> {
+        let failed = |source: std::io::Error| Error::Io { path: self.path.clone(), source };
+        let mut text = serde_json::to_string(line).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).map_err(failed)
+    }
+}

@@ -1,0 +1,70 @@
+//! Configuration files: one TOML file for training, evaluating and running.
+//!
+//! Every table belongs to the crate that reads it and is documented there; unknown keys are refused
+//! with the line on which they stand.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kinestream_diffusion::sampler::SamplerConfig;
+use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
+use kinestream_policy::PolicyConfig;
+use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
+use serde::{Deserialize, Serialize};
+
+/// A configuration file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// What is observed and what is done.
+    pub(crate) task: TaskConfig,
+    /// How plans are laid out and refined.
+    pub(crate) plan: PlanConfig,
+    /// The denoiser network.
+    pub(crate) network: NetworkConfig,
+    /// The noise schedule.
+    #[serde(default)]
+    pub(crate) schedule: ScheduleConfig,
+    /// Prediction and solver.
+    pub(crate) sampler: SamplerConfig,
+    /// How weights are trained.
+    #[serde(default)]
+    pub(crate) training: TrainingConfig,
+    /// What runs, and where.
+    #[serde(default)]
+    pub(crate) runtime: RuntimeConfig,
+}
+
+/// What runs, and where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RuntimeConfig {
+    /// Checkpoint folder, from the working directory or from the project.
+    pub(crate) checkpoint: PathBuf,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self { checkpoint: crate::checkpoint::SHIPPED.into() }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// The part that a checkpoint carries.
+    pub(crate) fn policy(&self) -> PolicyConfig {
+        PolicyConfig {
+            task: self.task.clone(),
+            plan: self.plan.clone(),
+            network: self.network.clone(),
+            schedule: self.schedule.clone(),
+            sampler: self.sampler.clone(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A policy as the controller of Push-T evaluations, with the latency of every observation.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use kinestream_policy::Policy;
+use kinestream_sim::evaluation::Controller;
+use kinestream_sim::pusht::OBSERVATION_SIZE;
+
+/// Drives Push-T with a policy.
+pub(crate) struct PolicyController {
+    policy: Policy,
+    /// Time from observations to actions of every batch, in ns, with the size of the batch.
+    latencies: Vec<(u64, usize)>,
+    actions: u64,
+}
+
+impl PolicyController {
+    /// A controller, if the policy fits Push-T.
+    pub(crate) fn new(policy: Policy) -> Result<Self> {
+        ensure!(
+            policy.observation_size() == OBSERVATION_SIZE && policy.action_size() == 2,
+            "the checkpoint maps {} numbers to {}, Push-T needs {OBSERVATION_SIZE} to 2; train it \
+             with configs/pusht-state.toml",
+            policy.observation_size(),
+            policy.action_size(),
+        );
+        Ok(Self { policy, latencies: Vec::new(), actions: 0 })
+    }
+
+    /// Network evaluations per executed action.
+    pub(crate) fn evaluations_per_action(&self) -> f64 {
+        self.policy.evaluations() as f64 / self.actions.max(1) as f64
+    }
+
+    /// Latencies in ns of the batches that had `size` observations.
+    pub(crate) fn latencies(&self, size: usize) -> Vec<u64> {
+        self.latencies.iter().filter(|(_, batch)| *batch == size).map(|(ns, _)| *ns).collect()
+    }
+}
+
+impl Controller for PolicyController {
+    type Error = kinestream_policy::Error;
+
+    fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error> {
+        self.policy.reset(slot, u64::from(seed))
+    }
+
+    fn act(
+        &mut self,
+        slots: &[usize],
+        observations: &[[f64; OBSERVATION_SIZE]],
+    ) -> Result<Vec<[f64; 2]>, Self::Error> {
+        let rows: Vec<Vec<f32>> = observations
+            .iter()
+            .map(|observation| observation.iter().map(|value| *value as f32).collect())
+            .collect();
+        let begun = Instant::now();
+        let actions = self.policy.step(slots, &rows)?;
+        self.latencies.push((begun.elapsed().as_nanos() as u64, slots.len()));
+        self.actions += slots.len() as u64;
+        Ok(actions.iter().map(|action| [f64::from(action[0]), f64::from(action[1])]).collect())
+    }
+}

@@ -1,0 +1,42 @@
+//! The `kinestream` command: parsing, wiring and printing.
+
+mod checkpoint;
+mod cli;
+mod commands;
+mod config;
+mod controller;
+mod device;
+mod output;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Bench, Cli, Command};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match cli.verbose {
+        0 => "warn,kinestream=info",
+        1 => "info,kinestream=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let done = match &cli.command {
+        Command::Train(arguments) => commands::train::run(arguments),
+        Command::Eval(arguments) => commands::eval::run(arguments),
+        Command::Bench { what: Bench::Policy(arguments) } => commands::bench::policy(arguments),
+        Command::Inspect(arguments) => commands::inspect::run(arguments),
+        Command::Doctor(arguments) => commands::doctor::run(arguments),
+        _ => unreachable!(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
