@@ -10,7 +10,10 @@ use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
+use kinestream_bridge::SessionOptions;
 use serde::{Deserialize, Serialize};
+
+use crate::nodes::commands::ControlConfig;
 
 /// A configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub(crate) struct Config {
     /// What runs, and where.
     #[serde(default)]
     pub(crate) runtime: RuntimeConfig,
+    /// How commands are formed.
+    #[serde(default)]
+    pub(crate) control: ControlConfig,
+    /// How other nodes are met over zenoh.
+    #[serde(default)]
+    pub(crate) session: SessionOptions,
 }
 
 /// What runs, and where.
@@ -41,11 +50,25 @@ pub(crate) struct Config {
 pub(crate) struct RuntimeConfig {
     /// Checkpoint folder, from the working directory or from the project.
     pub(crate) checkpoint: PathBuf,
+    /// Name of the robot in all keys: `<namespace>/<robot>/...`.
+    pub(crate) robot: String,
+    /// cpu, cuda or cuda:N.
+    pub(crate) device: String,
+    /// Threads of LibTorch.
+    pub(crate) threads: usize,
+    /// Plans wait for a congested receiver in place of being dropped: for simulators in lock step.
+    pub(crate) lossless: bool,
 }
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { checkpoint: crate::checkpoint::SHIPPED.into() }
+        Self {
+            checkpoint: crate::checkpoint::SHIPPED.into(),
+            robot: "pusht".into(),
+            device: "cpu".into(),
+            threads: 1,
+            lossless: false,
+        }
     }
 }
 
@@ -54,7 +77,12 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a text; errors name `source`.
+    pub(crate) fn parse(text: &str, source: &str) -> Result<Self> {
+        toml::from_str(text).with_context(|| format!("in {source}"))
     }
 
     /// The part that a checkpoint carries.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use kinestream_control::Latencies;
 use kinestream_policy::Policy;
 use kinestream_sim::evaluation::Controller;
 use kinestream_sim::pusht::OBSERVATION_SIZE;
@@ -10,8 +11,9 @@ use kinestream_sim::pusht::OBSERVATION_SIZE;
 /// Drives Push-T with a policy.
 pub(crate) struct PolicyController {
     policy: Policy,
-    /// Time from observations to actions of every batch, in ns, with the size of the batch.
-    latencies: Vec<(u64, usize)>,
+    /// Times from observations to actions, a batch at a time, without the first.
+    latencies: Latencies,
+    batches: u64,
     actions: u64,
 }
 
@@ -25,7 +27,7 @@ impl PolicyController {
             policy.observation_size(),
             policy.action_size(),
         );
-        Ok(Self { policy, latencies: Vec::new(), actions: 0 })
+        Ok(Self { policy, latencies: Latencies::new(), batches: 0, actions: 0 })
     }
 
     /// Network evaluations per executed action.
@@ -33,9 +35,10 @@ impl PolicyController {
         self.policy.evaluations() as f64 / self.actions.max(1) as f64
     }
 
-    /// Latencies in ns of the batches that had `size` observations.
-    pub(crate) fn latencies(&self, size: usize) -> Vec<u64> {
-        self.latencies.iter().filter(|(_, batch)| *batch == size).map(|(ns, _)| *ns).collect()
+    /// Times from the observations of a batch to its actions; the first, which warms LibTorch up, is
+    /// left out.
+    pub(crate) fn latencies(&self) -> &Latencies {
+        &self.latencies
     }
 }
 
@@ -57,7 +60,10 @@ impl Controller for PolicyController {
             .collect();
         let begun = Instant::now();
         let actions = self.policy.step(slots, &rows)?;
-        self.latencies.push((begun.elapsed().as_nanos() as u64, slots.len()));
+        if self.batches > 0 {
+            self.latencies.record(begun.elapsed().as_nanos() as u64);
+        }
+        self.batches += 1;
         self.actions += slots.len() as u64;
         Ok(actions.iter().map(|action| [f64::from(action[0]), f64::from(action[1])]).collect())
     }

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod controller;
 mod device;
+mod nodes;
 mod output;
 mod shutdown;
 
@@ -30,7 +31,9 @@ fn main() -> ExitCode {
         Command::Bench { what: Bench::Policy(arguments) } => commands::bench::policy(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(arguments),
-        _ => unreachable!(),
+        Command::Demo(arguments) => commands::demo::run(arguments),
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Sim(arguments) => commands::sim::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ pub mod history;
 pub mod normaliser;
 pub mod plan;
 pub mod policy;
+pub mod roll;
 pub mod training;
 
 pub use checkpoint::Checkpoint;

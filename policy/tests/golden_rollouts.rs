@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
+use kinestream_diffusion::sampler::Transition;
 use kinestream_diffusion::{
     Denoiser, Network, NetworkConfig, NoiseSchedule, Prediction, Sampler, SamplerConfig,
     ScheduleConfig, Solver, weights,
@@ -21,6 +22,8 @@ use tch::{Device, Kind, Tensor};
 
 /// Of one evaluation that is fed the recorded input.
 const OUTPUT_TOLERANCE: f64 = 5e-6;
+/// Of one step that is fed the recorded sample, output and noise.
+const STEP_TOLERANCE: f64 = 1e-6;
 /// Of the plan after every call, normalised.
 const BUFFER_TOLERANCE: f64 = 2e-5;
 /// Of the actions, in the task's units (0 to 512).
@@ -59,12 +62,20 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
     let output = check_evaluations(&folder, &recorded);
 
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let network = Observed { network: network(&folder), seen: Arc::clone(&seen) };
+    let network = Observed {
+        network: network(&folder),
+        seen: Arc::clone(&seen),
+    };
     let sampler = Sampler::new(
-        SamplerConfig { prediction: Prediction::Epsilon, solver, clip_sample: Some(1.0) },
+        SamplerConfig {
+            prediction: Prediction::Epsilon,
+            solver,
+            clip_sample: Some(1.0),
+        },
         NoiseSchedule::new(&ScheduleConfig::default()).unwrap(),
     )
     .unwrap();
+    let step = check_steps(&recorded, &sampler, levels);
     let plan = PlanConfig {
         mode: PlanMode::Released,
         horizon: 16,
@@ -81,7 +92,10 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
     let undrawn = Arc::clone(&noise.0);
     planner.set_noise(0, Box::new(noise));
 
-    let (observing, acting) = (normaliser(&recorded, "obs"), normaliser(&recorded, "action"));
+    let (observing, acting) = (
+        normaliser(&recorded, "obs"),
+        normaliser(&recorded, "action"),
+    );
     let past = 1;
     let mut worst_buffer = 0.0_f64;
     let mut worst_action = 0.0_f64;
@@ -89,7 +103,9 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
     let mut evaluations = 0;
     for call in 0..10 {
         let mut condition = values(&recorded["obs"].narrow(0, call, 2));
-        condition.chunks_exact_mut(20).for_each(|row| observing.normalise(row));
+        condition
+            .chunks_exact_mut(20)
+            .for_each(|row| observing.normalise(row));
         worst_condition =
             worst_condition.max(distance(&condition, &values(&recorded["nobs"].get(call))));
         planner.observe(0, &condition, &[0.0, 0.0]);
@@ -103,23 +119,38 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         evaluations += spent;
 
         let done = planner.plan(0).unwrap();
-        assert!(done.committed >= action_steps, "{} in call {call}", done.committed);
+        assert!(
+            done.committed >= action_steps,
+            "{} in call {call}",
+            done.committed
+        );
         let mut actions = done.actions;
-        actions.chunks_exact_mut(2).for_each(|row| acting.restore(row));
+        actions
+            .chunks_exact_mut(2)
+            .for_each(|row| acting.restore(row));
         let due = &actions[2 * past..2 * (past + action_steps)];
         let difference = distance(due, &values(&recorded["action"].get(call)));
-        assert!(difference <= ACTION_TOLERANCE, "actions of call {call} differ by {difference:e}");
+        assert!(
+            difference <= ACTION_TOLERANCE,
+            "actions of call {call} differ by {difference:e}"
+        );
         worst_action = worst_action.max(difference);
 
         planner.advance(0, action_steps);
         let carried = planner.plan(0).unwrap().actions;
         let difference = distance(&carried, &values(&recorded["buffer_after_call"].get(call)));
-        assert!(difference <= BUFFER_TOLERANCE, "plan after call {call} differs by {difference:e}");
+        assert!(
+            difference <= BUFFER_TOLERANCE,
+            "plan after call {call} differs by {difference:e}"
+        );
         worst_buffer = worst_buffer.max(difference);
         let expected = Vec::<i64>::try_from(recorded["diff_steps_after_call"].get(call)).unwrap();
         assert_eq!(planner.levels(0), expected, "levels after call {call}");
     }
-    assert!(undrawn.lock().unwrap().is_empty(), "random numbers were left over");
+    assert!(
+        undrawn.lock().unwrap().is_empty(),
+        "random numbers were left over"
+    );
 
     // What the network was told, evaluation by evaluation.
     let seen = seen.lock().unwrap();
@@ -129,13 +160,12 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         let at = at as i64;
         let expected = Vec::<i64>::try_from(recorded["nfe.diff_steps"].get(at)).unwrap();
         assert_eq!(timesteps, &expected, "timesteps of evaluation {at}");
-        worst_sample =
-            worst_sample.max(distance(sample, &values(&recorded["nfe.sample"].get(at))));
+        worst_sample = worst_sample.max(distance(sample, &values(&recorded["nfe.sample"].get(at))));
     }
     assert!(worst_sample <= BUFFER_TOLERANCE, "{worst_sample:e}");
     assert!(worst_condition <= 1e-6, "{worst_condition:e}");
     println!(
-        "{name}: {evaluations} evaluations; output fed the recorded input {output:.1e}, network \
+        "{name}: {evaluations} evaluations; output fed the recorded input {output:.1e}, step {step:.1e}, network \
          input {worst_sample:.1e}, plan {worst_buffer:.1e}, actions {worst_action:.1e} of 512"
     );
 }
@@ -143,17 +173,78 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
 /// Feeds every recorded input to the network; returns the largest difference of its output.
 fn check_evaluations(folder: &Path, recorded: &HashMap<String, Tensor>) -> f64 {
     let network = network(folder);
-    let (samples, steps, outputs) =
-        (&recorded["nfe.sample"], &recorded["nfe.diff_steps"], &recorded["nfe.model_output"]);
+    let (samples, steps, outputs) = (
+        &recorded["nfe.sample"],
+        &recorded["nfe.diff_steps"],
+        &recorded["nfe.model_output"],
+    );
     let mut worst = 0.0_f64;
     for at in 0..samples.size()[0] {
         let call = recorded["nfe.call"].int64_value(&[at]);
         let condition = recorded["nobs"].get(call).flatten(0, -1).unsqueeze(0);
         let found = tch::no_grad(|| {
-            network.evaluate(&samples.narrow(0, at, 1), &steps.narrow(0, at, 1), &condition)
+            network.evaluate(
+                &samples.narrow(0, at, 1),
+                &steps.narrow(0, at, 1),
+                &condition,
+            )
         });
         let difference = distance(&values(&found), &values(&outputs.get(at)));
-        assert!(difference <= OUTPUT_TOLERANCE, "evaluation {at} differs by {difference:e}");
+        assert!(
+            difference <= OUTPUT_TOLERANCE,
+            "evaluation {at} differs by {difference:e}"
+        );
+        worst = worst.max(difference);
+    }
+    worst
+}
+
+/// Takes every step within a call with the recorded sample, output and noise; returns the largest
+/// difference of what comes next.
+fn check_steps(recorded: &HashMap<String, Tensor>, sampler: &Sampler, levels: usize) -> f64 {
+    let call_of = |at: i64| recorded["nfe.call"].int64_value(&[at]);
+    let stride = if sampler.config().solver == DDPM {
+        1
+    } else {
+        100 / levels as i64
+    };
+    let samples = &recorded["nfe.sample"];
+    let mut worst = 0.0_f64;
+    let mut of_call = 0;
+    for at in 0..samples.size()[0] - 1 {
+        let call = call_of(at);
+        of_call = if at > 0 && call == call_of(at - 1) {
+            of_call + 1
+        } else {
+            0
+        };
+        if call_of(at + 1) != call {
+            continue;
+        }
+        let steps = Vec::<i64>::try_from(recorded["nfe.diff_steps"].get(at)).unwrap();
+        let moves: Vec<Transition> = steps
+            .iter()
+            .map(|&from| Transition {
+                from,
+                to: (from - stride).max(-1),
+            })
+            .collect();
+        // The first call begins with the noise of the plan itself.
+        let first = recorded["noise.call_range"].int64_value(&[call, 0]) + i64::from(call == 0);
+        let noise = sampler
+            .needs_noise(&moves)
+            .then(|| &recorded[&format!("noise.{:04}", first + of_call)]);
+        let next = sampler.step(
+            &samples.narrow(0, at, 1),
+            &recorded["nfe.model_output"].narrow(0, at, 1),
+            &moves,
+            noise,
+        );
+        let difference = distance(&values(&next), &values(&samples.get(at + 1)));
+        assert!(
+            difference <= STEP_TOLERANCE,
+            "step {at} differs by {difference:e}"
+        );
         worst = worst.max(difference);
     }
     worst
@@ -197,7 +288,12 @@ impl Recorded {
 
 impl NoiseSource for Recorded {
     fn draw(&mut self, count: usize) -> Vec<f32> {
-        let draw = self.0.lock().unwrap().pop_front().expect("one draw more than was recorded");
+        let draw = self
+            .0
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("one draw more than was recorded");
         assert_eq!(draw.len(), count, "size of a draw");
         draw
     }
@@ -214,7 +310,12 @@ fn network(folder: &Path) -> Network {
         activation: Activation::Mish,
         modulation_scale: true,
     };
-    let dimensions = Dimensions { horizon: 16, action: 2, condition: 40, train_timesteps: 100 };
+    let dimensions = Dimensions {
+        horizon: 16,
+        action: 2,
+        condition: 40,
+        train_timesteps: 100,
+    };
     let mut network = Network::new(&config, dimensions, Device::Cpu, 0).unwrap();
     weights::load(&folder.join("sdp_unet_small.safetensors"), network.store()).unwrap();
     network.freeze();
@@ -225,7 +326,12 @@ fn normaliser(recorded: &HashMap<String, Tensor>, name: &str) -> Normaliser {
     let part = |part: &str| values(&recorded[&format!("normalizer.{name}.{part}")]);
     let scale = part("scale");
     let unknown = vec![0.0; scale.len()];
-    Normaliser { scale, offset: part("offset"), minimum: unknown.clone(), maximum: unknown }
+    Normaliser {
+        scale,
+        offset: part("offset"),
+        minimum: unknown.clone(),
+        maximum: unknown,
+    }
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -234,7 +340,11 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 
 fn distance(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .fold(0.0, f64::max)
 }
 
 /// The folder of the recordings, if it is there.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use kinestream_control::{Latencies, Percentiles};
 use kinestream_diffusion::Denoiser;
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_policy::Policy;
@@ -11,8 +12,7 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::cli::BenchPolicyArguments;
-use crate::output::{self, Percentiles};
-use crate::{checkpoint, device};
+use crate::{checkpoint, device, output};
 
 /// Rounds that are not measured: LibTorch picks kernels and allocates.
 const WARM_UP: usize = 50;
@@ -23,7 +23,7 @@ struct PolicyReport {
     device: String,
     threads: usize,
     parameters: usize,
-    observations: usize,
+    observations: u64,
     evaluations_per_observation: f64,
     evaluation_ms: Percentiles,
     observation_to_action_ms: Percentiles,
@@ -73,7 +73,7 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
     let mut world = PushT::new();
     world.reset(100_000);
     policy.reset(0, 1)?;
-    let (mut evaluation, mut latency) = (Vec::new(), Vec::new());
+    let (mut evaluation, mut latency) = (Latencies::new(), Latencies::new());
     let begun = Instant::now();
     let mut round = 0;
     // Evaluations and observations alternate, so that both meet the same state of the machine.
@@ -96,8 +96,8 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
         let at = plan.current * 2;
         world.step([f64::from(plan.actions[at]), f64::from(plan.actions[at + 1])])?;
         if round >= WARM_UP {
-            evaluation.push(evaluated.as_nanos() as u64);
-            latency.push(answered.as_nanos() as u64);
+            evaluation.record(evaluated.as_nanos() as u64);
+            latency.record(answered.as_nanos() as u64);
         }
         round += 1;
         if round % 300 == 0 {
@@ -108,8 +108,8 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
             std::thread::sleep((period * round as u32).saturating_sub(begun.elapsed()));
         }
     }
-    let evaluation_ms = Percentiles::milliseconds(&evaluation);
-    let observation_to_action_ms = Percentiles::milliseconds(&latency);
+    let evaluation_ms = evaluation.percentiles_ms();
+    let observation_to_action_ms = latency.percentiles_ms();
     let read_gb_per_s = read_bandwidth(threads);
     let gflop_per_s = matrix_rate(device)?;
     let bytes = parameters as f64 * 4.0;
@@ -120,7 +120,7 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
         device: format!("{device:?}"),
         threads,
         parameters,
-        observations: latency.len(),
+        observations: latency.count(),
         evaluations_per_observation: levels,
         evaluation_ms,
         observation_to_action_ms,

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
+use kinestream_control::Percentiles;
 use kinestream_policy::config::{PlanConfig, PlanMode};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::evaluation::{self, Episode, Interval};
@@ -12,8 +13,7 @@ use tch::Device;
 use crate::cli::EvalArguments;
 use crate::config::Config;
 use crate::controller::PolicyController;
-use crate::output::{self, Percentiles};
-use crate::{checkpoint, device};
+use crate::{checkpoint, device, output};
 
 /// Observations after which latency alone, at batch 1, is measured.
 const LATENCY_OBSERVATIONS: usize = 300;
@@ -121,8 +121,7 @@ fn latency(checkpoint: Checkpoint, device: Device, seed: u32) -> Result<Percenti
     let steps = LATENCY_OBSERVATIONS;
     evaluation::evaluate(&mut controller, &[seed], steps, |_, _| {})
         .map_err(|error| anyhow!("{error}"))?;
-    let durations = controller.latencies(1);
-    Ok(Percentiles::milliseconds(durations.get(1..).unwrap_or_default()))
+    Ok(controller.latencies().percentiles_ms())
 }
 
 fn override_plan(plan: &mut PlanConfig, arguments: &EvalArguments) -> Result<()> {

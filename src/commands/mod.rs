@@ -1,7 +1,10 @@
 //! The commands, one file each.
 
 pub(crate) mod bench;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod run;
+pub(crate) mod sim;
 pub(crate) mod train;

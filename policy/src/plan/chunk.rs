@@ -142,10 +142,14 @@ impl Planner for ChunkPlanner {
         let actions = match self.batch.read(stream) {
             Ok(actions) => actions,
             Err(error) => {
-                if let Some(actions) = self.streams[stream].last_good.clone() {
+                // The next observation begins a new plan.
+                let state = &mut self.streams[stream];
+                state.begun = false;
+                if let Some(actions) = state.last_good.clone() {
+                    state.level = 0;
+                    state.consumed = self.config.action_steps;
                     let rows = self.batch.rows(&actions);
                     self.batch.set_buffer(stream, &rows);
-                    self.streams[stream].level = 0;
                 }
                 return Err(error);
             }
@@ -161,6 +165,7 @@ impl Planner for ChunkPlanner {
             chunk: state.chunk,
             actions,
             noise: vec![noise as f32; horizon],
+            levels: vec![state.level as u32; horizon],
             current,
             committed: if state.level == 0 { horizon - current } else { 0 },
         })

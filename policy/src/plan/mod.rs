@@ -28,6 +28,8 @@ pub struct Plan {
     pub actions: Vec<f32>,
     /// Standard deviation of the noise left in every position, 0 (clean) to 1 (pure noise), Tp.
     pub noise: Vec<f32>,
+    /// Denoise steps left for every position, 0 (clean) to K, Tp.
+    pub levels: Vec<u32>,
     /// Position of the action due now.
     pub current: usize,
     /// How many positions from `current` on are clean.

@@ -195,6 +195,8 @@ impl Planner for ReleasedPlanner {
                     let rows = self.batch.rows(&actions);
                     self.batch.set_buffer(stream, &rows);
                     self.streams[stream].levels = levels;
+                } else {
+                    self.streams[stream].begun = false;
                 }
                 return Err(error);
             }
@@ -211,6 +213,7 @@ impl Planner for ReleasedPlanner {
                 .map(|level| schedule.noise_deviation(*level) as f32)
                 .collect(),
             committed: state.levels[current..].iter().take_while(|level| **level < 0).count(),
+            levels: state.levels.iter().map(|level| (level + 1).max(0) as u32).collect(),
             actions,
             current,
         })

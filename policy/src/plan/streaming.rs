@@ -35,7 +35,17 @@ struct Stream {
     levels: Vec<usize>,
     phase: Phase,
     chunk: u64,
-    last_good: Option<(Vec<f32>, Vec<usize>)>,
+    last_good: Option<Good>,
+}
+
+/// A plan without NaN, to go back to.
+#[derive(Clone)]
+struct Good {
+    actions: Vec<f32>,
+    levels: Vec<usize>,
+    phase: Phase,
+    /// Actions consumed since.
+    consumed: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +147,24 @@ impl StreamingPlanner {
         self.streams[stream].phase = Phase::Rolling;
     }
 
+    /// Puts the last good plan back, rolled by what was consumed since. Without one the stream is
+    /// primed anew by its next observation.
+    fn fall_back(&mut self, stream: usize) {
+        let state = &mut self.streams[stream];
+        let Some(good) = state.last_good.take() else {
+            state.levels = vec![self.ladder.levels(); self.config.horizon];
+            state.phase = Phase::Fresh;
+            self.batch.forget(stream);
+            return;
+        };
+        state.levels.clone_from(&good.levels);
+        state.phase = good.phase;
+        let rows = self.batch.rows(&good.actions);
+        self.batch.set_buffer(stream, &rows);
+        self.advance(stream, good.consumed);
+        self.streams[stream].last_good = Some(good);
+    }
+
     fn noised(&self, clean: &Tensor, noise: &Tensor, levels: &[usize]) -> Tensor {
         let timesteps: Vec<i64> =
             levels.iter().map(|level| self.ladder.timestep(*level)).collect();
@@ -222,6 +250,9 @@ impl Planner for StreamingPlanner {
         let state = &mut self.streams[stream];
         let noise = state.random.draw((appended + past) * action);
         state.chunk += 1;
+        if let Some(good) = &mut state.last_good {
+            good.consumed = good.consumed.saturating_add(consumed);
+        }
         let mut levels = state.levels[dropped..dropped + kept].to_vec();
         levels.resize(horizon, self.ladder.levels());
         let (appended_noise, past_noise) = noise.split_at(appended * action);
@@ -229,8 +260,9 @@ impl Planner for StreamingPlanner {
         rows.push(self.batch.rows(appended_noise));
         let mut plan = Tensor::cat(&rows, 1);
         if past > 0 {
-            // Executed positions go back up to the level of the chunk that is due next.
-            let level = levels[past];
+            // Executed positions go back up to the level of the chunk that is due next, or of the
+            // first noisy position where more than a chunk was consumed.
+            let level = levels[..=past].iter().copied().find(|level| *level > 0).unwrap_or(0);
             let mut noise = vec![0.0; horizon * action];
             noise[..past * action].copy_from_slice(past_noise);
             let targets: Vec<usize> =
@@ -248,17 +280,18 @@ impl Planner for StreamingPlanner {
         let actions = match self.batch.read(stream) {
             Ok(actions) => actions,
             Err(error) => {
-                if let Some((actions, levels)) = self.streams[stream].last_good.clone() {
-                    let rows = self.batch.rows(&actions);
-                    self.batch.set_buffer(stream, &rows);
-                    self.streams[stream].levels = levels;
-                }
+                self.fall_back(stream);
                 return Err(error);
             }
         };
         let current = self.config.past();
         let state = &mut self.streams[stream];
-        state.last_good = Some((actions.clone(), state.levels.clone()));
+        state.last_good = Some(Good {
+            actions: actions.clone(),
+            levels: state.levels.clone(),
+            phase: state.phase,
+            consumed: 0,
+        });
         let schedule = self.sampler.schedule();
         Ok(Plan {
             chunk: state.chunk,
@@ -268,6 +301,7 @@ impl Planner for StreamingPlanner {
                 .map(|level| schedule.noise_deviation(self.ladder.timestep(*level)) as f32)
                 .collect(),
             committed: state.levels[current..].iter().take_while(|level| **level == 0).count(),
+            levels: state.levels.iter().map(|level| *level as u32).collect(),
             actions,
             current,
         })

@@ -1,0 +1,124 @@
+//! The way from the last command onto the path of a new plan, so that no replacement makes a jump.
+
+use crate::curve::{Curve, Interpolation, Motion, segment};
+use crate::timeline::{Plan, PlanHeader};
+
+/// Under way from where the last command was to where the new path is met.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blend {
+    from_ns: u64,
+    until_ns: u64,
+    target: Target,
+}
+
+/// Where a path is met: at rest before its first position, or at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Before,
+    Position(usize),
+}
+
+impl Blend {
+    /// The way that begins at `from` `[Da]`, `gap_ns` before `now_ns`. None where there is nothing to bridge: holding
+    /// commands step, and a straight line may lead onto the new path by itself.
+    pub(crate) fn begin(
+        plan: &Plan,
+        interpolation: Interpolation,
+        from: &[Motion],
+        now_ns: u64,
+        gap_ns: u64,
+    ) -> Option<Self> {
+        let direct = match interpolation {
+            Interpolation::Hold => true,
+            Interpolation::Linear => leads_onto(plan, from, now_ns, gap_ns as f64),
+            Interpolation::Cubic => false,
+        };
+        let (until_ns, target) = meeting(plan, now_ns);
+        let blend = Self {
+            from_ns: now_ns.saturating_sub(gap_ns),
+            until_ns,
+            target,
+        };
+        (!direct).then_some(blend)
+    }
+
+    /// Whether the path has been met.
+    pub(crate) fn is_over(&self, now_ns: u64) -> bool {
+        now_ns >= self.until_ns
+    }
+
+    /// Motion at `now_ns`, before the end, of the number that `curve` is about and that began at `from`.
+    pub(crate) fn at(&self, curve: Curve<'_>, from: Motion, now_ns: u64) -> Motion {
+        let to = match self.target {
+            Target::Before => Motion::at_rest(curve.knot(0).value),
+            Target::Position(position) => curve.knot(position),
+        };
+        let duration_ns = self.until_ns.saturating_sub(self.from_ns) as f64;
+        let fraction = now_ns.saturating_sub(self.from_ns) as f64 / duration_ns;
+        segment(curve.interpolation(), from, to, duration_ns, fraction)
+    }
+}
+
+/// Whether straight motion leads onto the plan's path by itself: the step to it is one that the velocities before and after
+/// it cover in this time, with at most one bend between, up to the rounding of commands.
+fn leads_onto(plan: &Plan, from: &[Motion], now_ns: u64, gap_ns: f64) -> bool {
+    from.iter().enumerate().all(|(index, from)| {
+        let path = Curve::new(plan, index, Interpolation::Linear).at(now_ns);
+        let (before, after) = (from.velocity * gap_ns, path.velocity * gap_ns);
+        let rounding = 4.0 * f64::from(f32::EPSILON) * from.value.abs().max(path.value.abs());
+        let covered = before.min(after) - rounding..=before.max(after) + rounding;
+        covered.contains(&(path.value - from.value))
+    })
+}
+
+/// The first due time that is at least a quarter of a period away, and what is due then. The grid of due times is thought
+/// to go on before the plan's start and after its end.
+fn meeting(plan: &Plan, now_ns: u64) -> (u64, Target) {
+    let PlanHeader {
+        start_ns,
+        period_ns,
+        ..
+    } = *plan.header();
+    let earliest_ns = now_ns.saturating_add((period_ns / 4).max(1));
+    match start_ns.checked_sub(earliest_ns) {
+        Some(ahead_ns) if ahead_ns >= period_ns => {
+            (earliest_ns + ahead_ns % period_ns, Target::Before)
+        }
+        Some(_) => (start_ns, Target::Position(0)),
+        None => {
+            let periods = (earliest_ns - start_ns).div_ceil(period_ns);
+            let position = usize::try_from(periods).unwrap_or(usize::MAX);
+            (plan.due_ns(position), Target::Position(position))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_met_at_a_due_time_a_quarter_to_five_quarters_ahead() {
+        let header = PlanHeader {
+            chunk: 0,
+            observation_sequence: 0,
+            start_ns: 1000,
+            period_ns: 100,
+            action_size: 1,
+            committed: 1,
+        };
+        let plan = Plan::new(header, vec![0.0]).unwrap();
+        let found = [0, 875, 876, 975, 976, 1075, 1076].map(|now| meeting(&plan, now));
+        let expected = [
+            (100, Target::Before),
+            (900, Target::Before),
+            (1000, Target::Position(0)),
+            (1000, Target::Position(0)),
+            (1100, Target::Position(1)),
+            (1100, Target::Position(1)),
+            (1200, Target::Position(2)),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(meeting(&plan, u64::MAX).0, u64::MAX);
+    }
+}

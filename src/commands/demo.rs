@@ -1,0 +1,293 @@
+//! `kinestream demo`: runtime and simulator as two zenoh nodes in one process, and the viewer page.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kinestream_bridge::node::loopback_pair;
+use kinestream_bridge::{Node, Plan as WirePlan};
+use kinestream_control::{Percentiles, TimingReport, latest_plan};
+use kinestream_policy::Policy;
+use kinestream_sim::evaluation::{self, Episode};
+use kinestream_sim::pusht::GOAL_POSE;
+use kinestream_sim::viewer::{Frame, Latency, Plan, Rates, Viewer, ViewerHandle};
+use serde::Serialize;
+use tch::Device;
+
+use crate::cli::DemoArguments;
+use crate::config::Config;
+use crate::nodes::commands::CommandNode;
+use crate::nodes::policy::{PolicyNode, PolicyStatistics};
+use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
+use crate::{checkpoint, device, output, shutdown};
+
+/// The configuration that the demo runs, the one that its weights were trained with.
+const CONFIG: &str = include_str!("../../configs/pusht-state.toml");
+/// Time between two pictures of the viewer.
+const FRAME: Duration = Duration::from_millis(33);
+/// Span over which rates are measured.
+const RATE_SPAN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Serialize)]
+struct Report {
+    task: &'static str,
+    seeds: Vec<u32>,
+    scores: Vec<f64>,
+    mean_max_reward: Option<f64>,
+    success_rate: Option<f64>,
+    episodes: Vec<Episode>,
+    actions_published: u64,
+    actions_received: u64,
+    plans_published: u64,
+    evaluations_per_action: f64,
+    latency_ms: Percentiles,
+    command_lateness_us: Percentiles,
+    missed: u64,
+    wall_s: f64,
+}
+
+pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
+    let config = Config::parse(CONFIG, "the built-in configuration")?;
+    let folder = arguments.checkpoint.clone().unwrap_or_else(|| checkpoint::SHIPPED.into());
+    device::set_threads(Some(config.runtime.threads))?;
+    let policy = Policy::new(checkpoint::open(&folder, Device::Cpu)?, Device::Cpu, 1)?;
+    let stop = shutdown::flag()?;
+    let page = if arguments.headless { None } else { Some(Page::open(arguments.port, &stop)?) };
+    let begun = Instant::now();
+    let system = System::start(&config, policy, arguments, page.as_ref(), &stop)?;
+    if let Some(page) = &page {
+        eprintln!("kinestream demo: open http://{}  (Ctrl-C ends it)", page.address);
+    }
+    let bar = output::progress(arguments.episodes, "episodes");
+    let mut meter = Meter::new();
+    while !system.has_ended() && !stop.load(Ordering::SeqCst) {
+        std::thread::sleep(FRAME);
+        let (snapshot, statistics) = (system.simulator.snapshot(), system.planner.statistics());
+        bar.set_position(snapshot.episodes.len() as u64);
+        bar.set_message(format!("score {:.2}", snapshot.best));
+        meter.measure(statistics.plans, system.commands.published());
+        if let Some(page) = &page {
+            page.handle.publish(frame(&snapshot, &statistics, system.plans.latest(), &mut meter));
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    bar.finish_and_clear();
+    let report = system.finish(begun)?;
+    if let Some(page) = page {
+        page.close()?;
+    }
+    if arguments.json {
+        return output::json(&report);
+    }
+    print(&report);
+    Ok(())
+}
+
+/// All nodes of the demo.
+struct System {
+    planner: PolicyNode,
+    commands: CommandNode,
+    simulator: SimulatorNode,
+    plans: kinestream_bridge::node::Inbox<WirePlan>,
+    _nodes: [Node; 3],
+}
+
+impl System {
+    fn start(
+        config: &Config,
+        policy: Policy,
+        arguments: &DemoArguments,
+        page: Option<&Page>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let (listener, connector) = loopback_pair("kinestream")?;
+        let robot = &config.runtime.robot;
+        let runtime = Node::open(&listener, robot, "runtime")?;
+        let world = Node::open(&connector, robot, "simulator")?;
+        let observer = Node::open(&connector, robot, "viewer")?;
+        let (positions, action_size) = (policy.config().plan.horizon, policy.action_size());
+        let (writer, reader) = latest_plan(positions, action_size);
+        let stream = Arc::new(AtomicU32::new(0));
+        let commands = CommandNode::start(
+            &runtime,
+            config.control,
+            action_size,
+            reader,
+            Arc::clone(&stream),
+            Arc::clone(stop),
+        )?;
+        let planner =
+            PolicyNode::start(&runtime, policy, writer, false, stream, Arc::clone(stop))?;
+        let plans = observer.inbox(&observer.keys().plan(), 1)?;
+        let options = SimulatorOptions { seed: arguments.seed, episodes: arguments.episodes };
+        let viewer = page.map(|page| page.handle.clone());
+        let simulator = SimulatorNode::start(&world, options, viewer, Arc::clone(stop))?;
+        Ok(Self { planner, commands, simulator, plans, _nodes: [runtime, world, observer] })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.planner.has_ended() || self.simulator.has_ended()
+    }
+
+    fn finish(self, begun: Instant) -> Result<Report> {
+        let snapshot = self.simulator.snapshot();
+        let statistics = self.planner.statistics();
+        self.planner.join()?;
+        let actions_published = self.commands.published();
+        let TimingReport { missed, lateness_us, .. } = self.commands.join()?;
+        let episodes = self.simulator.join()?;
+        let summary = evaluation::summarise(&episodes);
+        Ok(Report {
+            task: "pusht",
+            seeds: episodes.iter().map(|episode| episode.seed).collect(),
+            scores: episodes.iter().map(|episode| episode.score).collect(),
+            mean_max_reward: summary.score.map(|score| score.value),
+            success_rate: summary.success.map(|success| success.value),
+            episodes,
+            actions_published,
+            actions_received: snapshot.actions_received,
+            plans_published: statistics.plans,
+            evaluations_per_action: statistics.evaluations as f64 / statistics.plans.max(1) as f64,
+            latency_ms: statistics.latency_ms,
+            command_lateness_us: lateness_us,
+            missed,
+            wall_s: begun.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// The viewer's server on a thread of its own.
+struct Page {
+    address: SocketAddr,
+    handle: ViewerHandle,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Page {
+    fn open(port: u16, stop: &Arc<AtomicBool>) -> Result<Self> {
+        let viewer = Viewer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        let (address, handle) = (viewer.address(), viewer.handle());
+        let stop = Arc::clone(stop);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("cannot start the viewer")?;
+        let ended = async move {
+            while !stop.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("viewer".into())
+            .spawn(move || Ok(runtime.block_on(viewer.serve(ended))?))
+            .context("cannot start the viewer")?;
+        Ok(Self { address, handle, thread })
+    }
+
+    fn close(self) -> Result<()> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => bail!("the viewer thread panicked"),
+        }
+    }
+}
+
+/// Rates of plans and commands over the last span.
+struct Meter {
+    since: Instant,
+    plans: u64,
+    commands: u64,
+    rates: Rates,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self { since: Instant::now(), plans: 0, commands: 0, rates: Rates::default() }
+    }
+
+    fn measure(&mut self, plans: u64, commands: u64) {
+        let span = self.since.elapsed();
+        if span < RATE_SPAN {
+            return;
+        }
+        let rate = |now: u64, before: u64| (now - before) as f64 / span.as_secs_f64();
+        self.rates = Rates {
+            plans_per_second: rate(plans, self.plans),
+            commands_per_second: rate(commands, self.commands),
+        };
+        *self = Self { since: Instant::now(), plans, commands, rates: self.rates.clone() };
+    }
+}
+
+fn frame(
+    snapshot: &Snapshot,
+    statistics: &PolicyStatistics,
+    plan: Option<WirePlan>,
+    meter: &mut Meter,
+) -> Frame {
+    let Some((state, outcome)) = snapshot.state.zip(snapshot.outcome) else {
+        return Frame { goal: GOAL_POSE, ..Frame::default() };
+    };
+    let plan = plan.map_or_else(Plan::default, |plan| Plan {
+        chunk: plan.chunk,
+        actions: plan.actions.chunks_exact(2).map(|action| [action[0], action[1]]).collect(),
+        noise: plan.noise,
+        committed: plan.committed as usize,
+        current: 0,
+    });
+    let [x, y] = state.block_position;
+    Frame {
+        time: snapshot.step as f64 / 10.0,
+        episode: snapshot.episode,
+        seed: snapshot.seed,
+        step: snapshot.step,
+        agent: state.agent_position,
+        block: [x, y, state.block_angle],
+        goal: GOAL_POSE,
+        target: snapshot.target,
+        coverage: outcome.coverage,
+        reward: outcome.reward,
+        best_reward: snapshot.best,
+        success: outcome.success,
+        plan,
+        rates: meter.rates.clone(),
+        latency: Latency {
+            last_ms: statistics.last_latency_ms,
+            p50_ms: statistics.latency_ms.p50,
+            p99_ms: statistics.latency_ms.p99,
+            evaluations_per_action: statistics.evaluations as f64
+                / statistics.plans.max(1) as f64,
+        },
+        missed: snapshot.missed,
+        history: snapshot.episodes.iter().map(|episode| episode.score as f32).collect(),
+        state: snapshot.run_state,
+        fault: statistics.fault.clone(),
+    }
+}
+
+fn print(report: &Report) {
+    for episode in &report.episodes {
+        println!(
+            "seed {}: score {:.3}, {} steps{}",
+            episode.seed,
+            episode.score,
+            episode.steps,
+            if episode.success { ", success" } else { "" }
+        );
+    }
+    if let Some(score) = report.mean_max_reward {
+        println!("mean score {score:.3} over {} episodes", report.episodes.len());
+    }
+    println!(
+        "{} plans, {} commands; observation to plan p50 {:.2} ms, p99 {:.2} ms; {} periods missed",
+        report.plans_published,
+        report.actions_published,
+        report.latency_ms.p50,
+        report.latency_ms.p99,
+        report.missed
+    );
+}

@@ -1,0 +1,64 @@
+//! `kinestream sim`: the simulator as a node of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Result;
+use kinestream_bridge::Node;
+use kinestream_sim::evaluation;
+use serde_json::json;
+
+use crate::cli::SimArguments;
+use crate::config::Config;
+use crate::nodes::simulator::{SimulatorNode, SimulatorOptions};
+use crate::{output, shutdown};
+
+pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
+    let mut config = Config::read(&arguments.config)?;
+    // One file describes both sides: where the runtime listens, the simulator connects.
+    if config.session.connect.is_empty() {
+        config.session.connect = std::mem::take(&mut config.session.listen);
+    }
+    let stop = shutdown::flag()?;
+    let node = Node::open(&config.session, &config.runtime.robot, "simulator")?;
+    let options = SimulatorOptions { seed: arguments.seed, episodes: arguments.episodes };
+    let simulator = SimulatorNode::start(&node, options, None, Arc::clone(&stop))?;
+    tracing::info!("waiting for a runtime at {:?}", config.session.connect);
+    let mut told = 0;
+    while !simulator.has_ended() {
+        std::thread::sleep(Duration::from_millis(50));
+        let snapshot = simulator.snapshot();
+        for episode in &snapshot.episodes[told..] {
+            eprintln!(
+                "seed {}: score {:.3}, {} steps{}",
+                episode.seed,
+                episode.score,
+                episode.steps,
+                if episode.success { ", success" } else { "" }
+            );
+        }
+        told = snapshot.episodes.len();
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    let snapshot = simulator.snapshot();
+    let episodes = simulator.join()?;
+    let summary = evaluation::summarise(&episodes);
+    if arguments.json {
+        return output::json(&json!({
+            "task": "pusht",
+            "episodes": episodes,
+            "mean_max_reward": summary.score.map(|score| score.value),
+            "success_rate": summary.success.map(|success| success.value),
+            "actions_received": snapshot.actions_received,
+            "missed": snapshot.missed,
+        }));
+    }
+    if let Some(score) = summary.score {
+        println!("{} episodes, mean score {:.3}", episodes.len(), score.value);
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The nodes of a running system, each with threads of its own: policy, command loop, simulator.
+
+pub(crate) mod commands;
+pub(crate) mod policy;
+pub(crate) mod simulator;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kinestream_bridge::wire::Stamp;
+use kinestream_control::{Clock, Monotonic};
+
+/// How long a node waits for a message before it looks whether it should end.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
+/// Messages that wait at a node at most; older ones are dropped and counted.
+pub(crate) const INBOX: usize = 64;
+
+/// A stamp of this moment.
+pub(crate) fn stamp(sequence: u64, stream: u32) -> Stamp {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp {
+        sequence,
+        monotonic_ns: Monotonic.now_ns(),
+        wall_ns: wall.as_nanos() as u64,
+        stream,
+    }
+}

@@ -1,0 +1,274 @@
+//! The simulator node: Push-T in real time, observations out, commands in.
+//!
+//! Physics runs at 100 Hz on the latest command that arrived; every tenth step ends a control step,
+//! is scored as the protocol says, and sends an observation. What a person does on the viewer page
+//! arrives between two steps.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use kinestream_bridge::node::{Channel, Inbox, Publisher};
+use kinestream_bridge::wire::{Name, Request, Values};
+use kinestream_bridge::{Action, Command, Node, Observation};
+use kinestream_control::{Clock, Monotonic, Schedule};
+use kinestream_sim::evaluation::{Episode, MAX_STEPS};
+use kinestream_sim::pusht::{CONTROL_STEP, PHYSICS_STEP, PushT, State, StepOutcome};
+use kinestream_sim::viewer::{Input, RunState, ViewerHandle};
+
+use super::{INBOX, stamp};
+
+/// Physics steps in one control step.
+const PHYSICS_PER_CONTROL: u64 = (CONTROL_STEP / PHYSICS_STEP) as u64;
+
+/// What the simulator shows to others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) state: Option<State>,
+    pub(crate) outcome: Option<StepOutcome>,
+    pub(crate) target: [f64; 2],
+    pub(crate) episode: u64,
+    pub(crate) seed: u32,
+    pub(crate) step: u64,
+    pub(crate) best: f64,
+    pub(crate) run_state: RunState,
+    pub(crate) episodes: Vec<Episode>,
+    pub(crate) actions_received: u64,
+    pub(crate) missed: u64,
+}
+
+/// What a simulator node is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SimulatorOptions {
+    /// Seed of the first episode.
+    pub(crate) seed: u32,
+    /// Episodes until the end; 0 for no end.
+    pub(crate) episodes: u64,
+}
+
+/// A running simulator node.
+pub(crate) struct SimulatorNode {
+    thread: JoinHandle<Result<Vec<Episode>>>,
+    snapshot: Arc<Mutex<Snapshot>>,
+}
+
+struct Shell {
+    world: PushT,
+    actions: Inbox<Action>,
+    observations: Publisher,
+    resets: Publisher,
+    viewer: Option<ViewerHandle>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    options: SimulatorOptions,
+    target: Option<[f64; 2]>,
+    sequence: u64,
+    stream: u32,
+    seed: u32,
+    /// Physics steps since the reset.
+    step: u64,
+    best: f64,
+    episodes: Vec<Episode>,
+    actions_received: u64,
+    paused: bool,
+    held: bool,
+}
+
+impl SimulatorNode {
+    /// Declares the node's keys and starts its thread.
+    pub(crate) fn start(
+        node: &Node,
+        options: SimulatorOptions,
+        viewer: Option<ViewerHandle>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let snapshot = Arc::new(Mutex::new(Snapshot::default()));
+        let shell = Shell {
+            world: PushT::new(),
+            actions: node.inbox(&node.keys().action(), INBOX)?,
+            observations: node.publisher(Channel::Observation("state"))?,
+            resets: node.publisher(Channel::Command("reset"))?,
+            viewer,
+            snapshot: Arc::clone(&snapshot),
+            options,
+            target: None,
+            sequence: 0,
+            stream: 0,
+            seed: options.seed,
+            step: 0,
+            best: 0.0,
+            episodes: Vec::new(),
+            actions_received: 0,
+            paused: false,
+            held: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("simulator".into())
+            .spawn(move || shell.run(&stop))
+            .context("cannot start the simulator thread")?;
+        Ok(Self { thread, snapshot })
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the thread has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end of the thread; returns the episodes.
+    pub(crate) fn join(self) -> Result<Vec<Episode>> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => anyhow::bail!("the simulator thread panicked"),
+        }
+    }
+}
+
+impl Shell {
+    fn run(mut self, stop: &AtomicBool) -> Result<Vec<Episode>> {
+        while !stop.load(Ordering::SeqCst) && !self.is_met() {
+            // Nothing moves before somebody listens: the first observations would be lost.
+            if self.observations.wait_until_matched(super::PATIENCE)
+                && self.resets.wait_until_matched(super::PATIENCE)
+            {
+                break;
+            }
+        }
+        self.begin(self.options.seed)?;
+        let period_ns = (PHYSICS_STEP * 1e9) as u64;
+        let mut schedule = Schedule::new(Monotonic.now_ns(), period_ns);
+        while !stop.load(Ordering::SeqCst) {
+            let (_, deadline_ns) = schedule.next(Monotonic.now_ns());
+            Monotonic.sleep_until(deadline_ns);
+            if self.tick()?.is_break() {
+                break;
+            }
+            self.show(schedule.missed());
+        }
+        self.show(schedule.missed());
+        Ok(self.episodes)
+    }
+
+    fn is_met(&self) -> bool {
+        self.observations.is_matched() && self.resets.is_matched()
+    }
+
+    fn tick(&mut self) -> Result<ControlFlow<()>> {
+        while let Some(input) = self.viewer.as_ref().and_then(ViewerHandle::try_next_input) {
+            self.take(input)?;
+        }
+        while let Some(action) = self.actions.try_next() {
+            if action.stamp.stream == self.stream && action.values.len() == 2 {
+                self.actions_received += 1;
+                self.target = Some([f64::from(action.values[0]), f64::from(action.values[1])]);
+            }
+        }
+        if self.paused {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if self.step.is_multiple_of(PHYSICS_PER_CONTROL) {
+            if self.step > 0 {
+                let outcome = self.world.outcome();
+                self.best = self.best.max(outcome.reward);
+                let steps = self.step / PHYSICS_PER_CONTROL;
+                if outcome.success || steps >= MAX_STEPS as u64 {
+                    return self.finish(outcome, steps);
+                }
+            }
+            self.observe()?;
+        }
+        let target = self.target.unwrap_or(self.world.state().agent_position);
+        self.world.physics_step(target)?;
+        if !self.world.block_is_on_table() {
+            // Physics lets a T be squeezed through a wall; a person gets it back.
+            let State { block_position: [x, y], block_angle, .. } = self.world.state();
+            self.world.move_block([x.clamp(100.0, 412.0), y.clamp(100.0, 412.0)], block_angle)?;
+        }
+        self.step += 1;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn finish(&mut self, outcome: StepOutcome, steps: u64) -> Result<ControlFlow<()>> {
+        self.episodes.push(Episode {
+            seed: self.seed,
+            score: self.best,
+            success: outcome.success,
+            steps: steps as usize,
+        });
+        if self.options.episodes > 0 && self.episodes.len() as u64 >= self.options.episodes {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.begin(self.seed.wrapping_add(1))?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn begin(&mut self, seed: u32) -> Result<()> {
+        self.world.reset(seed);
+        self.seed = seed;
+        self.stream = self.stream.wrapping_add(1);
+        self.step = 0;
+        self.best = 0.0;
+        self.target = None;
+        self.sequence += 1;
+        self.resets.publish(&Command {
+            stamp: stamp(self.sequence, self.stream),
+            request: Request::Reset { seed: u64::from(seed) },
+        })?;
+        Ok(())
+    }
+
+    fn observe(&mut self) -> Result<()> {
+        self.sequence += 1;
+        self.observations.publish(&Observation {
+            stamp: stamp(self.sequence, self.stream),
+            name: Name::new("state")?,
+            values: Values::F64(self.world.observation().to_vec()),
+        })?;
+        Ok(())
+    }
+
+    fn take(&mut self, input: Input) -> Result<()> {
+        match input {
+            Input::DragBlock { x, y, angle } => {
+                self.held = true;
+                self.world.move_block([x, y], angle)?;
+            }
+            Input::ReleaseBlock => self.held = false,
+            Input::PushAgent { vx, vy } => self.world.push_agent([vx, vy])?,
+            Input::Pause => self.paused = true,
+            Input::Resume => self.paused = false,
+            Input::Reset { seed } => {
+                self.paused = false;
+                self.begin(seed.unwrap_or(self.seed))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, missed: u64) {
+        let run_state = match (self.paused, self.held) {
+            (true, _) => RunState::Paused,
+            (_, true) => RunState::Held,
+            _ => RunState::Running,
+        };
+        let state = self.world.state();
+        let snapshot = Snapshot {
+            outcome: Some(self.world.outcome()),
+            target: self.target.unwrap_or(state.agent_position),
+            state: Some(state),
+            episode: self.episodes.len() as u64 + 1,
+            seed: self.seed,
+            step: self.step / PHYSICS_PER_CONTROL,
+            best: self.best,
+            run_state,
+            episodes: self.episodes.clone(),
+            actions_received: self.actions_received,
+            missed,
+        };
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
