@@ -16,7 +16,11 @@ pub(crate) fn locate(named: &Path) -> PathBuf {
         return named.to_path_buf();
     }
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join(named);
-    if built_in.exists() { built_in } else { named.to_path_buf() }
+    if built_in.exists() {
+        built_in
+    } else {
+        named.to_path_buf()
+    }
 }
 
 /// Opens a checkpoint.

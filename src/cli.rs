@@ -227,7 +227,10 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
         None => (text, text),
     };
     let number = |part: &str| part.trim().parse::<u32>().map_err(|_| wrong());
-    let seeds = Seeds { first: number(first)?, last: number(last)? };
+    let seeds = Seeds {
+        first: number(first)?,
+        last: number(last)?,
+    };
     if seeds.first > seeds.last {
         return Err(format!("seeds {text} run backwards"));
     }

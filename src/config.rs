@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kinestream_bridge::SessionOptions;
 use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
-use kinestream_bridge::SessionOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::commands::ControlConfig;

@@ -27,7 +27,12 @@ impl PolicyController {
             policy.observation_size(),
             policy.action_size(),
         );
-        Ok(Self { policy, latencies: Latencies::new(), batches: 0, actions: 0 })
+        Ok(Self {
+            policy,
+            latencies: Latencies::new(),
+            batches: 0,
+            actions: 0,
+        })
     }
 
     /// Network evaluations per executed action.
@@ -65,6 +70,9 @@ impl Controller for PolicyController {
         }
         self.batches += 1;
         self.actions += slots.len() as u64;
-        Ok(actions.iter().map(|action| [f64::from(action[0]), f64::from(action[1])]).collect())
+        Ok(actions
+            .iter()
+            .map(|action| [f64::from(action[0]), f64::from(action[1])])
+            .collect())
     }
 }

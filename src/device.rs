@@ -8,7 +8,10 @@ pub(crate) fn parse(name: &str) -> Result<Device> {
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
         "cuda" => 0,
-        _ => match name.strip_prefix("cuda:").and_then(|index| index.parse::<usize>().ok()) {
+        _ => match name
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse::<usize>().ok())
+        {
             Some(index) => index,
             None => bail!("device `{name}` is unknown; write cpu, cuda or cuda:N"),
         },
@@ -26,7 +29,10 @@ pub(crate) fn parse(name: &str) -> Result<Device> {
 pub(crate) fn set_threads(threads: Option<usize>) -> Result<usize> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = threads.unwrap_or(cores);
-    ensure!((1..=1024).contains(&threads), "--threads is {threads}, expected 1 to 1024");
+    ensure!(
+        (1..=1024).contains(&threads),
+        "--threads is {threads}, expected 1 to 1024"
+    );
     tch::set_num_threads(threads as i32);
     Ok(threads)
 }

@@ -19,16 +19,21 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match cli.verbose {
-        0 => "warn,kinestream=info",
+        0 => "warn,zenoh=error,kinestream=info",
         1 => "info,kinestream=debug",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let done = match &cli.command {
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
-        Command::Bench { what: Bench::Policy(arguments) } => commands::bench::policy(arguments),
+        Command::Bench {
+            what: Bench::Policy(arguments),
+        } => commands::bench::policy(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(arguments),
         Command::Demo(arguments) => commands::demo::run(arguments),

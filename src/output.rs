@@ -8,7 +8,10 @@ use serde::Serialize;
 
 /// Prints one JSON object.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value).context("cannot write the result as JSON")?);
+    println!(
+        "{}",
+        serde_json::to_string(value).context("cannot write the result as JSON")?
+    );
     Ok(())
 }
 
@@ -19,8 +22,7 @@ pub(crate) fn progress(length: u64, unit: &str) -> ProgressBar {
     } else {
         ProgressDrawTarget::hidden()
     };
-    let template =
-        format!("{{bar:30}} {{pos}}/{{len}} {unit} {{per_sec}} {{eta}} left {{msg}}");
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit} {{per_sec}} {{eta}} left {{msg}}");
     let bar = ProgressBar::with_draw_target(Some(length), target);
     match ProgressStyle::with_template(&template) {
         Ok(style) => bar.with_style(style),

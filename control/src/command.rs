@@ -150,9 +150,6 @@ impl CommandEngine {
     /// None where nothing has to be bridged.
     fn begin_blend(&mut self, plan: &Plan, now_ns: u64) -> Option<Blend> {
         let last_ns = self.last_ns?;
-        if self.interpolation == Interpolation::Hold {
-            return None;
-        }
         // A line from the last command keeps moving through this one. After a pause longer than a period, or when time
         // went backwards, that would be a jump: the way starts now, from rest.
         let gap_ns = now_ns

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::clock::{Clock, Monotonic};
+use crate::clock::{Clock, Monotonic, wake_promptly};
 use crate::latencies::{Latencies, Percentiles};
 
 /// One turn of the loop.
@@ -89,9 +89,12 @@ where
 {
     period_ns(rate_hz)?;
     let seen = Arc::clone(&stop);
-    let run_loop = move || match run(rate_hz, &Monotonic, &seen, tick) {
-        Ok(report) => report,
-        Err(_) => unreachable!("the rate was checked before the thread was started"),
+    let run_loop = move || {
+        wake_promptly();
+        match run(rate_hz, &Monotonic, &seen, tick) {
+            Ok(report) => report,
+            Err(_) => unreachable!("the rate was checked before the thread was started"),
+        }
     };
     let thread = std::thread::Builder::new()
         .name("control".to_owned())

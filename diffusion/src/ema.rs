@@ -18,14 +18,19 @@ pub struct EmaConfig {
 
 impl Default for EmaConfig {
     fn default() -> Self {
-        Self { inverse_gamma: 1.0, power: 0.75, max_decay: 0.9999 }
+        Self {
+            inverse_gamma: 1.0,
+            power: 0.75,
+            max_decay: 0.9999,
+        }
     }
 }
 
 impl EmaConfig {
     /// Decay at a training step (0 for the first).
     pub fn decay(&self, step: u64) -> f64 {
-        (1.0 - (1.0 + step as f64 / self.inverse_gamma).powf(-self.power)).clamp(0.0, self.max_decay)
+        (1.0 - (1.0 + step as f64 / self.inverse_gamma).powf(-self.power))
+            .clamp(0.0, self.max_decay)
     }
 
     /// Moves `average` towards `parameters` in place: average = decay average + (1 - decay) parameters.

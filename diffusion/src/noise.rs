@@ -16,14 +16,20 @@ pub struct NoiseStream {
 impl NoiseStream {
     /// A stream that depends on `seed` alone.
     pub fn new(seed: u64) -> Self {
-        Self { generator: ChaCha12Rng::seed_from_u64(seed), spare: None }
+        Self {
+            generator: ChaCha12Rng::seed_from_u64(seed),
+            spare: None,
+        }
     }
 
     /// A stream for one purpose (`stream`) under a common seed; different purposes never overlap.
     pub fn with_stream(seed: u64, stream: u64) -> Self {
         let mut generator = ChaCha12Rng::seed_from_u64(seed);
         generator.set_stream(stream);
-        Self { generator, spare: None }
+        Self {
+            generator,
+            spare: None,
+        }
     }
 
     /// The next standard normal number (Box-Muller).
@@ -89,6 +95,9 @@ mod tests {
         let mut stream = NoiseStream::new(3);
         let mut seen = [0_usize; 5];
         (0..5000).for_each(|_| seen[stream.below(5)] += 1);
-        assert!(seen.iter().all(|count| (900..1100).contains(count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|count| (900..1100).contains(count)),
+            "{seen:?}"
+        );
     }
 }

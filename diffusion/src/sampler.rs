@@ -130,7 +130,9 @@ impl Sampler {
 
     /// Whether any of the transitions adds fresh noise.
     pub fn needs_noise(&self, transitions: &[Transition]) -> bool {
-        transitions.iter().any(|transition| self.deviation(*transition) > 0.0)
+        transitions
+            .iter()
+            .any(|transition| self.deviation(*transition) > 0.0)
     }
 
     /// Takes one step.
@@ -165,11 +167,13 @@ impl Sampler {
     ///
     /// `timesteps` has B T entries, row by row.
     pub fn clean_estimate(&self, sample: &Tensor, output: &Tensor, timesteps: &[i64]) -> Tensor {
-        let transitions: Vec<_> =
-            timesteps.iter().map(|&from| Transition { from, to: -1 }).collect();
+        let transitions: Vec<_> = timesteps
+            .iter()
+            .map(|&from| Transition { from, to: -1 })
+            .collect();
         let table = self.coefficients(sample, &transitions);
-        let x0 = sample * table.select(2, 0).unsqueeze(-1)
-            + output * table.select(2, 1).unsqueeze(-1);
+        let x0 =
+            sample * table.select(2, 0).unsqueeze(-1) + output * table.select(2, 1).unsqueeze(-1);
         match self.config.clip_sample {
             Some(bound) => x0.clamp(-bound, bound),
             None => x0,
@@ -190,7 +194,9 @@ impl Sampler {
             .unzip();
         let size = clean.size();
         let shaped = |values: &[f32]| {
-            Tensor::from_slice(values).to_device(clean.device()).view([size[0], size[1], 1])
+            Tensor::from_slice(values)
+                .to_device(clean.device())
+                .view([size[0], size[1], 1])
         };
         clean * shaped(&signal) + noise * shaped(&deviation)
     }
@@ -208,7 +214,9 @@ impl Sampler {
                         .iter()
                         .map(|&timestep| value(self.schedule.alpha_cumprod(timestep)) as f32)
                         .collect();
-                    Tensor::from_slice(&values).to_device(clean.device()).view([size[0], size[1], 1])
+                    Tensor::from_slice(&values)
+                        .to_device(clean.device())
+                        .view([size[0], size[1], 1])
                 };
                 noise * column(f64::sqrt) - clean * column(|alpha| (1.0 - alpha).sqrt())
             }
@@ -253,8 +261,10 @@ impl Sampler {
                 deviation: 0.0,
             };
         }
-        let (alpha, previous) =
-            (self.schedule.alpha_cumprod(from), self.schedule.alpha_cumprod(to));
+        let (alpha, previous) = (
+            self.schedule.alpha_cumprod(from),
+            self.schedule.alpha_cumprod(to),
+        );
         let (signal, noise) = (alpha.sqrt(), (1.0 - alpha).sqrt());
         let (sample_in_x0, output_in_x0, sample_in_epsilon, output_in_epsilon) =
             match self.config.prediction {
@@ -265,17 +275,18 @@ impl Sampler {
         let deviation = self.deviation(transition);
         let (x0, sample, epsilon) = match self.config.solver {
             Solver::Ddpm => {
-                // The ratio of the two alpha-bars is alpha of the step taken.
-                let step_alpha = alpha / previous;
+                let step_beta = self.step_beta(transition);
                 (
-                    previous.sqrt() * (1.0 - step_alpha) / (1.0 - alpha),
-                    step_alpha.sqrt() * (1.0 - previous) / (1.0 - alpha),
+                    previous.sqrt() * step_beta / (1.0 - alpha),
+                    (1.0 - step_beta).sqrt() * (1.0 - previous) / (1.0 - alpha),
                     0.0,
                 )
             }
-            Solver::Ddim { .. } => {
-                (previous.sqrt(), 0.0, (1.0 - previous - deviation.powi(2)).max(0.0).sqrt())
-            }
+            Solver::Ddim { .. } => (
+                previous.sqrt(),
+                0.0,
+                (1.0 - previous - deviation.powi(2)).max(0.0).sqrt(),
+            ),
         };
         Coefficients {
             sample_in_x0,
@@ -289,13 +300,27 @@ impl Sampler {
         }
     }
 
-    fn deviation(&self, Transition { from, to }: Transition) -> f64 {
+    /// Beta of the step taken: over one timestep the schedule's own, over more what the ratio of
+    /// the alpha-bars leaves of 1. At low noise that ratio is so near 1 that the table's single
+    /// precision shows: used over one timestep, it would move a plan of 100 steps by 3e-5.
+    fn step_beta(&self, Transition { from, to }: Transition) -> f64 {
+        if to == from - 1 {
+            self.schedule.beta(from)
+        } else {
+            1.0 - self.schedule.alpha_cumprod(from) / self.schedule.alpha_cumprod(to)
+        }
+    }
+
+    fn deviation(&self, transition: Transition) -> f64 {
+        let Transition { from, to } = transition;
         if from <= to || to < 0 {
             return 0.0;
         }
-        let (alpha, previous) =
-            (self.schedule.alpha_cumprod(from), self.schedule.alpha_cumprod(to));
-        let variance = (1.0 - previous) / (1.0 - alpha) * (1.0 - alpha / previous);
+        let (alpha, previous) = (
+            self.schedule.alpha_cumprod(from),
+            self.schedule.alpha_cumprod(to),
+        );
+        let variance = (1.0 - previous) / (1.0 - alpha) * self.step_beta(transition);
         match self.config.solver {
             // The floor is that of the reference implementation's "fixed_small".
             Solver::Ddpm => variance.max(1e-20).sqrt(),
@@ -306,7 +331,9 @@ impl Sampler {
 
 /// A tensor [rows, columns] of timesteps on a device.
 pub fn timestep_tensor(timesteps: &[i64], columns: i64, device: Device) -> Tensor {
-    Tensor::from_slice(timesteps).view([-1, columns]).to_device_(device, Kind::Int64, true, false)
+    Tensor::from_slice(timesteps)
+        .view([-1, columns])
+        .to_device_(device, Kind::Int64, true, false)
 }
 
 #[cfg(test)]
@@ -318,7 +345,15 @@ mod tests {
 
     fn sampler(prediction: Prediction, solver: Solver) -> Sampler {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        Sampler::new(SamplerConfig { prediction, solver, clip_sample: None }, schedule).unwrap()
+        Sampler::new(
+            SamplerConfig {
+                prediction,
+                solver,
+                clip_sample: None,
+            },
+            schedule,
+        )
+        .unwrap()
     }
 
     fn values(tensor: &Tensor) -> Vec<f32> {
@@ -335,7 +370,11 @@ mod tests {
         let clean = Tensor::from_slice(&[0.3_f32, -0.7, 0.9, 0.1]).view([1, 4, 1]);
         let noise = Tensor::from_slice(&[1.1_f32, -0.4, 0.2, -1.9]).view([1, 4, 1]);
         let timesteps = [2_i64, 30, 60, 90];
-        for prediction in [Prediction::Epsilon, Prediction::Sample, Prediction::Velocity] {
+        for prediction in [
+            Prediction::Epsilon,
+            Prediction::Sample,
+            Prediction::Velocity,
+        ] {
             let sampler = sampler(prediction, Solver::Ddim { eta: 0.0 });
             let sample = sampler.add_noise(&clean, &noise, &timesteps);
             let out = output(&sampler, &clean, &noise, &timesteps);

@@ -67,9 +67,10 @@ impl NoiseSchedule {
                 expected: "2 to 10000".into(),
             });
         }
-        for (key, value) in
-            [("schedule.beta_start", config.beta_start), ("schedule.beta_end", config.beta_end)]
-        {
+        for (key, value) in [
+            ("schedule.beta_start", config.beta_start),
+            ("schedule.beta_end", config.beta_end),
+        ] {
             if !(value > 0.0 && value < 1.0) {
                 return Err(Error::Config {
                     key,
@@ -85,15 +86,20 @@ impl NoiseSchedule {
             .map(|index| match config.beta_schedule {
                 BetaSchedule::Linear => evenly(config.beta_start, config.beta_end, index) as f32,
                 BetaSchedule::ScaledLinear => {
-                    let root = evenly(config.beta_start.sqrt(), config.beta_end.sqrt(), index) as f32;
+                    let root =
+                        evenly(config.beta_start.sqrt(), config.beta_end.sqrt(), index) as f32;
                     root * root
                 }
                 BetaSchedule::SquaredCosine => {
                     let signal = |time: f64| {
-                        ((time + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2)
+                        ((time + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2)
+                            .cos()
+                            .powi(2)
                     };
-                    let (from, to) =
-                        (index as f64 / count as f64, (index + 1) as f64 / count as f64);
+                    let (from, to) = (
+                        index as f64 / count as f64,
+                        (index + 1) as f64 / count as f64,
+                    );
                     (1.0 - signal(to) / signal(from)).min(0.999) as f32
                 }
             })
@@ -106,7 +112,10 @@ impl NoiseSchedule {
                 product as f32
             })
             .collect();
-        Ok(Self { betas, alphas_cumprod })
+        Ok(Self {
+            betas,
+            alphas_cumprod,
+        })
     }
 
     /// Number of training timesteps N.
@@ -144,12 +153,20 @@ mod tests {
     use super::*;
 
     fn schedule(beta_schedule: BetaSchedule) -> NoiseSchedule {
-        NoiseSchedule::new(&ScheduleConfig { beta_schedule, ..Default::default() }).unwrap()
+        NoiseSchedule::new(&ScheduleConfig {
+            beta_schedule,
+            ..Default::default()
+        })
+        .unwrap()
     }
 
     #[test]
     fn signal_falls_from_one_and_clean_is_clean() {
-        for kind in [BetaSchedule::Linear, BetaSchedule::ScaledLinear, BetaSchedule::SquaredCosine] {
+        for kind in [
+            BetaSchedule::Linear,
+            BetaSchedule::ScaledLinear,
+            BetaSchedule::SquaredCosine,
+        ] {
             let schedule = schedule(kind);
             assert_eq!(schedule.alpha_cumprod(-1), 1.0);
             assert_eq!(schedule.noise_deviation(-1), 0.0);
@@ -174,10 +191,16 @@ mod tests {
 
     #[test]
     fn out_of_range_values_are_refused_by_name() {
-        let bad = ScheduleConfig { train_timesteps: 1, ..Default::default() };
+        let bad = ScheduleConfig {
+            train_timesteps: 1,
+            ..Default::default()
+        };
         let message = NoiseSchedule::new(&bad).unwrap_err().to_string();
         assert!(message.contains("schedule.train_timesteps"), "{message}");
-        let bad = ScheduleConfig { beta_end: f64::NAN, ..Default::default() };
+        let bad = ScheduleConfig {
+            beta_end: f64::NAN,
+            ..Default::default()
+        };
         let message = NoiseSchedule::new(&bad).unwrap_err().to_string();
         assert!(message.contains("schedule.beta_end"), "{message}");
     }

@@ -27,14 +27,24 @@ pub enum Precision {
 /// # Errors
 /// The file cannot be written.
 pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let beside = path.with_extension("safetensors.part");
     let owned: Vec<(String, Tensor)> = tensors
         .iter()
-        .map(|(name, tensor)| (name.clone(), tensor.to_device(tch::Device::Cpu).contiguous()))
+        .map(|(name, tensor)| {
+            (
+                name.clone(),
+                tensor.to_device(tch::Device::Cpu).contiguous(),
+            )
+        })
         .collect();
     Tensor::write_safetensors(&owned, &beside)?;
-    std::fs::File::open(&beside).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::File::open(&beside)
+        .and_then(|file| file.sync_all())
+        .map_err(io)?;
     std::fs::rename(&beside, path).map_err(io)
 }
 
@@ -43,8 +53,10 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
 /// # Errors
 /// The file is missing, or is no complete safetensors file.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    })?;
     if let Err(error) = safetensors::SafeTensors::deserialize(&bytes) {
         return Err(Error::BadWeightsFile {
             path: path.to_path_buf(),
@@ -68,8 +80,10 @@ pub fn load(path: &Path, store: &VarStore) -> Result<()> {
     let mut variables = store.variables();
     let owned = || path.to_path_buf();
     let names: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-    let mut missing: Vec<_> =
-        variables.iter().filter(|(name, _)| !names.contains(name.as_str())).collect();
+    let mut missing: Vec<_> = variables
+        .iter()
+        .filter(|(name, _)| !names.contains(name.as_str()))
+        .collect();
     missing.sort_by_key(|(name, _)| name.as_str());
     if let Some((name, variable)) = missing.first() {
         return Err(Error::MissingTensor {
@@ -80,7 +94,10 @@ pub fn load(path: &Path, store: &VarStore) -> Result<()> {
     }
     for (name, tensor) in &tensors {
         let Some(variable) = variables.get(name) else {
-            return Err(Error::UnknownTensor { path: owned(), name: name.clone() });
+            return Err(Error::UnknownTensor {
+                path: owned(),
+                name: name.clone(),
+            });
         };
         if tensor.size() != variable.size() {
             return Err(Error::WrongTensorShape {
@@ -90,10 +107,18 @@ pub fn load(path: &Path, store: &VarStore) -> Result<()> {
                 expected: variable.size(),
             });
         }
-        let count = tensor.to_kind(Kind::Float).isfinite().logical_not().sum(Kind::Int64);
+        let count = tensor
+            .to_kind(Kind::Float)
+            .isfinite()
+            .logical_not()
+            .sum(Kind::Int64);
         let count = i64::try_from(count)?;
         if count > 0 {
-            return Err(Error::NonFiniteWeights { path: owned(), name: name.clone(), count });
+            return Err(Error::NonFiniteWeights {
+                path: owned(),
+                name: name.clone(),
+                count,
+            });
         }
     }
     tch::no_grad(|| {
@@ -132,7 +157,7 @@ mod tests {
 
     fn store(size: i64) -> VarStore {
         let store = VarStore::new(Device::Cpu);
-        store.root().var("a", &[size], Init::Const(1.0));
+        let _ = store.root().var("a", &[size], Init::Const(1.0));
         store
     }
 
@@ -158,11 +183,17 @@ mod tests {
     #[test]
     fn every_misfit_is_named() {
         let (_folder, path) = file(&snapshot(&store(3), Precision::Fp32));
-        assert!(matches!(load(&path, &store(4)), Err(Error::WrongTensorShape { .. })));
+        assert!(matches!(
+            load(&path, &store(4)),
+            Err(Error::WrongTensorShape { .. })
+        ));
         let empty = VarStore::new(Device::Cpu);
-        assert!(matches!(load(&path, &empty), Err(Error::UnknownTensor { .. })));
+        assert!(matches!(
+            load(&path, &empty),
+            Err(Error::UnknownTensor { .. })
+        ));
         let more = store(3);
-        more.root().var("b", &[1], Init::Const(0.0));
+        let _ = more.root().var("b", &[1], Init::Const(0.0));
         let message = load(&path, &more).unwrap_err().to_string();
         assert!(message.contains("tensor `b` [1] is missing"), "{message}");
     }
@@ -173,12 +204,21 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, 4, 8, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            assert!(matches!(load(&path, &store(3)), Err(Error::BadWeightsFile { .. })), "{length}");
+            assert!(
+                matches!(load(&path, &store(3)), Err(Error::BadWeightsFile { .. })),
+                "{length}"
+            );
         }
-        let nan = [("a".to_owned(), Tensor::from_slice(&[1.0_f32, f32::NAN, 2.0]))];
+        let nan = [(
+            "a".to_owned(),
+            Tensor::from_slice(&[1.0_f32, f32::NAN, 2.0]),
+        )];
         write(&path, &nan).unwrap();
         let target = store(3);
-        assert!(matches!(load(&path, &target), Err(Error::NonFiniteWeights { count: 1, .. })));
+        assert!(matches!(
+            load(&path, &target),
+            Err(Error::NonFiniteWeights { count: 1, .. })
+        ));
         let values = Vec::<f32>::try_from(target.variables()["a"].detach()).unwrap();
         assert_eq!(values, [1.0, 1.0, 1.0]);
     }

@@ -49,7 +49,11 @@ impl Checkpoint {
     /// A checkpoint of weights in memory; the network is frozen.
     pub fn new(policy: &PolicyConfig, normalisers: &Normalisers, mut network: Network) -> Self {
         network.freeze();
-        Self { policy: policy.clone(), normalisers: normalisers.clone(), network }
+        Self {
+            policy: policy.clone(),
+            normalisers: normalisers.clone(),
+            network,
+        }
     }
 
     /// Reads a checkpoint folder.
@@ -60,12 +64,18 @@ impl Checkpoint {
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         for missing in [CONFIG_FILE, WEIGHTS_FILE] {
             if !folder.join(missing).is_file() {
-                return Err(Error::NotACheckpoint { path: folder.to_path_buf(), missing });
+                return Err(Error::NotACheckpoint {
+                    path: folder.to_path_buf(),
+                    missing,
+                });
             }
         }
         let path = folder.join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let json = |reason: String| Error::Json { path: path.clone(), reason };
+        let json = |reason: String| Error::Json {
+            path: path.clone(),
+            reason,
+        };
         let description: Description =
             serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
         if description.format != FORMAT || description.kind != "policy" {
@@ -74,14 +84,23 @@ impl Checkpoint {
                 description.kind, description.format
             )));
         }
-        let Description { dimensions, policy, normalisers, .. } = description;
+        let Description {
+            dimensions,
+            policy,
+            normalisers,
+            ..
+        } = description;
         policy.check()?;
         let action = dimensions.action as usize;
         let observation = dimensions.condition as usize / policy.plan.observation_steps;
         if dimensions != policy.dimensions(observation, action) {
-            return Err(json(format!("dimensions {dimensions:?} contradict `policy`")));
+            return Err(json(format!(
+                "dimensions {dimensions:?} contradict `policy`"
+            )));
         }
-        normalisers.observation.check("normalisers.observation", observation)?;
+        normalisers
+            .observation
+            .check("normalisers.observation", observation)?;
         normalisers.action.check("normalisers.action", action)?;
         let network = Network::new(&policy.network, dimensions, device, 0)?;
         weights::load(&folder.join(WEIGHTS_FILE), network.store())?;
@@ -106,8 +125,10 @@ impl Checkpoint {
             normalisers: self.normalisers.clone(),
         };
         let path = folder.join(CONFIG_FILE);
-        let text = serde_json::to_string_pretty(&description)
-            .map_err(|error| Error::Json { path: path.clone(), reason: error.to_string() })?;
+        let text = serde_json::to_string_pretty(&description).map_err(|error| Error::Json {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
         let beside = path.with_extension("json.part");
         std::fs::write(&beside, text + "\n").map_err(Error::io(&beside))?;
         std::fs::rename(&beside, &path).map_err(Error::io(&path))

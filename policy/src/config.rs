@@ -264,19 +264,35 @@ pub struct NoiseMix {
 
 impl Default for NoiseMix {
     fn default() -> Self {
-        Self { constant: 0.2, linear: 0.0, independent: 0.0, chunkwise: 0.8, ladder: 0.0 }
+        Self {
+            constant: 0.2,
+            linear: 0.0,
+            independent: 0.0,
+            chunkwise: 0.8,
+            ladder: 0.0,
+        }
     }
 }
 
 impl NoiseMix {
     /// Shares in the order of the fields.
     pub fn shares(&self) -> [f64; 5] {
-        [self.constant, self.linear, self.independent, self.chunkwise, self.ladder]
+        [
+            self.constant,
+            self.linear,
+            self.independent,
+            self.chunkwise,
+            self.ladder,
+        ]
     }
 }
 
 fn refuse<T>(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<T> {
-    Err(Error::Config { key, found: found.to_string(), expected: expected.into() })
+    Err(Error::Config {
+        key,
+        found: found.to_string(),
+        expected: expected.into(),
+    })
 }
 
 impl PolicyConfig {
@@ -311,7 +327,11 @@ impl PolicyConfig {
         }
         let most = plan.horizon - plan.past();
         if !(1..=most).contains(&plan.action_steps) {
-            return refuse("plan.action_steps", plan.action_steps, format!("1 to {most}"));
+            return refuse(
+                "plan.action_steps",
+                plan.action_steps,
+                format!("1 to {most}"),
+            );
         }
         let (levels, chunks) = (plan.ladder_levels(), plan.chunks());
         let timesteps = self.schedule.train_timesteps;
@@ -343,12 +363,19 @@ impl TrainingConfig {
             return refuse("training.checkpoint_every", 0, "at least 1");
         }
         if !(self.learning_rate > 0.0 && self.learning_rate < 1.0) {
-            return refuse("training.learning_rate", self.learning_rate, "between 0 and 1");
+            return refuse(
+                "training.learning_rate",
+                self.learning_rate,
+                "between 0 and 1",
+            );
         }
         if !(0.0..1.0).contains(&self.validation) {
             return refuse("training.validation", self.validation, "0 to below 1");
         }
-        for (key, beta) in [("training.beta1", self.beta1), ("training.beta2", self.beta2)] {
+        for (key, beta) in [
+            ("training.beta1", self.beta1),
+            ("training.beta2", self.beta2),
+        ] {
             if !(0.0..1.0).contains(&beta) {
                 return refuse(key, beta, "0 to below 1");
             }
@@ -362,10 +389,16 @@ impl TrainingConfig {
             }
         }
         let shares = self.noise.shares();
-        if shares.iter().any(|share| !(*share >= 0.0 && share.is_finite()))
+        if shares
+            .iter()
+            .any(|share| !(*share >= 0.0 && share.is_finite()))
             || shares.iter().sum::<f64>() <= 0.0
         {
-            return refuse("training.noise", format!("{shares:?}"), "shares of 0 or more, not all 0");
+            return refuse(
+                "training.noise",
+                format!("{shares:?}"),
+                "shares of 0 or more, not all 0",
+            );
         }
         Ok(())
     }
@@ -392,7 +425,9 @@ mod tests {
     fn chunks_of_the_released_configurations() {
         let released = plan(16, Alignment::OldestObservation, 5);
         assert_eq!(released.chunks(), 3);
-        let chunks: Vec<_> = (0..16).map(|position| released.chunk_of(position)).collect();
+        let chunks: Vec<_> = (0..16)
+            .map(|position| released.chunk_of(position))
+            .collect();
         assert_eq!(chunks, [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
         assert_eq!(plan(20, Alignment::OldestObservation, 8).chunks(), 2);
         // An incomplete tail joins the last chunk.

@@ -41,7 +41,9 @@ pub enum Error {
         reason: String,
     },
     /// A folder that is no checkpoint.
-    #[error("{path}: not a checkpoint folder ({missing} is missing); name a folder that `kinestream train` wrote")]
+    #[error(
+        "{path}: not a checkpoint folder ({missing} is missing); name a folder that `kinestream train` wrote"
+    )]
     NotACheckpoint {
         /// The folder.
         path: PathBuf,
@@ -119,6 +121,9 @@ impl Error {
 
     /// An [`Error::Data`].
     pub(crate) fn data(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        Self::Data { path: path.into(), reason: reason.into() }
+        Self::Data {
+            path: path.into(),
+            reason: reason.into(),
+        }
     }
 }

@@ -12,7 +12,10 @@ pub struct ObservationHistory {
 impl ObservationHistory {
     /// An empty history of `steps` observations.
     pub fn new(steps: usize) -> Self {
-        Self { steps, observations: VecDeque::with_capacity(steps + 1) }
+        Self {
+            steps,
+            observations: VecDeque::with_capacity(steps + 1),
+        }
     }
 
     /// Forgets everything.
@@ -28,7 +31,8 @@ impl ObservationHistory {
     /// Adds the newest observation.
     pub fn push(&mut self, observation: Vec<f32>) {
         if self.observations.is_empty() {
-            self.observations.extend(std::iter::repeat_n(observation, self.steps));
+            self.observations
+                .extend(std::iter::repeat_n(observation, self.steps));
             return;
         }
         self.observations.pop_front();

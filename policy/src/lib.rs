@@ -20,4 +20,3 @@ pub use config::PolicyConfig;
 pub use error::{Error, Result};
 pub use normaliser::Normaliser;
 pub use policy::Policy;
-

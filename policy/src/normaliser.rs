@@ -45,7 +45,12 @@ impl Normaliser {
                 }
             })
             .unzip();
-        Self { scale, offset, minimum, maximum }
+        Self {
+            scale,
+            offset,
+            minimum,
+            maximum,
+        }
     }
 
     /// Numbers per row.

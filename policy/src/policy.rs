@@ -96,21 +96,30 @@ impl Policy {
         self.check(stream)?;
         let expected = self.observation_size();
         if observation.len() != expected {
-            return Err(Error::ObservationSize { found: observation.len(), expected });
+            return Err(Error::ObservationSize {
+                found: observation.len(),
+                expected,
+            });
         }
         if let Some(index) = observation.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NonFiniteObservation { index, value: observation[index] });
+            return Err(Error::NonFiniteObservation {
+                index,
+                value: observation[index],
+            });
         }
         let actions = self.action_size();
         let mut anchor: Vec<f32> = match &self.config.plan.primer_columns {
             Some(columns) => columns.iter().map(|column| observation[*column]).collect(),
-            None => (0..actions).map(|at| observation.get(at).copied().unwrap_or(0.0)).collect(),
+            None => (0..actions)
+                .map(|at| observation.get(at).copied().unwrap_or(0.0))
+                .collect(),
         };
         self.normalisers.action.normalise(&mut anchor);
         let mut row = observation.to_vec();
         self.normalisers.observation.normalise(&mut row);
         self.histories[stream].push(row);
-        self.planner.observe(stream, &self.histories[stream].condition(), &anchor);
+        self.planner
+            .observe(stream, &self.histories[stream].condition(), &anchor);
         Ok(())
     }
 
@@ -141,7 +150,9 @@ impl Policy {
     pub fn plan(&mut self, stream: usize) -> Result<Plan> {
         let mut plan = self.planner.plan(stream)?;
         let size = self.action_size();
-        plan.actions.chunks_exact_mut(size).for_each(|row| self.normalisers.action.restore(row));
+        plan.actions
+            .chunks_exact_mut(size)
+            .for_each(|row| self.normalisers.action.restore(row));
         Ok(plan)
     }
 
@@ -177,7 +188,10 @@ impl Policy {
         if stream < self.streams() {
             Ok(())
         } else {
-            Err(Error::NoSuchStream { stream, streams: self.streams() })
+            Err(Error::NoSuchStream {
+                stream,
+                streams: self.streams(),
+            })
         }
     }
 }

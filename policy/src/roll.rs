@@ -18,7 +18,11 @@ const MOST: u64 = 1 << 20;
 impl Roll {
     /// Counts actions of `period_ns` nanoseconds each (at least 1).
     pub fn new(period_ns: u64) -> Self {
-        Self { period_ns: period_ns.max(1), start_ns: None, consumed: 0 }
+        Self {
+            period_ns: period_ns.max(1),
+            start_ns: None,
+            consumed: 0,
+        }
     }
 
     /// Begins anew with the next observation.

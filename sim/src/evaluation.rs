@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::pusht::statistics::{self, Estimate};
+use crate::pusht::statistics;
 use crate::pusht::{OBSERVATION_SIZE, PushT};
 
 /// Control steps of an episode under the protocol.
@@ -82,24 +82,39 @@ pub fn evaluate<C: Controller>(
         let mut world = PushT::new();
         world.reset(seed);
         worlds.push(world);
-        episodes.push(Episode { seed, score: 0.0, success: false, steps: 0 });
-        controller.begin(slot, seed).map_err(EvaluationError::Controller)?;
+        episodes.push(Episode {
+            seed,
+            score: 0.0,
+            success: false,
+            steps: 0,
+        });
+        controller
+            .begin(slot, seed)
+            .map_err(EvaluationError::Controller)?;
     }
     for step in 0..max_steps {
-        let running: Vec<usize> = (0..seeds.len()).filter(|slot| !episodes[*slot].success).collect();
+        let running: Vec<usize> = (0..seeds.len())
+            .filter(|slot| !episodes[*slot].success)
+            .collect();
         if running.is_empty() {
             break;
         }
-        let observations: Vec<_> = running.iter().map(|slot| worlds[*slot].observation()).collect();
-        let targets =
-            controller.act(&running, &observations).map_err(EvaluationError::Controller)?;
+        let observations: Vec<_> = running
+            .iter()
+            .map(|slot| worlds[*slot].observation())
+            .collect();
+        let targets = controller
+            .act(&running, &observations)
+            .map_err(EvaluationError::Controller)?;
         for (&slot, target) in running.iter().zip(targets) {
             let episode = &mut episodes[slot];
-            let outcome = worlds[slot].step(target).map_err(|source| EvaluationError::Target {
-                seed: episode.seed,
-                step,
-                source,
-            })?;
+            let outcome = worlds[slot]
+                .step(target)
+                .map_err(|source| EvaluationError::Target {
+                    seed: episode.seed,
+                    step,
+                    source,
+                })?;
             episode.score = episode.score.max(outcome.reward);
             episode.success = outcome.success;
             episode.steps = step + 1;
@@ -109,39 +124,30 @@ pub fn evaluate<C: Controller>(
     Ok(episodes)
 }
 
-/// Scores of an evaluation with their 95 % intervals.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// Mean of the episodes' largest rewards (Student t interval).
-    pub score: Option<Interval>,
-    /// Share of episodes with a coverage above 0.95 (Wilson interval).
-    pub success: Option<Interval>,
-}
-
-/// A figure and its 95 % interval.
+/// Scores of an evaluation; none of them where there was no episode.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
-    /// The figure.
-    pub value: f64,
-    /// Lower bound.
-    pub low: f64,
-    /// Upper bound.
-    pub high: f64,
-}
-
-impl From<Estimate> for Interval {
-    fn from(estimate: Estimate) -> Self {
-        Self { value: estimate.value, low: estimate.low, high: estimate.high }
-    }
+pub struct Summary {
+    /// Mean of the episodes' largest rewards.
+    pub mean_max_reward: Option<f64>,
+    /// Its 95 % interval (Student t); takes two episodes.
+    pub mean_max_reward_interval: Option<[f64; 2]>,
+    /// Share of episodes with a coverage above 0.95.
+    pub success_rate: Option<f64>,
+    /// Its 95 % interval (Wilson).
+    pub success_interval: Option<[f64; 2]>,
 }
 
 /// Summarises episodes.
 pub fn summarise(episodes: &[Episode]) -> Summary {
     let scores: Vec<f64> = episodes.iter().map(|episode| episode.score).collect();
     let successes = episodes.iter().filter(|episode| episode.success).count() as u64;
+    let success = statistics::proportion(successes, episodes.len() as u64);
+    let count = scores.len() as f64;
     Summary {
-        score: statistics::mean(&scores).map(Interval::from),
-        success: statistics::proportion(successes, episodes.len() as u64).map(Interval::from),
+        mean_max_reward: (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / count),
+        mean_max_reward_interval: statistics::mean(&scores).map(|mean| [mean.low, mean.high]),
+        success_rate: success.map(|rate| rate.value),
+        success_interval: success.map(|rate| [rate.low, rate.high]),
     }
 }
 
@@ -166,7 +172,10 @@ mod tests {
             _slots: &[usize],
             observations: &[[f64; OBSERVATION_SIZE]],
         ) -> Result<Vec<[f64; 2]>, Infallible> {
-            Ok(observations.iter().map(|observation| [observation[0], observation[1]]).collect())
+            Ok(observations
+                .iter()
+                .map(|observation| [observation[0], observation[1]])
+                .collect())
         }
     }
 
@@ -179,8 +188,13 @@ mod tests {
             assert_eq!(episode.steps, 60);
         }
         let summary = summarise(&together);
-        let score = summary.score.unwrap();
-        assert!(score.low <= score.value && score.value <= score.high);
-        assert_eq!(summary.success.unwrap().value, 0.0);
+        let [low, high] = summary.mean_max_reward_interval.unwrap();
+        let mean = summary.mean_max_reward.unwrap();
+        assert!(low <= mean && mean <= high);
+        assert_eq!(summary.success_rate, Some(0.0));
+        let one = summarise(&together[..1]);
+        assert_eq!(one.mean_max_reward, Some(together[0].score));
+        assert_eq!(one.mean_max_reward_interval, None);
+        assert_eq!(summarise(&[]).success_rate, None);
     }
 }

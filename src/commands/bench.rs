@@ -52,7 +52,10 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
         "--rate is {}, expected 0 to 10000",
         arguments.rate
     );
-    let folder = arguments.checkpoint.clone().unwrap_or_else(|| checkpoint::SHIPPED.into());
+    let folder = arguments
+        .checkpoint
+        .clone()
+        .unwrap_or_else(|| checkpoint::SHIPPED.into());
     let bare = checkpoint::open(&folder, device)?;
     let parameters = bare.network().parameters();
     let sizes = bare.network().dimensions();
@@ -68,7 +71,9 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
     let timesteps: Vec<i64> = (0..sizes.horizon)
         .map(|at| (sizes.train_timesteps * (at + 1) / sizes.horizon - 1).max(0))
         .collect();
-    let timesteps = Tensor::from_slice(&timesteps).view([1, -1]).to_device(device);
+    let timesteps = Tensor::from_slice(&timesteps)
+        .view([1, -1])
+        .to_device(device);
     let mut policy = Policy::new(checkpoint::open(&folder, device)?, device, 1)?;
     let mut world = PushT::new();
     world.reset(100_000);
@@ -79,12 +84,14 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
     // Evaluations and observations alternate, so that both meet the same state of the machine.
     while begun.elapsed().as_secs_f64() < arguments.seconds || round < WARM_UP + 100 {
         let started = Instant::now();
-        let output =
-            tch::no_grad(|| bare.network().evaluate(&sample, &timesteps, &condition));
+        let output = tch::no_grad(|| bare.network().evaluate(&sample, &timesteps, &condition));
         wait(device, &output)?;
         let evaluated = started.elapsed();
-        let observation: Vec<f32> =
-            world.observation().iter().map(|value| *value as f32).collect();
+        let observation: Vec<f32> = world
+            .observation()
+            .iter()
+            .map(|value| *value as f32)
+            .collect();
         if round > 0 {
             policy.advance(0, plan.action_steps);
         }
@@ -134,7 +141,10 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
     if arguments.json {
         return output::json(&report);
     }
-    println!("{} on {}, {} threads", report.checkpoint, report.device, report.threads);
+    println!(
+        "{} on {}, {} threads",
+        report.checkpoint, report.device, report.threads
+    );
     let row = |name: &str, times: Percentiles| {
         println!(
             "  {name:<24} p50 {:.3}  p99 {:.3}  p99.9 {:.3}  max {:.3} ms",
@@ -144,7 +154,10 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
     row("one network evaluation", evaluation_ms);
     row("observation to action", observation_to_action_ms);
     println!("  evaluations per observation  {levels}");
-    println!("  ratio to one evaluation      {:.3}", report.ratio_to_one_evaluation);
+    println!(
+        "  ratio to one evaluation      {:.3}",
+        report.ratio_to_one_evaluation
+    );
     println!(
         "  floor {:.3} ms ({:.1} GB/s, {:.0} GFLOP/s measured); an evaluation takes {:.1} times that",
         floor_ms, read_gb_per_s, gflop_per_s, report.ratio_to_floor
@@ -172,7 +185,10 @@ fn read_bandwidth(threads: usize) -> f64 {
                 .chunks(memory.len().div_ceil(threads))
                 .map(|part| scope.spawn(|| part.iter().fold(0_u64, |sum, x| sum.wrapping_add(*x))))
                 .collect();
-            parts.into_iter().filter_map(|part| part.join().ok()).fold(0, u64::wrapping_add)
+            parts
+                .into_iter()
+                .filter_map(|part| part.join().ok())
+                .fold(0, u64::wrapping_add)
         });
         std::hint::black_box(total);
         BYTES as f64 / started.elapsed().as_secs_f64() / 1e9

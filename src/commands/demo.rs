@@ -51,18 +51,29 @@ struct Report {
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let config = Config::parse(CONFIG, "the built-in configuration")?;
-    let folder = arguments.checkpoint.clone().unwrap_or_else(|| checkpoint::SHIPPED.into());
+    let folder = arguments
+        .checkpoint
+        .clone()
+        .unwrap_or_else(|| checkpoint::SHIPPED.into());
     device::set_threads(Some(config.runtime.threads))?;
     let policy = Policy::new(checkpoint::open(&folder, Device::Cpu)?, Device::Cpu, 1)?;
     let stop = shutdown::flag()?;
-    let page = if arguments.headless { None } else { Some(Page::open(arguments.port, &stop)?) };
+    let page = if arguments.headless {
+        None
+    } else {
+        Some(Page::open(arguments.port, &stop)?)
+    };
     let begun = Instant::now();
     let system = System::start(&config, policy, arguments, page.as_ref(), &stop)?;
     if let Some(page) = &page {
-        eprintln!("kinestream demo: open http://{}  (Ctrl-C ends it)", page.address);
+        eprintln!(
+            "kinestream demo: open http://{}  (Ctrl-C ends it)",
+            page.address
+        );
     }
     let bar = output::progress(arguments.episodes, "episodes");
     let mut meter = Meter::new();
+    let mut shown = None;
     while !system.has_ended() && !stop.load(Ordering::SeqCst) {
         std::thread::sleep(FRAME);
         let (snapshot, statistics) = (system.simulator.snapshot(), system.planner.statistics());
@@ -70,7 +81,10 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         bar.set_message(format!("score {:.2}", snapshot.best));
         meter.measure(statistics.plans, system.commands.published());
         if let Some(page) = &page {
-            page.handle.publish(frame(&snapshot, &statistics, system.plans.latest(), &mut meter));
+            // Plans are rarer than pictures: the last one stays until the next arrives.
+            shown = system.plans.latest().or(shown);
+            page.handle
+                .publish(frame(&snapshot, &statistics, shown.as_ref(), &meter));
         }
     }
     stop.store(true, Ordering::SeqCst);
@@ -119,13 +133,21 @@ impl System {
             Arc::clone(&stream),
             Arc::clone(stop),
         )?;
-        let planner =
-            PolicyNode::start(&runtime, policy, writer, false, stream, Arc::clone(stop))?;
+        let planner = PolicyNode::start(&runtime, policy, writer, false, stream, Arc::clone(stop))?;
         let plans = observer.inbox(&observer.keys().plan(), 1)?;
-        let options = SimulatorOptions { seed: arguments.seed, episodes: arguments.episodes };
+        let options = SimulatorOptions {
+            seed: arguments.seed,
+            episodes: arguments.episodes,
+        };
         let viewer = page.map(|page| page.handle.clone());
         let simulator = SimulatorNode::start(&world, options, viewer, Arc::clone(stop))?;
-        Ok(Self { planner, commands, simulator, plans, _nodes: [runtime, world, observer] })
+        Ok(Self {
+            planner,
+            commands,
+            simulator,
+            plans,
+            _nodes: [runtime, world, observer],
+        })
     }
 
     fn has_ended(&self) -> bool {
@@ -137,15 +159,19 @@ impl System {
         let statistics = self.planner.statistics();
         self.planner.join()?;
         let actions_published = self.commands.published();
-        let TimingReport { missed, lateness_us, .. } = self.commands.join()?;
+        let TimingReport {
+            missed,
+            lateness_us,
+            ..
+        } = self.commands.join()?;
         let episodes = self.simulator.join()?;
         let summary = evaluation::summarise(&episodes);
         Ok(Report {
             task: "pusht",
             seeds: episodes.iter().map(|episode| episode.seed).collect(),
             scores: episodes.iter().map(|episode| episode.score).collect(),
-            mean_max_reward: summary.score.map(|score| score.value),
-            success_rate: summary.success.map(|success| success.value),
+            mean_max_reward: summary.mean_max_reward,
+            success_rate: summary.success_rate,
             episodes,
             actions_published,
             actions_received: snapshot.actions_received,
@@ -185,7 +211,11 @@ impl Page {
             .name("viewer".into())
             .spawn(move || Ok(runtime.block_on(viewer.serve(ended))?))
             .context("cannot start the viewer")?;
-        Ok(Self { address, handle, thread })
+        Ok(Self {
+            address,
+            handle,
+            thread,
+        })
     }
 
     fn close(self) -> Result<()> {
@@ -206,7 +236,12 @@ struct Meter {
 
 impl Meter {
     fn new() -> Self {
-        Self { since: Instant::now(), plans: 0, commands: 0, rates: Rates::default() }
+        Self {
+            since: Instant::now(),
+            plans: 0,
+            commands: 0,
+            rates: Rates::default(),
+        }
     }
 
     fn measure(&mut self, plans: u64, commands: u64) {
@@ -219,23 +254,35 @@ impl Meter {
             plans_per_second: rate(plans, self.plans),
             commands_per_second: rate(commands, self.commands),
         };
-        *self = Self { since: Instant::now(), plans, commands, rates: self.rates.clone() };
+        *self = Self {
+            since: Instant::now(),
+            plans,
+            commands,
+            rates: self.rates.clone(),
+        };
     }
 }
 
 fn frame(
     snapshot: &Snapshot,
     statistics: &PolicyStatistics,
-    plan: Option<WirePlan>,
-    meter: &mut Meter,
+    plan: Option<&WirePlan>,
+    meter: &Meter,
 ) -> Frame {
     let Some((state, outcome)) = snapshot.state.zip(snapshot.outcome) else {
-        return Frame { goal: GOAL_POSE, ..Frame::default() };
+        return Frame {
+            goal: GOAL_POSE,
+            ..Frame::default()
+        };
     };
     let plan = plan.map_or_else(Plan::default, |plan| Plan {
         chunk: plan.chunk,
-        actions: plan.actions.chunks_exact(2).map(|action| [action[0], action[1]]).collect(),
-        noise: plan.noise,
+        actions: plan
+            .actions
+            .chunks_exact(2)
+            .map(|action| [action[0], action[1]])
+            .collect(),
+        noise: plan.noise.clone(),
         committed: plan.committed as usize,
         current: 0,
     });
@@ -259,11 +306,14 @@ fn frame(
             last_ms: statistics.last_latency_ms,
             p50_ms: statistics.latency_ms.p50,
             p99_ms: statistics.latency_ms.p99,
-            evaluations_per_action: statistics.evaluations as f64
-                / statistics.plans.max(1) as f64,
+            evaluations_per_action: statistics.evaluations as f64 / statistics.plans.max(1) as f64,
         },
         missed: snapshot.missed,
-        history: snapshot.episodes.iter().map(|episode| episode.score as f32).collect(),
+        history: snapshot
+            .episodes
+            .iter()
+            .map(|episode| episode.score as f32)
+            .collect(),
         state: snapshot.run_state,
         fault: statistics.fault.clone(),
     }
@@ -280,7 +330,10 @@ fn print(report: &Report) {
         );
     }
     if let Some(score) = report.mean_max_reward {
-        println!("mean score {score:.3} over {} episodes", report.episodes.len());
+        println!(
+            "mean score {score:.3} over {} episodes",
+            report.episodes.len()
+        );
     }
     println!(
         "{} plans, {} commands; observation to plan p50 {:.2} ms, p99 {:.2} ms; {} periods missed",

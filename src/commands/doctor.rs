@@ -29,14 +29,32 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
-    let findings = vec![processor(), memory(), libtorch(), cuda(), shipped(), sockets()];
-    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Failed).count();
-    let report = Report { version: env!("CARGO_PKG_VERSION"), findings };
+    let findings = vec![
+        processor(),
+        memory(),
+        libtorch(),
+        cuda(),
+        shipped(),
+        sockets(),
+    ];
+    let failed = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Failed)
+        .count();
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        findings,
+    };
     if arguments.json {
         output::json(&report)?;
     } else {
         println!("kinestream {}", report.version);
-        for Finding { what, verdict, found } in &report.findings {
+        for Finding {
+            what,
+            verdict,
+            found,
+        } in &report.findings
+        {
             let mark = match verdict {
                 Verdict::Ok => "ok    ",
                 Verdict::Note => "note  ",
@@ -55,8 +73,11 @@ fn processor() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key)?.split_once(':').map(|(_, value)| value.trim()))
+        text.lines().find_map(|line| {
+            line.strip_prefix(key)?
+                .split_once(':')
+                .map(|(_, value)| value.trim())
+        })
     };
     let flags = field("flags").unwrap_or_default();
     let vectors: Vec<&str> = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16"]
@@ -65,7 +86,11 @@ fn processor() -> Finding {
         .collect();
     Finding {
         what: "processor",
-        verdict: if cores >= 2 { Verdict::Ok } else { Verdict::Note },
+        verdict: if cores >= 2 {
+            Verdict::Ok
+        } else {
+            Verdict::Note
+        },
         found: format!(
             "{cores} cores, {}, {} {}",
             std::env::consts::ARCH,
@@ -79,7 +104,14 @@ fn memory() -> Finding {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = text
         .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().split(' ').next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemAvailable:")?
+                .trim()
+                .split(' ')
+                .next()?
+                .parse()
+                .ok()
+        })
         .map(|kilobytes: f64| kilobytes / 1e6);
     match available {
         Some(gigabytes) if gigabytes < 1.0 => Finding {
@@ -87,10 +119,16 @@ fn memory() -> Finding {
             verdict: Verdict::Failed,
             found: format!("{gigabytes:.1} GB free; LibTorch needs about 1 GB: end other programs"),
         },
-        Some(gigabytes) => {
-            Finding { what: "memory", verdict: Verdict::Ok, found: format!("{gigabytes:.1} GB free") }
-        }
-        None => Finding { what: "memory", verdict: Verdict::Note, found: "unknown".into() },
+        Some(gigabytes) => Finding {
+            what: "memory",
+            verdict: Verdict::Ok,
+            found: format!("{gigabytes:.1} GB free"),
+        },
+        None => Finding {
+            what: "memory",
+            verdict: Verdict::Note,
+            found: "unknown".into(),
+        },
     }
 }
 
@@ -140,9 +178,11 @@ fn shipped() -> Finding {
                 loaded.network().parameters()
             ),
         },
-        Err(error) => {
-            Finding { what: "shipped policy", verdict: Verdict::Failed, found: format!("{error:#}") }
-        }
+        Err(error) => Finding {
+            what: "shipped policy",
+            verdict: Verdict::Failed,
+            found: format!("{error:#}"),
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, ensure};
 use kinestream_control::Percentiles;
 use kinestream_policy::config::{PlanConfig, PlanMode};
 use kinestream_policy::{Checkpoint, Policy};
-use kinestream_sim::evaluation::{self, Episode, Interval};
+use kinestream_sim::evaluation::{self, Episode, Summary};
 use serde::Serialize;
 use tch::Device;
 
@@ -26,10 +26,8 @@ struct Report {
     mode: PlanMode,
     seeds: Vec<u32>,
     scores: Vec<f64>,
-    mean_max_reward: f64,
-    mean_max_reward_interval: Option<[f64; 2]>,
-    success_rate: f64,
-    success_interval: Option<[f64; 2]>,
+    #[serde(flatten)]
+    summary: Summary,
     evaluations_per_action: f64,
     evaluations_per_observation: f64,
     action_steps: usize,
@@ -44,7 +42,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
     ensure!(arguments.batch > 0, "--batch is 0, expected at least 1");
-    let folder = arguments.checkpoint.clone().unwrap_or_else(|| config.runtime.checkpoint.clone());
+    let folder = arguments
+        .checkpoint
+        .clone()
+        .unwrap_or_else(|| config.runtime.checkpoint.clone());
     let load = || -> Result<Checkpoint> {
         let mut checkpoint = checkpoint::open(&folder, device)?;
         let policy = checkpoint.policy_mut();
@@ -65,27 +66,26 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     for batch in seeds.chunks(arguments.batch) {
         let policy = Policy::new(load()?, device, batch.len())?;
         let mut controller = PolicyController::new(policy)?;
-        episodes.extend(score(&mut controller, batch, |_, running| bar.inc(running as u64))?);
+        episodes.extend(score(&mut controller, batch, |_, running| {
+            bar.inc(running as u64)
+        })?);
         evaluations.push((controller.evaluations_per_action(), batch.len()));
     }
     bar.finish_and_clear();
     let wall_s = begun.elapsed().as_secs_f64();
     let plan = load()?.policy().plan.clone();
     let latency = latency(load()?, device, seeds[0])?;
-    let summary = evaluation::summarise(&episodes);
-    let bounds = |interval: Option<Interval>| interval.map(|found| [found.low, found.high]);
-    let value = |interval: Option<Interval>| interval.map_or(f64::NAN, |found| found.value);
-    let weighted = evaluations.iter().map(|(count, size)| count * *size as f64).sum::<f64>();
+    let weighted = evaluations
+        .iter()
+        .map(|(count, size)| count * *size as f64)
+        .sum::<f64>();
     let report = Report {
         task: "pusht".into(),
         observation: "state".into(),
         checkpoint: folder.display().to_string(),
         mode: plan.mode,
         scores: episodes.iter().map(|episode| episode.score).collect(),
-        mean_max_reward: value(summary.score),
-        mean_max_reward_interval: bounds(summary.score),
-        success_rate: value(summary.success),
-        success_interval: bounds(summary.success),
+        summary: evaluation::summarise(&episodes),
         evaluations_per_action: weighted / seeds.len() as f64,
         evaluations_per_observation: match plan.mode {
             PlanMode::Chunk => plan.ladder_levels() as f64,
@@ -130,7 +130,9 @@ fn override_plan(plan: &mut PlanConfig, arguments: &EvalArguments) -> Result<()>
         plan.action_steps = (plan.horizon - plan.past()).min(8);
         plan.levels = Some(100);
     }
-    let Some(steps) = arguments.steps else { return Ok(()) };
+    let Some(steps) = arguments.steps else {
+        return Ok(());
+    };
     ensure!(
         steps > 0.0 && steps.is_finite(),
         "--steps is {steps}, expected a number above 0 such as 0.25, 1 or 100"
@@ -149,23 +151,34 @@ fn override_plan(plan: &mut PlanConfig, arguments: &EvalArguments) -> Result<()>
 }
 
 fn print(report: &Report) {
-    let interval = |bounds: Option<[f64; 2]>| match bounds {
-        Some([low, high]) => format!("[{low:.3}, {high:.3}]"),
-        None => "(one seed: no interval)".into(),
+    let figure = |value: Option<f64>, bounds: Option<[f64; 2]>| match (value, bounds) {
+        (Some(value), Some([low, high])) => format!("{value:.3} [{low:.3}, {high:.3}]"),
+        (Some(value), None) => format!("{value:.3} (one seed: no interval)"),
+        (None, _) => "unknown".into(),
     };
+    let Summary {
+        mean_max_reward,
+        mean_max_reward_interval,
+        success_rate,
+        success_interval,
+    } = report.summary;
     println!("{} ({} seeds)", report.checkpoint, report.seeds.len());
     println!(
-        "  mean of max reward      {:.3} {}",
-        report.mean_max_reward,
-        interval(report.mean_max_reward_interval)
+        "  mean of max reward      {}",
+        figure(mean_max_reward, mean_max_reward_interval)
     );
     println!(
-        "  success (coverage>0.95) {:.3} {}",
-        report.success_rate,
-        interval(report.success_interval)
+        "  success (coverage>0.95) {}",
+        figure(success_rate, success_interval)
     );
-    println!("  evaluations per action  {:.2}", report.evaluations_per_action);
+    println!(
+        "  evaluations per action  {:.2}",
+        report.evaluations_per_action
+    );
     let Percentiles { p50, p99, .. } = report.latency_ms;
     println!("  latency, batch 1        p50 {p50:.2} ms, p99 {p99:.2} ms");
-    println!("  wall time               {:.1} s on {} threads", report.wall_s, report.threads);
+    println!(
+        "  wall time               {:.1} s on {} threads",
+        report.wall_s, report.threads
+    );
 }

@@ -39,7 +39,12 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
         minimum: normaliser.minimum.clone(),
         maximum: normaliser.maximum.clone(),
     };
-    let names: Vec<&str> = policy.task.observation.iter().map(|part| part.array.as_str()).collect();
+    let names: Vec<&str> = policy
+        .task
+        .observation
+        .iter()
+        .map(|part| part.array.as_str())
+        .collect();
     let report = Report {
         kind: "policy",
         path: checkpoint::locate(&arguments.path).display().to_string(),
@@ -49,7 +54,11 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
             policy.plan.observation_steps,
             &normalisers.observation,
         )],
-        outputs: vec![port(policy.task.action.clone(), policy.plan.horizon, &normalisers.action)],
+        outputs: vec![port(
+            policy.task.action.clone(),
+            policy.plan.horizon,
+            &normalisers.action,
+        )],
         schedule: serde_json::to_value(&policy.schedule)?,
         evaluations_per_observation: policy.plan.ladder_levels() as f64
             / policy.plan.chunks() as f64,
@@ -59,7 +68,10 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
         return output::json(&report);
     }
     let dimensions = loaded.network().dimensions();
-    println!("{}: a {} for task `{}`", report.path, report.kind, report.policy.task.name);
+    println!(
+        "{}: a {} for task `{}`",
+        report.path, report.kind, report.policy.task.name
+    );
     println!(
         "  network     {:?}, channels {:?}, {} parameters",
         report.policy.network.kind, report.policy.network.channels, report.parameters

@@ -28,7 +28,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         config.runtime.checkpoint = folder.clone();
     }
     if arguments.print_config {
-        print!("{}", toml::to_string(&config).context("cannot print the configuration")?);
+        print!(
+            "{}",
+            toml::to_string(&config).context("cannot print the configuration")?
+        );
         return Ok(());
     }
     ensure!(

@@ -22,7 +22,10 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     }
     let stop = shutdown::flag()?;
     let node = Node::open(&config.session, &config.runtime.robot, "simulator")?;
-    let options = SimulatorOptions { seed: arguments.seed, episodes: arguments.episodes };
+    let options = SimulatorOptions {
+        seed: arguments.seed,
+        episodes: arguments.episodes,
+    };
     let simulator = SimulatorNode::start(&node, options, None, Arc::clone(&stop))?;
     tracing::info!("waiting for a runtime at {:?}", config.session.connect);
     let mut told = 0;
@@ -51,14 +54,14 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
         return output::json(&json!({
             "task": "pusht",
             "episodes": episodes,
-            "mean_max_reward": summary.score.map(|score| score.value),
-            "success_rate": summary.success.map(|success| success.value),
+            "mean_max_reward": summary.mean_max_reward,
+            "success_rate": summary.success_rate,
             "actions_received": snapshot.actions_received,
             "missed": snapshot.missed,
         }));
     }
-    if let Some(score) = summary.score {
-        println!("{} episodes, mean score {:.3}", episodes.len(), score.value);
+    if let Some(score) = summary.mean_max_reward {
+        println!("{} episodes, mean score {score:.3}", episodes.len());
     }
     Ok(())
 }

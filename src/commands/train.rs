@@ -84,8 +84,17 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let mut best = None;
     let mut smoothed = f64::NAN;
     trainer.run(|trainer, progress| {
-        let Progress { step, loss, learning_rate, .. } = progress;
-        smoothed = if smoothed.is_nan() { loss } else { 0.98 * smoothed + 0.02 * loss };
+        let Progress {
+            step,
+            loss,
+            learning_rate,
+            ..
+        } = progress;
+        smoothed = if smoothed.is_nan() {
+            loss
+        } else {
+            0.98 * smoothed + 0.02 * loss
+        };
         bar.set_position(step);
         bar.set_message(format!("loss {smoothed:.5}"));
         let every = config.training.evaluate_every;
@@ -100,12 +109,15 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
                 success_rate: None,
             };
             if evaluate && config.task.name == "pusht" {
-                let (score, success) =
-                    validate(trainer.checkpoint()?, device, config.training.evaluation_seeds)
-                        .map_err(|error| Error::Json {
-                            path: "evaluation during training".into(),
-                            reason: format!("{error:#}"),
-                        })?;
+                let (score, success) = validate(
+                    trainer.checkpoint()?,
+                    device,
+                    config.training.evaluation_seeds,
+                )
+                .map_err(|error| Error::Json {
+                    path: "evaluation during training".into(),
+                    reason: format!("{error:#}"),
+                })?;
                 (line.score, line.success_rate) = (Some(score), Some(success));
                 bar.suspend(|| eprintln!("step {step}: score {score:.3}, success {success:.2}"));
                 if best.is_none_or(|best| score > best) {
@@ -128,7 +140,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     if done < config.training.steps {
         eprintln!("stopped at step {done}; the state is saved, continue with --resume");
     } else {
-        eprintln!("done: {} steps, weights in {}", done, arguments.out.display());
+        eprintln!(
+            "done: {} steps, weights in {}",
+            done,
+            arguments.out.display()
+        );
     }
     Ok(())
 }
@@ -146,11 +162,15 @@ pub(crate) fn pusht_symmetry() -> Symmetry {
 
 /// Score and success rate on seeds that are no test seeds.
 fn validate(checkpoint: Checkpoint, device: Device, seeds: u64) -> Result<(f64, f64)> {
-    let seeds: Vec<u32> = (0..seeds as u32).map(|index| VALIDATION_SEED + index).collect();
+    let seeds: Vec<u32> = (0..seeds as u32)
+        .map(|index| VALIDATION_SEED + index)
+        .collect();
     let mut controller = PolicyController::new(Policy::new(checkpoint, device, seeds.len())?)?;
     let summary = evaluation::summarise(&eval::score(&mut controller, &seeds, |_, _| {})?);
-    let value = |interval: Option<evaluation::Interval>| interval.map_or(0.0, |found| found.value);
-    Ok((value(summary.score), value(summary.success)))
+    Ok((
+        summary.mean_max_reward.unwrap_or(0.0),
+        summary.success_rate.unwrap_or(0.0),
+    ))
 }
 
 struct Log {
@@ -170,7 +190,10 @@ impl Log {
     }
 
     fn write(&mut self, line: &LogLine) -> Result<(), Error> {
-        let failed = |source: std::io::Error| Error::Io { path: self.path.clone(), source };
+        let failed = |source: std::io::Error| Error::Io {
+            path: self.path.clone(),
+            source,
+        };
         let mut text = serde_json::to_string(line).map_err(|error| failed(error.into()))?;
         text.push('\n');
         self.file.write_all(text.as_bytes()).map_err(failed)

@@ -37,7 +37,10 @@ pub(crate) struct ControlConfig {
 
 impl Default for ControlConfig {
     fn default() -> Self {
-        Self { rate_hz: 100.0, interpolation: Interpolation::Hold }
+        Self {
+            rate_hz: 100.0,
+            interpolation: Interpolation::Hold,
+        }
     }
 }
 
@@ -113,7 +116,11 @@ impl CommandNode {
             .spawn(move || publish(actions, receiver, &stream, &count, &seen))
             .context("cannot start the publisher thread")?;
         let control = fixed_rate::spawn(config.rate_hz, stop, tick)?;
-        Ok(Self { control, publisher, published })
+        Ok(Self {
+            control,
+            publisher,
+            published,
+        })
     }
 
     /// Commands sent so far.

@@ -16,7 +16,9 @@ pub(crate) const INBOX: usize = 64;
 
 /// A stamp of this moment.
 pub(crate) fn stamp(sequence: u64, stream: u32) -> Stamp {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Stamp {
         sequence,
         monotonic_ns: Monotonic.now_ns(),

@@ -105,7 +105,10 @@ impl PolicyNode {
     }
 
     pub(crate) fn statistics(&self) -> PolicyStatistics {
-        self.statistics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether the thread has ended, by itself or by an error.
@@ -125,7 +128,9 @@ impl PolicyNode {
 impl Shell {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Ordering::SeqCst) {
-            let Some(mut observation) = self.observations.next(PATIENCE) else { continue };
+            let Some(mut observation) = self.observations.next(PATIENCE) else {
+                continue;
+            };
             self.take_resets()?;
             // Only the newest is answered; those before it still belong into the history.
             while let Some(newer) = self.observations.try_next() {
@@ -156,11 +161,18 @@ impl Shell {
 
     /// Takes an observation into the history; false if it was refused.
     fn record(&mut self, observation: &Observation) -> Result<bool> {
-        let values: Vec<f32> =
-            observation.values.to_f64().iter().map(|value| *value as f32).collect();
+        let values: Vec<f32> = observation
+            .values
+            .to_f64()
+            .iter()
+            .map(|value| *value as f32)
+            .collect();
         if observation.stamp.stream != self.stream {
             // The reset of this stream was lost, or the sender began without one.
-            self.begin(observation.stamp.stream, u64::from(observation.stamp.stream))?;
+            self.begin(
+                observation.stamp.stream,
+                u64::from(observation.stamp.stream),
+            )?;
         }
         let consumed = self.roll.consumed(observation.stamp.monotonic_ns);
         self.policy.advance(0, consumed);
@@ -169,9 +181,7 @@ impl Shell {
                 self.update(|statistics| statistics.observations += 1);
                 Ok(true)
             }
-            Err(
-                error @ (Error::NonFiniteObservation { .. } | Error::ObservationSize { .. }),
-            ) => {
+            Err(error @ (Error::NonFiniteObservation { .. } | Error::ObservationSize { .. })) => {
                 self.refuse(&error.to_string());
                 Ok(false)
             }
@@ -208,7 +218,8 @@ impl Shell {
             committed: plan.committed,
             observation_sequence: observation.stamp.sequence,
         };
-        self.commands.publish(&Plan::new(header, actions.to_vec())?)?;
+        self.commands
+            .publish(&Plan::new(header, actions.to_vec())?)?;
         let levels = self.policy.config().plan.ladder_levels() as u32;
         self.plans.publish(&PlanSlice {
             stamp: stamp(self.sequence, self.stream),
@@ -248,7 +259,12 @@ impl Shell {
     }
 
     fn update(&self, change: impl FnOnce(&mut PolicyStatistics)) {
-        change(&mut self.statistics.lock().unwrap_or_else(PoisonError::into_inner));
+        change(
+            &mut self
+                .statistics
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }
 

@@ -111,7 +111,10 @@ impl SimulatorNode {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether the thread has ended.
@@ -185,8 +188,13 @@ impl Shell {
         self.world.physics_step(target)?;
         if !self.world.block_is_on_table() {
             // Physics lets a T be squeezed through a wall; a person gets it back.
-            let State { block_position: [x, y], block_angle, .. } = self.world.state();
-            self.world.move_block([x.clamp(100.0, 412.0), y.clamp(100.0, 412.0)], block_angle)?;
+            let State {
+                block_position: [x, y],
+                block_angle,
+                ..
+            } = self.world.state();
+            self.world
+                .move_block([x.clamp(100.0, 412.0), y.clamp(100.0, 412.0)], block_angle)?;
         }
         self.step += 1;
         Ok(ControlFlow::Continue(()))
@@ -216,7 +224,9 @@ impl Shell {
         self.sequence += 1;
         self.resets.publish(&Command {
             stamp: stamp(self.sequence, self.stream),
-            request: Request::Reset { seed: u64::from(seed) },
+            request: Request::Reset {
+                seed: u64::from(seed),
+            },
         })?;
         Ok(())
     }

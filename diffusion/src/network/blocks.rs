@@ -27,13 +27,24 @@ impl Affine {
 
     /// A transposed convolution over positions; its fan in counts the outputs, as in PyTorch.
     pub(super) fn transposed(path: &Path<'_>, channels: i64, kernel: i64) -> Self {
-        Self::new(path, &[channels, channels, kernel], channels, channels * kernel)
+        Self::new(
+            path,
+            &[channels, channels, kernel],
+            channels,
+            channels * kernel,
+        )
     }
 
     fn new(path: &Path<'_>, shape: &[i64], outputs: i64, fan_in: i64) -> Self {
         let bound = 1.0 / (fan_in as f64).sqrt();
-        let init = Init::Uniform { lo: -bound, up: bound };
-        Self { weight: path.var("weight", shape, init), bias: path.var("bias", &[outputs], init) }
+        let init = Init::Uniform {
+            lo: -bound,
+            up: bound,
+        };
+        Self {
+            weight: path.var("weight", shape, init),
+            bias: path.var("bias", &[outputs], init),
+        }
     }
 
     pub(super) fn device(&self) -> tch::Device {
@@ -80,11 +91,22 @@ impl ConvolutionBlock {
     }
 
     pub(super) fn forward(&self, input: &Tensor) -> Tensor {
-        let BlockConfig { kernel, groups, activation, .. } = self.config;
+        let BlockConfig {
+            kernel,
+            groups,
+            activation,
+            ..
+        } = self.config;
         let normalised = self
             .convolution
             .apply_convolution(input, 1, kernel / 2)
-            .group_norm(groups, Some(&self.norm_weight), Some(&self.norm_bias), 1e-5, true);
+            .group_norm(
+                groups,
+                Some(&self.norm_weight),
+                Some(&self.norm_bias),
+                1e-5,
+                true,
+            );
         activation.apply(&normalised)
     }
 }
@@ -96,7 +118,10 @@ pub(super) enum Modulation {
     Global(Tensor),
     /// Features of every position's noise level, one tensor for each resolution [B, E, T / 2^r],
     /// and of the observation [B, O], all after their activation.
-    PerPosition { levels: Vec<Tensor>, observation: Tensor },
+    PerPosition {
+        levels: Vec<Tensor>,
+        observation: Tensor,
+    },
 }
 
 /// Sizes of the modulation's inputs.
@@ -135,15 +160,15 @@ pub(super) struct BlockConfig {
 
 impl ResidualBlock {
     pub(super) fn new(path: &Path<'_>, inputs: i64, outputs: i64, config: BlockConfig) -> Self {
-        let BlockConfig { scale, modulation, .. } = config;
+        let BlockConfig {
+            scale, modulation, ..
+        } = config;
         let blocks = path / "blocks";
         let width = if scale { 2 * outputs } else { outputs };
         let modulation = match modulation {
-            ModulationSizes::Global(size) => ModulationLayer::Global(Affine::linear(
-                &(path / "cond_encoder" / 1),
-                size,
-                width,
-            )),
+            ModulationSizes::Global(size) => {
+                ModulationLayer::Global(Affine::linear(&(path / "cond_encoder" / 1), size, width))
+            }
             ModulationSizes::PerPosition { level, observation } => ModulationLayer::PerPosition {
                 level: Affine::linear(&(path / "level_encoder"), level, width),
                 observation: Affine::linear(&(path / "observation_encoder"), observation, width),
@@ -170,8 +195,10 @@ impl ResidualBlock {
         let hidden = self.first.forward(input);
         let terms = self.modulation_terms(modulation, resolution);
         let hidden = if self.scale {
-            let (scale, shift) =
-                (terms.narrow(1, 0, self.outputs), terms.narrow(1, self.outputs, self.outputs));
+            let (scale, shift) = (
+                terms.narrow(1, 0, self.outputs),
+                terms.narrow(1, self.outputs, self.outputs),
+            );
             scale * hidden + shift
         } else {
             hidden + terms
@@ -191,7 +218,10 @@ impl ResidualBlock {
             }
             (
                 ModulationLayer::PerPosition { level, observation },
-                Modulation::PerPosition { levels, observation: observed },
+                Modulation::PerPosition {
+                    levels,
+                    observation: observed,
+                },
             ) => {
                 level.apply_per_position(&levels[resolution])
                     + observation.apply_linear(observed).unsqueeze(-1)
@@ -208,8 +238,7 @@ impl ResidualBlock {
 pub(super) fn sinusoid(timesteps: &Tensor, width: i64) -> Tensor {
     let half = width / 2;
     let step = 10_000_f64.ln() / (half - 1) as f64;
-    let frequencies =
-        (Tensor::arange(half, (Kind::Float, timesteps.device())) * -step).exp();
+    let frequencies = (Tensor::arange(half, (Kind::Float, timesteps.device())) * -step).exp();
     let phases = timesteps.to_kind(Kind::Float).unsqueeze(-1) * frequencies;
     Tensor::cat(&[phases.sin(), phases.cos()], -1)
 }

@@ -7,6 +7,8 @@
 mod blocks;
 mod unet;
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
@@ -122,6 +124,9 @@ pub trait Denoiser: Send {
     fn takes_levels_per_position(&self) -> bool;
 }
 
+/// Held while parameters are drawn.
+static INITIALISATION: Mutex<()> = Mutex::new(());
+
 /// A denoiser network together with its parameters.
 pub struct Network {
     store: VarStore,
@@ -142,10 +147,19 @@ impl Network {
         seed: u64,
     ) -> Result<Self> {
         config.check(dimensions)?;
+        // LibTorch has one random generator for all threads.
+        let _turn = INITIALISATION
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         tch::manual_seed(seed as i64);
         let store = VarStore::new(device);
         let unet = UNet::new(&store.root(), config, dimensions);
-        Ok(Self { store, unet, config: config.clone(), dimensions })
+        Ok(Self {
+            store,
+            unet,
+            config: config.clone(),
+            dimensions,
+        })
     }
 
     /// The parameters.
@@ -197,7 +211,11 @@ impl NetworkConfig {
     /// The first value out of its range.
     pub fn check(&self, dimensions: Dimensions) -> Result<()> {
         let refuse = |key, found: String, expected: &str| {
-            Err(Error::Config { key, found, expected: expected.into() })
+            Err(Error::Config {
+                key,
+                found,
+                expected: expected.into(),
+            })
         };
         if self.groups < 1 {
             return refuse("network.groups", self.groups.to_string(), "at least 1");
@@ -238,7 +256,13 @@ impl NetworkConfig {
         let horizon = dimensions.horizon;
         if !(1..=4096).contains(&horizon) || horizon % multiple != 0 {
             let lower = (horizon / multiple * multiple).max(multiple);
-            return Err(Error::Horizon { horizon, stages, multiple, lower, upper: lower + multiple });
+            return Err(Error::Horizon {
+                horizon,
+                stages,
+                multiple,
+                lower,
+                upper: lower + multiple,
+            });
         }
         Ok(())
     }

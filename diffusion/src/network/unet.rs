@@ -5,8 +5,8 @@
 //! stage but the first. The three variants differ in how noise levels enter:
 //! [`super::NetworkKind`].
 
-use tch::nn::Path;
 use tch::Tensor;
+use tch::nn::Path;
 
 use super::blocks::{
     Affine, BlockConfig, ConvolutionBlock, Modulation, ModulationSizes, ResidualBlock, sinusoid,
@@ -81,7 +81,13 @@ impl UNet {
         let channels = &config.channels;
         let stages = channels.len();
         let widest = channels[stages - 1];
-        let inputs = |stage: usize| if stage == 0 { dimensions.action } else { channels[stage - 1] };
+        let inputs = |stage: usize| {
+            if stage == 0 {
+                dimensions.action
+            } else {
+                channels[stage - 1]
+            }
+        };
         let down = (0..stages)
             .map(|stage| {
                 let path = root / "down_modules" / stage as i64;
@@ -91,14 +97,18 @@ impl UNet {
                         ResidualBlock::new(&(&path / 0), inputs(stage), outputs, block),
                         ResidualBlock::new(&(&path / 1), outputs, outputs, block),
                     ],
-                    halve: (stage + 1 < stages).then(|| {
-                        Affine::convolution(&(&path / 2 / "conv"), outputs, outputs, 3)
-                    }),
+                    halve: (stage + 1 < stages)
+                        .then(|| Affine::convolution(&(&path / 2 / "conv"), outputs, outputs, 3)),
                 }
             })
             .collect();
         let middle = [0, 1].map(|index| {
-            ResidualBlock::new(&(root / "mid_modules" / index as i64), widest, widest, block)
+            ResidualBlock::new(
+                &(root / "mid_modules" / index as i64),
+                widest,
+                widest,
+                block,
+            )
         });
         let up = (1..stages)
             .rev()
@@ -185,7 +195,9 @@ impl UNet {
         }
         hidden = self.final_block.forward(&hidden);
         observe("final_conv.0", &hidden);
-        self.final_projection.apply_convolution(&hidden, 1, 0).transpose(1, 2)
+        self.final_projection
+            .apply_convolution(&hidden, 1, 0)
+            .transpose(1, 2)
     }
 
     fn modulation(
@@ -196,7 +208,10 @@ impl UNet {
     ) -> Modulation {
         let global = |levels: Tensor, observe: &mut dyn FnMut(&str, &Tensor)| {
             observe("diffusion_step_encoder", &levels);
-            Modulation::Global(self.activation.apply(&Tensor::cat(&[&levels, condition], -1)))
+            Modulation::Global(
+                self.activation
+                    .apply(&Tensor::cat(&[&levels, condition], -1)),
+            )
         };
         match (self.kind, &self.observation_encoder) {
             (NetworkKind::PerPosition, Some([first, second])) => {
@@ -204,7 +219,9 @@ impl UNet {
                     Some(cache) => {
                         let index = (timesteps + 1).flatten(0, 1);
                         let size = timesteps.size();
-                        cache.index_select(0, &index).view([size[0], size[1], self.level_width])
+                        cache
+                            .index_select(0, &index)
+                            .view([size[0], size[1], self.level_width])
                     }
                     None => self.level_features(timesteps),
                 };
@@ -216,7 +233,10 @@ impl UNet {
                 }
                 let hidden = self.activation.apply(&first.apply_linear(condition));
                 let observation = self.activation.apply(&second.apply_linear(&hidden));
-                Modulation::PerPosition { levels, observation }
+                Modulation::PerPosition {
+                    levels,
+                    observation,
+                }
             }
             (NetworkKind::StreamingDiffusionPolicy, _) => {
                 let sinusoids = sinusoid(timesteps, self.level_width).flatten(1, 2);
@@ -231,7 +251,8 @@ impl UNet {
 
     /// Features of noise levels after their activation: [..] int64 to [.., level embedding].
     fn level_features(&self, timesteps: &Tensor) -> Tensor {
-        self.activation.apply(&self.encode_levels(&sinusoid(timesteps, self.level_width)))
+        self.activation
+            .apply(&self.encode_levels(&sinusoid(timesteps, self.level_width)))
     }
 
     fn encode_levels(&self, sinusoids: &Tensor) -> Tensor {

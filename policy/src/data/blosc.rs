@@ -33,7 +33,10 @@ pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>, String> {
         return Err(format!("damaged header: {size} bytes announced"));
     }
     if flags & 0x02 != 0 {
-        return frame.get(HEADER..HEADER + size).map(<[u8]>::to_vec).ok_or_else(short);
+        return frame
+            .get(HEADER..HEADER + size)
+            .map(<[u8]>::to_vec)
+            .ok_or_else(short);
     }
     if size == 0 {
         return Ok(Vec::new());
@@ -74,7 +77,9 @@ fn read_block(
     let mut block = Vec::with_capacity(length);
     let mut at = start;
     for _ in 0..streams {
-        let prefix = frame.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let prefix = frame
+            .get(at..at + 4)
+            .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         let stored = prefix
             .and_then(|bytes| usize::try_from(i32::from_le_bytes(bytes)).ok())
             .ok_or("damaged block offset")?;
@@ -88,7 +93,9 @@ fn read_block(
             continue;
         }
         if compressor != 4 {
-            return Err(format!("compressor number {compressor} is not supported, only zstd (4)"));
+            return Err(format!(
+                "compressor number {compressor} is not supported, only zstd (4)"
+            ));
         }
         let before = block.len();
         let decoder = ruzstd::decoding::StreamingDecoder::new(stream)
@@ -121,7 +128,7 @@ fn undo_byte_shuffle(block: Vec<u8>, element: usize) -> Vec<u8> {
 /// Bits of the same rank lie together: plane (byte b, bit k) holds bit k of byte b of all elements.
 fn undo_bit_shuffle(block: Vec<u8>, element: usize) -> Vec<u8> {
     let count = block.len() / element;
-    if count % 8 != 0 {
+    if !count.is_multiple_of(8) {
         return block;
     }
     let plane = count / 8;

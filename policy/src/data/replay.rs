@@ -45,14 +45,24 @@ impl Episodes {
     /// not rise to the number of rows, numbers that are not finite.
     pub fn read(store: &Path, task: &TaskConfig) -> Result<Self> {
         if !store.is_dir() {
-            return Err(Error::data(store, "no such folder; --data names a zarr v2 replay buffer"));
+            return Err(Error::data(
+                store,
+                "no such folder; --data names a zarr v2 replay buffer",
+            ));
         }
         let ends_path = store.join("meta/episode_ends");
-        let ends: Vec<usize> =
-            ArrayInfo::open(&ends_path)?.read()?.values.iter().map(|end| *end as usize).collect();
+        let ends: Vec<usize> = ArrayInfo::open(&ends_path)?
+            .read()?
+            .values
+            .iter()
+            .map(|end| *end as usize)
+            .collect();
         let rows = ends.last().copied().unwrap_or(0);
         if rows == 0 || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return Err(Error::data(ends_path, "episode ends must rise and begin above 0"));
+            return Err(Error::data(
+                ends_path,
+                "episode ends must rise and begin above 0",
+            ));
         }
         let read = |name: &str| -> Result<Array> {
             let path = store.join("data").join(name);
@@ -60,7 +70,10 @@ impl Episodes {
             if array.shape[0] != rows {
                 return Err(Error::data(
                     path,
-                    format!("{} rows, but the episodes end at row {rows}", array.shape[0]),
+                    format!(
+                        "{} rows, but the episodes end at row {rows}",
+                        array.shape[0]
+                    ),
                 ));
             }
             if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
@@ -86,7 +99,11 @@ impl Episodes {
         let mut observations = Vec::with_capacity(rows * observation_size);
         for row in 0..rows {
             for (array, width, columns) in &parts {
-                observations.extend(columns.iter().map(|column| array.values[row * width + column]));
+                observations.extend(
+                    columns
+                        .iter()
+                        .map(|column| array.values[row * width + column]),
+                );
             }
         }
         let actions = read(&task.action)?;
@@ -111,20 +128,30 @@ impl Episodes {
 
     /// First row and row after the last of an episode.
     pub fn bounds(&self, episode: usize) -> (usize, usize) {
-        let first = if episode == 0 { 0 } else { self.ends[episode - 1] };
+        let first = if episode == 0 {
+            0
+        } else {
+            self.ends[episode - 1]
+        };
         (first, self.ends[episode])
     }
 
     /// Splits episode numbers into training and validation, chosen by `seed`.
     ///
-    /// A share above 0 holds at least one episode out; at most `most` episodes train.
-    pub fn split(&self, validation: f64, most: Option<usize>, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    /// A share above 0 holds at least one episode out, unless there is only one; at most `most`
+    /// episodes train.
+    pub fn split(
+        &self,
+        validation: f64,
+        most: Option<usize>,
+        seed: u64,
+    ) -> (Vec<usize>, Vec<usize>) {
         let mut order: Vec<usize> = (0..self.len()).collect();
         let mut random = NoiseStream::with_stream(seed, u64::MAX);
         for index in (1..order.len()).rev() {
             order.swap(index, random.below(index + 1));
         }
-        let held_out = if validation > 0.0 {
+        let held_out = if validation > 0.0 && self.len() > 1 {
             ((self.len() as f64 * validation).round() as usize).clamp(1, self.len() - 1)
         } else {
             0
@@ -176,10 +203,17 @@ impl Windows {
         for &episode in chosen {
             let (first, end) = episodes.bounds(episode);
             // The window's last action is `newest + horizon - 1 - past`.
-            let last = (end + past + pad_after).saturating_sub(horizon).min(end - 1);
+            let last = (end + past + pad_after)
+                .saturating_sub(horizon)
+                .min(end - 1);
             anchors.extend((first..=last).map(|newest| (first, end - 1, newest)));
         }
-        Self { anchors, horizon, history, past }
+        Self {
+            anchors,
+            horizon,
+            history,
+            past,
+        }
     }
 
     /// Number of windows.
@@ -195,9 +229,12 @@ impl Windows {
     /// A window by number, below [`Self::len`].
     pub fn get(&self, index: usize) -> Window {
         let (first, last, newest) = self.anchors[index];
-        let row = |offset: usize, back: usize| (newest + offset).saturating_sub(back).clamp(first, last);
+        let row =
+            |offset: usize, back: usize| (newest + offset).saturating_sub(back).clamp(first, last);
         Window {
-            observations: (0..self.history).map(|step| row(step, self.history - 1)).collect(),
+            observations: (0..self.history)
+                .map(|step| row(step, self.history - 1))
+                .collect(),
             actions: (0..self.horizon).map(|step| row(step, self.past)).collect(),
         }
     }
@@ -224,11 +261,17 @@ mod tests {
         assert_eq!(windows.len(), 6);
         assert_eq!(
             windows.get(0),
-            Window { observations: vec![4, 4], actions: vec![4, 5, 6, 7] }
+            Window {
+                observations: vec![4, 4],
+                actions: vec![4, 5, 6, 7]
+            }
         );
         assert_eq!(
             windows.get(5),
-            Window { observations: vec![8, 9], actions: vec![9, 9, 9, 9] }
+            Window {
+                observations: vec![8, 9],
+                actions: vec![9, 9, 9, 9]
+            }
         );
     }
 
@@ -237,8 +280,20 @@ mod tests {
         let episodes = episodes();
         let windows = Windows::new(&episodes, &[0, 1], 4, 2, Alignment::OldestObservation, 0);
         // Episode 0 has rows 0..4: newest may be 0 (padded) and 1, then the horizon ends at row 3.
-        assert_eq!(windows.get(0), Window { observations: vec![0, 0], actions: vec![0, 0, 1, 2] });
-        assert_eq!(windows.get(1), Window { observations: vec![0, 1], actions: vec![0, 1, 2, 3] });
+        assert_eq!(
+            windows.get(0),
+            Window {
+                observations: vec![0, 0],
+                actions: vec![0, 0, 1, 2]
+            }
+        );
+        assert_eq!(
+            windows.get(1),
+            Window {
+                observations: vec![0, 1],
+                actions: vec![0, 1, 2, 3]
+            }
+        );
         assert_eq!(windows.get(2).actions[0], 4);
     }
 

@@ -28,6 +28,9 @@ pub struct Array {
     pub values: Vec<f32>,
 }
 
+/// Numbers in an array or a chunk; more is damage.
+const LARGEST: usize = 1 << 32;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ElementKind {
     F4,
@@ -66,10 +69,15 @@ impl ArrayInfo {
                 path,
                 "no zarr v2 array here (.zarray is missing); check --data and task.observation",
             ),
-            _ => Error::Io { path: file.clone(), source: error },
+            _ => Error::Io {
+                path: file.clone(),
+                source: error,
+            },
         })?;
-        let metadata: Metadata = serde_json::from_str(&text)
-            .map_err(|error| Error::Json { path: file.clone(), reason: error.to_string() })?;
+        let metadata: Metadata = serde_json::from_str(&text).map_err(|error| Error::Json {
+            path: file.clone(),
+            reason: error.to_string(),
+        })?;
         let unsupported = |what: String| Error::data(&file, what);
         if metadata.zarr_format != 2 {
             return Err(unsupported(format!(
@@ -78,13 +86,17 @@ impl ArrayInfo {
             )));
         }
         if metadata.order != "C" || metadata.filters.is_some_and(|filters| !filters.is_null()) {
-            return Err(unsupported("only C order without filters is supported".into()));
+            return Err(unsupported(
+                "only C order without filters is supported".into(),
+            ));
         }
         let compressed = match metadata.compressor.as_ref().map(|c| c.id.as_str()) {
             None => false,
             Some("blosc") => true,
             Some(other) => {
-                return Err(unsupported(format!("compressor `{other}` found, `blosc` is supported")));
+                return Err(unsupported(format!(
+                    "compressor `{other}` found, `blosc` is supported"
+                )));
             }
         };
         let kind = match metadata.dtype.as_str() {
@@ -93,7 +105,11 @@ impl ArrayInfo {
             "<i4" => ElementKind::I4,
             "<i8" => ElementKind::I8,
             "|u1" => ElementKind::U1,
-            other => return Err(unsupported(format!("number type `{other}` is not supported"))),
+            other => {
+                return Err(unsupported(format!(
+                    "number type `{other}` is not supported"
+                )));
+            }
         };
         if metadata.shape.is_empty()
             || metadata.shape.len() != metadata.chunks.len()
@@ -103,6 +119,14 @@ impl ArrayInfo {
                 "shape {:?} and chunks {:?} do not fit each other",
                 metadata.shape, metadata.chunks
             )));
+        }
+        let count = |sizes: &[usize]| sizes.iter().try_fold(1, |all: usize, size| all.checked_mul(*size));
+        for (what, sizes) in [("shape", &metadata.shape), ("chunks", &metadata.chunks)] {
+            if count(sizes).is_none_or(|numbers| numbers > LARGEST) {
+                return Err(unsupported(format!(
+                    "{what} {sizes:?} announces more than {LARGEST} numbers; the file is damaged"
+                )));
+            }
         }
         Ok(Self {
             shape: metadata.shape,
@@ -126,13 +150,17 @@ impl ArrayInfo {
             ));
         }
         let row: usize = self.shape[1..].iter().product();
-        let mut values = Vec::with_capacity(self.shape[0] * row);
+        // The chunks, not the announced shape, decide how much memory is asked for.
+        let mut values = Vec::new();
         for chunk in 0..self.shape[0].div_ceil(self.chunks[0]) {
             let decoded = self.chunk(chunk, row)?;
             let rows = self.chunks[0].min(self.shape[0] - chunk * self.chunks[0]);
             values.extend(&decoded[..rows * row]);
         }
-        Ok(Array { shape: self.shape.clone(), values })
+        Ok(Array {
+            shape: self.shape.clone(),
+            values,
+        })
     }
 
     fn chunk(&self, index: usize, row: usize) -> Result<Vec<f32>> {
@@ -148,7 +176,10 @@ impl ArrayInfo {
                     self.shape[0].div_ceil(self.chunks[0])
                 ),
             ),
-            _ => Error::Io { path: path.clone(), source: error },
+            _ => Error::Io {
+                path: path.clone(),
+                source: error,
+            },
         })?;
         let bytes = if self.compressed {
             blosc::decompress(&bytes).map_err(|reason| Error::data(&path, reason))?
@@ -159,7 +190,10 @@ impl ArrayInfo {
         if bytes.len() != expected {
             return Err(Error::data(
                 &path,
-                format!("{} bytes after decompression, expected {expected}", bytes.len()),
+                format!(
+                    "{} bytes after decompression, expected {expected}",
+                    bytes.len()
+                ),
             ));
         }
         Ok(self.kind.decode(&bytes))

@@ -54,7 +54,9 @@ impl Batch {
 
     /// A tensor [1, rows, Da] on the device.
     pub(super) fn rows(&self, values: &[f32]) -> Tensor {
-        Tensor::from_slice(values).to_device(self.device).view([1, -1, self.action as i64])
+        Tensor::from_slice(values)
+            .to_device(self.device)
+            .view([1, -1, self.action as i64])
     }
 
     /// The plan of a stream, [1, Tp, Da].
@@ -99,7 +101,10 @@ impl Batch {
         }
         let _guard = tch::no_grad_guard();
         let all = streams.len() == self.streams()
-            && streams.iter().enumerate().all(|(index, stream)| index == *stream);
+            && streams
+                .iter()
+                .enumerate()
+                .all(|(index, stream)| index == *stream);
         let index = (!all).then(|| {
             let index: Vec<i64> = streams.iter().map(|stream| *stream as i64).collect();
             Tensor::from_slice(&index).to_device(self.device)
@@ -112,8 +117,11 @@ impl Batch {
         let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
         let timesteps = timestep_tensor(&timesteps, self.horizon as i64, self.device);
         let output = self.network.evaluate(&sample, &timesteps, &condition);
-        let noise =
-            noise.map(|values| Tensor::from_slice(values).to_device(self.device).view_as(&sample));
+        let noise = noise.map(|values| {
+            Tensor::from_slice(values)
+                .to_device(self.device)
+                .view_as(&sample)
+        });
         let next = sampler.step(&sample, &output, moves, noise.as_ref());
         match &index {
             Some(index) => {

@@ -54,8 +54,7 @@ impl ChunkPlanner {
         device: Device,
         streams: usize,
     ) -> Result<Self> {
-        let ladder =
-            Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let ladder = Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
         Ok(Self {
             batch: Batch::new(network, device, streams),
             streams: (0..streams).map(|_| Stream::new(0)).collect(),
@@ -66,7 +65,9 @@ impl ChunkPlanner {
     }
 
     fn begin(&mut self, stream: usize) {
-        let noise = self.streams[stream].random.draw(self.config.horizon * self.batch.action());
+        let noise = self.streams[stream]
+            .random
+            .draw(self.config.horizon * self.batch.action());
         let rows = self.batch.rows(&noise);
         self.batch.set_buffer(stream, &rows);
         let state = &mut self.streams[stream];
@@ -98,8 +99,11 @@ impl Planner for ChunkPlanner {
     }
 
     fn refine(&mut self, streams: &[usize]) -> Result<usize> {
-        let due: Vec<usize> =
-            streams.iter().copied().filter(|stream| self.owed(*stream) > 0).collect();
+        let due: Vec<usize> = streams
+            .iter()
+            .copied()
+            .filter(|stream| self.owed(*stream) > 0)
+            .collect();
         if due.is_empty() {
             return Ok(0);
         }
@@ -121,8 +125,10 @@ impl Planner for ChunkPlanner {
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        self.batch.step(&due, &self.sampler, &moves, noise.as_deref())?;
-        due.iter().for_each(|stream| self.streams[*stream].level -= 1);
+        self.batch
+            .step(&due, &self.sampler, &moves, noise.as_deref())?;
+        due.iter()
+            .for_each(|stream| self.streams[*stream].level -= 1);
         Ok(due.len())
     }
 
@@ -159,7 +165,10 @@ impl Planner for ChunkPlanner {
         if state.level == 0 {
             state.last_good = Some(actions.clone());
         }
-        let noise = self.sampler.schedule().noise_deviation(self.ladder.timestep(state.level));
+        let noise = self
+            .sampler
+            .schedule()
+            .noise_deviation(self.ladder.timestep(state.level));
         let current = (self.config.past() + state.consumed).min(horizon - 1);
         Ok(Plan {
             chunk: state.chunk,
@@ -167,7 +176,11 @@ impl Planner for ChunkPlanner {
             noise: vec![noise as f32; horizon],
             levels: vec![state.level as u32; horizon],
             current,
-            committed: if state.level == 0 { horizon - current } else { 0 },
+            committed: if state.level == 0 {
+                horizon - current
+            } else {
+                0
+            },
         })
     }
 }

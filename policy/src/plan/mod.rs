@@ -90,15 +90,18 @@ pub fn planner(
     streams: usize,
 ) -> Result<Box<dyn Planner>> {
     config.check()?;
-    let sampler = Sampler::new(config.sampler.clone(), NoiseSchedule::new(&config.schedule)?)?;
+    let sampler = Sampler::new(
+        config.sampler.clone(),
+        NoiseSchedule::new(&config.schedule)?,
+    )?;
     let plan = config.plan.clone();
     Ok(match config.plan.mode {
-        PlanMode::Streaming => {
-            Box::new(StreamingPlanner::new(plan, sampler, network, device, streams)?)
-        }
-        PlanMode::Released => {
-            Box::new(ReleasedPlanner::new(plan, sampler, network, device, streams)?)
-        }
+        PlanMode::Streaming => Box::new(StreamingPlanner::new(
+            plan, sampler, network, device, streams,
+        )?),
+        PlanMode::Released => Box::new(ReleasedPlanner::new(
+            plan, sampler, network, device, streams,
+        )?),
         PlanMode::Chunk => Box::new(ChunkPlanner::new(plan, sampler, network, device, streams)?),
     })
 }

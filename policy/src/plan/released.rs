@@ -84,11 +84,11 @@ impl ReleasedPlanner {
     fn begin(&mut self, stream: usize) {
         let (horizon, chunks) = (self.config.horizon, self.config.chunks() as i64);
         let levels: Vec<i64> = (0..horizon)
-            .map(|position| {
-                self.count() * (self.config.chunk_of(position) as i64 + 1) / chunks - 1
-            })
+            .map(|position| self.count() * (self.config.chunk_of(position) as i64 + 1) / chunks - 1)
             .collect();
-        let noise = self.streams[stream].random.draw(horizon * self.batch.action());
+        let noise = self.streams[stream]
+            .random
+            .draw(horizon * self.batch.action());
         let noise = self.batch.rows(&noise);
         let plan = self.sampler.add_noise(&noise.zeros_like(), &noise, &levels);
         self.batch.set_buffer(stream, &plan);
@@ -113,7 +113,10 @@ impl ReleasedPlanner {
         state.levels = levels;
         state.chunk += 1;
         let buffer = self.batch.buffer(stream);
-        let rows = [buffer.narrow(1, steps as i64, kept as i64), self.batch.rows(&noise)];
+        let rows = [
+            buffer.narrow(1, steps as i64, kept as i64),
+            self.batch.rows(&noise),
+        ];
         self.batch.set_buffer(stream, &Tensor::cat(&rows, 1));
     }
 }
@@ -143,12 +146,18 @@ impl Planner for ReleasedPlanner {
 
     fn owed(&self, stream: usize) -> usize {
         let last = self.config.past() + self.config.action_steps - 1;
-        self.streams[stream].levels.get(last).map_or(0, |level| (level + 1).max(0) as usize)
+        self.streams[stream]
+            .levels
+            .get(last)
+            .map_or(0, |level| (level + 1).max(0) as usize)
     }
 
     fn refine(&mut self, streams: &[usize]) -> Result<usize> {
-        let due: Vec<usize> =
-            streams.iter().copied().filter(|stream| self.owed(*stream) > 0).collect();
+        let due: Vec<usize> = streams
+            .iter()
+            .copied()
+            .filter(|stream| self.owed(*stream) > 0)
+            .collect();
         if due.is_empty() {
             return Ok(0);
         }
@@ -159,7 +168,10 @@ impl Planner for ReleasedPlanner {
         let moves: Vec<Transition> = due
             .iter()
             .flat_map(|stream| &self.streams[*stream].levels)
-            .map(|&level| Transition { from: level, to: (level - stride).max(-1) })
+            .map(|&level| Transition {
+                from: level,
+                to: (level - stride).max(-1),
+            })
             .collect();
         let numbers = self.config.horizon * self.batch.action();
         let draws = match self.sampler.config().solver {
@@ -171,7 +183,8 @@ impl Planner for ReleasedPlanner {
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        self.batch.step(&due, &self.sampler, &moves, noise.as_deref())?;
+        self.batch
+            .step(&due, &self.sampler, &moves, noise.as_deref())?;
         for stream in &due {
             for level in &mut self.streams[*stream].levels {
                 *level = (*level - 1).max(-1);
@@ -212,8 +225,15 @@ impl Planner for ReleasedPlanner {
                 .iter()
                 .map(|level| schedule.noise_deviation(*level) as f32)
                 .collect(),
-            committed: state.levels[current..].iter().take_while(|level| **level < 0).count(),
-            levels: state.levels.iter().map(|level| (level + 1).max(0) as u32).collect(),
+            committed: state.levels[current..]
+                .iter()
+                .take_while(|level| **level < 0)
+                .count(),
+            levels: state
+                .levels
+                .iter()
+                .map(|level| (level + 1).max(0) as u32)
+                .collect(),
             actions,
             current,
         })

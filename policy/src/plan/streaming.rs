@@ -79,8 +79,7 @@ impl StreamingPlanner {
                     .into(),
             });
         }
-        let ladder =
-            Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let ladder = Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
         let stream = || Stream {
             random: NoiseStream::new(0),
             levels: vec![ladder.levels(); config.horizon],
@@ -104,12 +103,15 @@ impl StreamingPlanner {
 
     /// Level at which the chunk of a position waits for the next observation.
     fn resting_level(&self, position: usize) -> usize {
-        self.ladder.resting_level(self.config.chunk_of(position), self.config.chunks())
+        self.ladder
+            .resting_level(self.config.chunk_of(position), self.config.chunks())
     }
 
     fn prime(&mut self, stream: usize, anchor: &[f32]) {
         let (horizon, top) = (self.config.horizon, self.ladder.levels());
-        let noise = self.streams[stream].random.draw(horizon * self.batch.action());
+        let noise = self.streams[stream]
+            .random
+            .draw(horizon * self.batch.action());
         let noise = self.batch.rows(&noise);
         let clean = match self.config.primer {
             Primer::Denoise => {
@@ -121,7 +123,9 @@ impl StreamingPlanner {
             Primer::Zero => noise.zeros_like(),
             Primer::Constant => self.batch.rows(&anchor.repeat(horizon)),
         };
-        let levels: Vec<usize> = (0..horizon).map(|position| self.resting_level(position)).collect();
+        let levels: Vec<usize> = (0..horizon)
+            .map(|position| self.resting_level(position))
+            .collect();
         let plan = self.noised(&clean, &noise, &levels);
         self.batch.set_buffer(stream, &plan);
         self.streams[stream].levels = levels;
@@ -139,7 +143,9 @@ impl StreamingPlanner {
             })
             .collect();
         debug_assert!(levels[..past].iter().all(|level| *level == 0));
-        let noise = self.streams[stream].random.draw(horizon * self.batch.action());
+        let noise = self.streams[stream]
+            .random
+            .draw(horizon * self.batch.action());
         let noise = self.batch.rows(&noise);
         let plan = self.noised(&self.batch.buffer(stream), &noise, &levels);
         self.batch.set_buffer(stream, &plan);
@@ -166,8 +172,10 @@ impl StreamingPlanner {
     }
 
     fn noised(&self, clean: &Tensor, noise: &Tensor, levels: &[usize]) -> Tensor {
-        let timesteps: Vec<i64> =
-            levels.iter().map(|level| self.ladder.timestep(*level)).collect();
+        let timesteps: Vec<i64> = levels
+            .iter()
+            .map(|level| self.ladder.timestep(*level))
+            .collect();
         self.sampler.add_noise(clean, noise, &timesteps)
     }
 
@@ -201,12 +209,19 @@ impl Planner for StreamingPlanner {
     }
 
     fn owed(&self, stream: usize) -> usize {
-        self.streams[stream].levels[self.due()].iter().copied().max().unwrap_or(0)
+        self.streams[stream].levels[self.due()]
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(0)
     }
 
     fn refine(&mut self, streams: &[usize]) -> Result<usize> {
-        let due: Vec<usize> =
-            streams.iter().copied().filter(|stream| self.owed(*stream) > 0).collect();
+        let due: Vec<usize> = streams
+            .iter()
+            .copied()
+            .filter(|stream| self.owed(*stream) > 0)
+            .collect();
         if due.is_empty() {
             return Ok(0);
         }
@@ -224,10 +239,14 @@ impl Planner for StreamingPlanner {
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        self.batch.step(&due, &self.sampler, &moves, noise.as_deref())?;
+        self.batch
+            .step(&due, &self.sampler, &moves, noise.as_deref())?;
         for stream in &due {
             let state = &mut self.streams[*stream];
-            state.levels.iter_mut().for_each(|level| *level = level.saturating_sub(1));
+            state
+                .levels
+                .iter_mut()
+                .for_each(|level| *level = level.saturating_sub(1));
             if state.phase == Phase::Priming && state.levels[0] == 0 {
                 self.finish_priming(*stream);
             }
@@ -256,17 +275,32 @@ impl Planner for StreamingPlanner {
         let mut levels = state.levels[dropped..dropped + kept].to_vec();
         levels.resize(horizon, self.ladder.levels());
         let (appended_noise, past_noise) = noise.split_at(appended * action);
-        let mut rows = vec![self.batch.buffer(stream).narrow(1, dropped as i64, kept as i64)];
+        let mut rows = vec![
+            self.batch
+                .buffer(stream)
+                .narrow(1, dropped as i64, kept as i64),
+        ];
         rows.push(self.batch.rows(appended_noise));
         let mut plan = Tensor::cat(&rows, 1);
         if past > 0 {
             // Executed positions go back up to the level of the chunk that is due next, or of the
             // first noisy position where more than a chunk was consumed.
-            let level = levels[..=past].iter().copied().find(|level| *level > 0).unwrap_or(0);
+            let level = levels[..=past]
+                .iter()
+                .copied()
+                .find(|level| *level > 0)
+                .unwrap_or(0);
             let mut noise = vec![0.0; horizon * action];
             noise[..past * action].copy_from_slice(past_noise);
-            let targets: Vec<usize> =
-                (0..horizon).map(|at| if at < past && levels[at] == 0 { level } else { 0 }).collect();
+            let targets: Vec<usize> = (0..horizon)
+                .map(|at| {
+                    if at < past && levels[at] == 0 {
+                        level
+                    } else {
+                        0
+                    }
+                })
+                .collect();
             plan = self.noised(&plan, &self.batch.rows(&noise), &targets);
             for (at, target) in targets.iter().enumerate().take(past) {
                 levels[at] = levels[at].max(*target);
@@ -300,7 +334,10 @@ impl Planner for StreamingPlanner {
                 .iter()
                 .map(|level| schedule.noise_deviation(self.ladder.timestep(*level)) as f32)
                 .collect(),
-            committed: state.levels[current..].iter().take_while(|level| **level == 0).count(),
+            committed: state.levels[current..]
+                .iter()
+                .take_while(|level| **level == 0)
+                .count(),
             levels: state.levels.iter().map(|level| *level as u32).collect(),
             actions,
             current,

@@ -25,7 +25,9 @@ impl LevelSampler {
             train_timesteps,
             horizon: plan.horizon,
             chunks: plan.chunks(),
-            chunk_of: (0..plan.horizon).map(|position| plan.chunk_of(position)).collect(),
+            chunk_of: (0..plan.horizon)
+                .map(|position| plan.chunk_of(position))
+                .collect(),
             ladder,
         }
     }
@@ -79,7 +81,11 @@ impl LevelSampler {
             left -= share;
         }
         // Rounding can leave a remainder behind; it belongs to the last regime in use.
-        let last = self.shares.iter().rposition(|share| *share > 0.0).unwrap_or(0);
+        let last = self
+            .shares
+            .iter()
+            .rposition(|share| *share > 0.0)
+            .unwrap_or(0);
         regimes[last]
     }
 }
@@ -112,8 +118,13 @@ mod tests {
         LevelSampler::new(&mix, &plan, 100, Ladder::even(levels, 100).unwrap())
     }
 
-    const NONE: NoiseMix =
-        NoiseMix { constant: 0.0, linear: 0.0, independent: 0.0, chunkwise: 0.0, ladder: 0.0 };
+    const NONE: NoiseMix = NoiseMix {
+        constant: 0.0,
+        linear: 0.0,
+        independent: 0.0,
+        chunkwise: 0.0,
+        ladder: 0.0,
+    };
 
     fn draws(mix: NoiseMix, levels: usize) -> Vec<Vec<i64>> {
         let sampler = sampler(mix, levels);
@@ -131,39 +142,90 @@ mod tests {
 
     #[test]
     fn constant_levels_are_equal_and_cover_all() {
-        let draws = draws(NoiseMix { constant: 1.0, ..NONE }, 100);
-        assert!(draws.iter().all(|levels| levels.iter().all(|level| *level == levels[0])));
+        let draws = draws(
+            NoiseMix {
+                constant: 1.0,
+                ..NONE
+            },
+            100,
+        );
+        assert!(
+            draws
+                .iter()
+                .all(|levels| levels.iter().all(|level| *level == levels[0]))
+        );
         assert!(draws.iter().any(|levels| levels[0] < 5) && draws.iter().any(|l| l[0] > 94));
     }
 
     #[test]
     fn linear_levels_span_the_schedule() {
-        let draws = draws(NoiseMix { linear: 1.0, ..NONE }, 100);
-        assert!(draws.iter().all(|levels| levels[0] == 0 && levels[15] == 99));
+        let draws = draws(
+            NoiseMix {
+                linear: 1.0,
+                ..NONE
+            },
+            100,
+        );
+        assert!(
+            draws
+                .iter()
+                .all(|levels| levels[0] == 0 && levels[15] == 99)
+        );
     }
 
     #[test]
     fn chunkwise_levels_are_the_released_formula() {
-        for levels in draws(NoiseMix { chunkwise: 1.0, ..NONE }, 100) {
+        for levels in draws(
+            NoiseMix {
+                chunkwise: 1.0,
+                ..NONE
+            },
+            100,
+        ) {
             let phase = 32 - levels[0];
             assert!((0..33).contains(&phase));
-            assert_eq!((levels[5], levels[6], levels[11]), (32 - phase, 65 - phase, 99 - phase));
+            assert_eq!(
+                (levels[5], levels[6], levels[11]),
+                (32 - phase, 65 - phase, 99 - phase)
+            );
         }
     }
 
     #[test]
     fn ladder_levels_are_those_that_are_run() {
-        for levels in draws(NoiseMix { ladder: 1.0, ..NONE }, 6) {
+        for levels in draws(
+            NoiseMix {
+                ladder: 1.0,
+                ..NONE
+            },
+            6,
+        ) {
             let ladder = Ladder::even(6, 100).unwrap();
-            assert!(levels == [2, 4, 6].map(|k| ladder.timestep(k)).map(|t| [t; 5]).concat()[..0]
-                || [ladder.timestep(2), ladder.timestep(1)].contains(&levels[0]));
+            assert!(
+                levels
+                    == [2, 4, 6]
+                        .map(|k| ladder.timestep(k))
+                        .map(|t| [t; 5])
+                        .concat()[..0]
+                    || [ladder.timestep(2), ladder.timestep(1)].contains(&levels[0])
+            );
             assert!([ladder.timestep(6), ladder.timestep(5)].contains(&levels[15]));
         }
     }
 
     #[test]
     fn independent_levels_differ_within_a_window() {
-        let draws = draws(NoiseMix { independent: 1.0, ..NONE }, 100);
-        assert!(draws.iter().all(|levels| levels.iter().any(|level| *level != levels[0])));
+        let draws = draws(
+            NoiseMix {
+                independent: 1.0,
+                ..NONE
+            },
+            100,
+        );
+        assert!(
+            draws
+                .iter()
+                .all(|levels| levels.iter().any(|level| *level != levels[0]))
+        );
     }
 }

@@ -86,8 +86,7 @@ impl Trainer {
         let plan = &policy.plan;
         let dimensions = policy.dimensions(episodes.observation_size, episodes.action_size);
         let network = Network::new(&policy.network, dimensions, device, training.seed)?;
-        let (chosen, _) =
-            episodes.split(training.validation, training.max_episodes, training.seed);
+        let (chosen, _) = episodes.split(training.validation, training.max_episodes, training.seed);
         let windows = Windows::new(
             episodes,
             &chosen,
@@ -117,11 +116,17 @@ impl Trainer {
         let normalisers = fit(episodes, mirror.as_ref());
         let tensors = |observations: &[f32], actions: &[f32]| {
             let shaped = |values: &[f32], size: usize, normaliser: &Normaliser| {
-                let tensor = Tensor::from_slice(values).view([-1, size as i64]).to_device(device);
+                let tensor = Tensor::from_slice(values)
+                    .view([-1, size as i64])
+                    .to_device(device);
                 normaliser.normalise_tensor(&tensor)
             };
             (
-                shaped(observations, episodes.observation_size, &normalisers.observation),
+                shaped(
+                    observations,
+                    episodes.observation_size,
+                    &normalisers.observation,
+                ),
                 shaped(actions, episodes.action_size, &normalisers.action),
             )
         };
@@ -192,13 +197,19 @@ impl Trainer {
             let loss = self.loss(self.step);
             let value = f64::try_from(&loss)?;
             if !value.is_finite() {
-                return Err(Error::Diverged { step: self.step, loss: value });
+                return Err(Error::Diverged {
+                    step: self.step,
+                    loss: value,
+                });
             }
             self.optimiser.zero_gradients();
             loss.backward();
-            self.optimiser.step(self.step, learning_rate, self.training.gradient_norm);
+            self.optimiser
+                .step(self.step, learning_rate, self.training.gradient_norm);
             tch::no_grad(|| {
-                self.training.ema.update(&mut self.average, &self.optimiser.parameters, self.step);
+                self.training
+                    .ema
+                    .update(&mut self.average, &self.optimiser.parameters, self.step);
             });
             self.step += 1;
             let saved = self.step.is_multiple_of(self.training.checkpoint_every)
@@ -228,8 +239,12 @@ impl Trainer {
     /// # Errors
     /// LibTorch could not copy the weights.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        let network =
-            Network::new(&self.policy.network, self.dimensions, self.device, self.training.seed)?;
+        let network = Network::new(
+            &self.policy.network,
+            self.dimensions,
+            self.device,
+            self.training.seed,
+        )?;
         let mut named: Vec<_> = network.store().variables().into_iter().collect();
         named.sort_by(|(first, _), (second, _)| first.cmp(second));
         let mut offset = 0;
@@ -268,9 +283,14 @@ impl Trainer {
     /// No state there, or one of another network or seed.
     pub fn resume(&mut self) -> Result<()> {
         let path = self.out.join(STATE_FILE);
-        let refuse = |reason: String| Error::Resume { path: path.clone(), reason };
+        let refuse = |reason: String| Error::Resume {
+            path: path.clone(),
+            reason,
+        };
         if !path.exists() {
-            return Err(refuse("no training state to resume; leave --resume out to begin".into()));
+            return Err(refuse(
+                "no training state to resume; leave --resume out to begin".into(),
+            ));
         }
         let state = weights::read(&path)?;
         let find = |name: &str| {
@@ -329,11 +349,18 @@ impl Trainer {
         let gather = |plain: &Tensor, mirrored: Option<&Tensor>, rows: &[i64], shape: &[i64]| {
             let rows = Tensor::from_slice(rows).to_device(self.device);
             let plain = plain.index_select(0, &rows).view_(shape);
-            let Some(mirrored) = mirrored else { return plain };
+            let Some(mirrored) = mirrored else {
+                return plain;
+            };
             let mut broadcast = vec![1; shape.len()];
             broadcast[0] = shape[0];
-            let mask = Tensor::from_slice(&mirror).to_device(self.device).view_(broadcast);
-            mirrored.index_select(0, &rows).view_(shape).where_self(&mask, &plain)
+            let mask = Tensor::from_slice(&mirror)
+                .to_device(self.device)
+                .view_(broadcast);
+            mirrored
+                .index_select(0, &rows)
+                .view_(shape)
+                .where_self(&mask, &plain)
         };
         let mirrored = self.data.mirrored.as_ref();
         let condition = gather(
@@ -342,9 +369,15 @@ impl Trainer {
             &observed,
             &[batch as i64, self.dimensions.condition],
         );
-        let clean =
-            gather(&self.data.actions, mirrored.map(|(_, actions)| actions), &acted, &shape);
-        let noise = Tensor::from_slice(&noise).view_(shape).to_device(self.device);
+        let clean = gather(
+            &self.data.actions,
+            mirrored.map(|(_, actions)| actions),
+            &acted,
+            &shape,
+        );
+        let noise = Tensor::from_slice(&noise)
+            .view_(shape)
+            .to_device(self.device);
         let sample = self.sampler.add_noise(&clean, &noise, &timesteps);
         let target = self.sampler.target(&clean, &noise, &timesteps);
         let levels = timestep_tensor(&timesteps, horizon as i64, self.device);
@@ -359,8 +392,10 @@ fn mirrored(episodes: &Episodes, symmetry: &Symmetry) -> (Vec<f32>, Vec<f32>) {
         rows.chunks_exact(size)
             .flat_map(|row| {
                 (0..size).map(move |column| {
-                    let products =
-                        row.iter().enumerate().map(|(index, value)| value * matrix[index * size + column]);
+                    let products = row
+                        .iter()
+                        .enumerate()
+                        .map(|(index, value)| value * matrix[index * size + column]);
                     products.sum::<f32>() + offset[column]
                 })
             })
@@ -385,7 +420,10 @@ fn mirrored(episodes: &Episodes, symmetry: &Symmetry) -> (Vec<f32>, Vec<f32>) {
 fn fit(episodes: &Episodes, mirror: Option<&(Vec<f32>, Vec<f32>)>) -> Normalisers {
     let rows = |plain: &[f32], mirrored: Option<&Vec<f32>>, size: usize| {
         let more = mirrored.map(Vec::as_slice).unwrap_or_default();
-        Normaliser::fit(plain.chunks_exact(size).chain(more.chunks_exact(size)), size)
+        Normaliser::fit(
+            plain.chunks_exact(size).chain(more.chunks_exact(size)),
+            size,
+        )
     };
     Normalisers {
         observation: rows(
@@ -393,6 +431,10 @@ fn fit(episodes: &Episodes, mirror: Option<&(Vec<f32>, Vec<f32>)>) -> Normaliser
             mirror.map(|(observations, _)| observations),
             episodes.observation_size,
         ),
-        action: rows(&episodes.actions, mirror.map(|(_, actions)| actions), episodes.action_size),
+        action: rows(
+            &episodes.actions,
+            mirror.map(|(_, actions)| actions),
+            episodes.action_size,
+        ),
     }
 }

@@ -37,7 +37,14 @@ impl AdamW {
             offset += count;
         }
         let (first, second) = (parameters.zeros_like(), parameters.zeros_like());
-        Self { variables, parameters, first, second, betas, weight_decay }
+        Self {
+            variables,
+            parameters,
+            first,
+            second,
+            betas,
+            weight_decay,
+        }
     }
 
     /// Forgets all gradients.
@@ -58,7 +65,9 @@ impl AdamW {
             let (beta1, beta2) = self.betas;
             let _ = self.first.lerp_(&gradient, 1.0 - beta1);
             self.second *= beta2;
-            let _ = self.second.addcmul_(&gradient, &(&gradient * (1.0 - beta2)));
+            let _ = self
+                .second
+                .addcmul_(&gradient, &(&gradient * (1.0 - beta2)));
             let count = (step + 1) as f64;
             let (correction1, correction2) = (1.0 - beta1.powf(count), 1.0 - beta2.powf(count));
             let denominator = self.second.sqrt() / correction2.sqrt() + EPSILON;
@@ -69,8 +78,10 @@ impl AdamW {
 }
 
 fn flatten(tensors: &[Tensor]) -> Tensor {
-    let flat: Vec<Tensor> =
-        tensors.iter().map(|tensor| tensor.detach().flatten(0, -1).to_kind(Kind::Float)).collect();
+    let flat: Vec<Tensor> = tensors
+        .iter()
+        .map(|tensor| tensor.detach().flatten(0, -1).to_kind(Kind::Float))
+        .collect();
     Tensor::cat(&flat, 0)
 }
 
@@ -100,7 +111,10 @@ mod tests {
         (&x - target).square().sum(Kind::Float).backward();
         optimiser.step(0, 0.1, 0.0);
         let values = Vec::<f32>::try_from(x.detach()).unwrap();
-        assert!((values[0] - 1.1).abs() < 1e-6 && (values[1] - 0.9).abs() < 1e-6, "{values:?}");
+        assert!(
+            (values[0] - 1.1).abs() < 1e-6 && (values[1] - 0.9).abs() < 1e-6,
+            "{values:?}"
+        );
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! `kinestream eval`, `inspect` and `bench policy` on a freshly trained checkpoint.
+
+mod support;
+
+use serde_json::Value;
+use support::project::{CONFIG, OUT, Project};
+use support::{assert_keys, assert_percentiles, json_object};
+
+const EVAL: [&str; 8] = [
+    "eval",
+    CONFIG,
+    "--checkpoint",
+    OUT,
+    "--seeds",
+    "100000..100001",
+    "--threads",
+    "1",
+];
+
+fn evaluate(project: &Project, more: &[&str]) -> Value {
+    let done = project.run(&[&EVAL, more, &["--json"]].concat()).succeeds();
+    json_object(&done.stdout)
+}
+
+#[test]
+fn evaluation_reports_scores_with_their_intervals() {
+    let project = Project::trained();
+    let report = evaluate(&project, &[]);
+    assert_keys(
+        &report,
+        &[
+            "task",
+            "observation",
+            "seeds",
+            "scores",
+            "mean_max_reward",
+            "success_rate",
+            "success_interval",
+            "evaluations_per_action",
+            "latency_ms",
+            "wall_s",
+        ],
+    );
+    assert_eq!(report["task"], "pusht");
+    assert_eq!(report["observation"], "state");
+    assert_eq!(report["seeds"], serde_json::json!([100_000, 100_001]));
+    let scores: Vec<f64> = report["scores"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|score| score.as_f64().unwrap())
+        .collect();
+    assert_eq!(scores.len(), 2);
+    assert!(
+        scores.iter().all(|score| (0.0..=1.0).contains(score)),
+        "{report}"
+    );
+    let mean = report["mean_max_reward"].as_f64().unwrap();
+    assert!(
+        (mean - (scores[0] + scores[1]) / 2.0).abs() < 1e-12,
+        "{report}"
+    );
+    let rate = report["success_rate"].as_f64().unwrap();
+    let [low, high] = [0, 1].map(|at| report["success_interval"][at].as_f64().unwrap());
+    assert!(
+        0.0 <= low && low <= rate && rate <= high && high <= 1.0,
+        "{report}"
+    );
+    assert_eq!(report["evaluations_per_action"], 1.0);
+    assert_percentiles(&report["latency_ms"]);
+    assert!(report["wall_s"].as_f64().unwrap() > 0.0);
+
+    let again = evaluate(&project, &[]);
+    assert_eq!(again["scores"], report["scores"]);
+    let doubled = evaluate(&project, &["--steps", "2"]);
+    assert_eq!(doubled["evaluations_per_action"], 2.0);
+}
+
+#[test]
+fn evaluation_of_other_ladders_counts_their_evaluations() {
+    let project = Project::trained();
+    // Half an evaluation per action: one for every two actions.
+    let half = evaluate(&project, &["--steps", "0.5"]);
+    assert_eq!(
+        (&half["action_steps"], &half["evaluations_per_action"]),
+        (&2.into(), &0.5.into())
+    );
+    // Whole chunks of 8 actions in 300 control steps: 38 chunks of 4 evaluations.
+    let chunk = evaluate(&project, &["--chunk", "--steps", "4"]);
+    assert_eq!(chunk["mode"], "chunk");
+    assert_eq!(chunk["evaluations_per_action"], 38.0 * 4.0 / 300.0);
+    // One seed has no interval.
+    let one = evaluate(&project, &["--seeds", "100000"]);
+    assert_eq!(one["seeds"], serde_json::json!([100_000]));
+}
+
+#[test]
+fn evaluation_without_json_is_for_people() {
+    let project = Project::trained();
+    let text = project.run(&EVAL).succeeds().stdout;
+    for word in [
+        "mean of max reward",
+        "success",
+        "evaluations per action",
+        "p50",
+        "wall time",
+    ] {
+        assert!(text.contains(word), "no `{word}` in {text}");
+    }
+    assert!(serde_json::from_str::<Value>(&text).is_err(), "{text}");
+}
+
+#[test]
+fn inspect_shows_what_a_checkpoint_expects() {
+    let project = Project::trained();
+    let report = json_object(&project.run(&["inspect", OUT, "--json"]).succeeds().stdout);
+    assert_keys(
+        &report,
+        &["kind", "parameters", "inputs", "outputs", "schedule"],
+    );
+    assert_eq!(report["kind"], "policy");
+    assert_eq!(report["inputs"][0]["shape"], serde_json::json!([2, 20]));
+    assert_eq!(report["outputs"][0]["shape"], serde_json::json!([8, 2]));
+    assert_eq!(report["schedule"]["train_timesteps"], 100);
+
+    // As many parameters as the file has numbers.
+    let bytes = std::fs::read(project.path(OUT).join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let count: usize = tensors
+        .tensors()
+        .iter()
+        .map(|(_, tensor)| tensor.shape().iter().product::<usize>())
+        .sum();
+    assert_eq!(report["parameters"], count);
+
+    let text = project.run(&["inspect", OUT]).succeeds().stdout;
+    for word in [
+        "network",
+        "plan",
+        "schedule",
+        "input",
+        "output",
+        &count.to_string(),
+    ] {
+        assert!(text.contains(word), "no `{word}` in {text}");
+    }
+}
+
+#[test]
+fn bench_relates_latency_to_one_evaluation_and_to_the_floor() {
+    let project = Project::trained();
+    let bench = ["bench", "policy", "--checkpoint", OUT, "--seconds", "1"];
+    let done = project.run(&[&bench[..], &["--json"]].concat()).succeeds();
+    let report = json_object(&done.stdout);
+    assert_keys(
+        &report,
+        &[
+            "threads",
+            "parameters",
+            "evaluation_ms",
+            "observation_to_action_ms",
+            "ratio_to_one_evaluation",
+            "floor_ms",
+            "ratio_to_floor",
+        ],
+    );
+    assert_eq!(report["threads"], 1);
+    assert_percentiles(&report["evaluation_ms"]);
+    assert_percentiles(&report["observation_to_action_ms"]);
+    for key in ["ratio_to_one_evaluation", "floor_ms", "ratio_to_floor"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key} in {report}");
+    }
+    let ratio = report["observation_to_action_ms"]["p50"].as_f64().unwrap()
+        / report["evaluation_ms"]["p50"].as_f64().unwrap();
+    assert!((report["ratio_to_one_evaluation"].as_f64().unwrap() - ratio).abs() < 1e-9);
+
+    let text = project.run(&bench).succeeds().stdout;
+    assert!(text.contains("one network evaluation"), "{text}");
+}

@@ -1,0 +1,240 @@
+//! The built program as a child process, with what it said.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything; only a hung program reaches it.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Time between two looks at a child.
+const GLANCE: Duration = Duration::from_millis(3);
+
+/// A running program. It is killed if the test ends before it does.
+pub(crate) struct Running {
+    child: Child,
+    command: String,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    command: String,
+    /// Exit status; none if a signal ended the program.
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the program to its end, in a folder.
+pub(crate) fn kinestream(folder: &Path, arguments: &[&str]) -> Finished {
+    Running::start(folder, arguments).finish()
+}
+
+impl Running {
+    /// Starts the program in a folder.
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kinestream"))
+            .args(arguments)
+            .current_dir(folder)
+            .env("OMP_NUM_THREADS", "1")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the built program starts");
+        Self {
+            command: format!("kinestream {}", arguments.join(" ")),
+            stdout: Stream::collect(child.stdout.take().unwrap()),
+            stderr: Stream::collect(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    /// Waits until something is true; fails if the program ends before.
+    pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            let ended = self.child.try_wait().unwrap();
+            let said = self.stderr.so_far();
+            assert!(
+                ended.is_none(),
+                "{} ended before {what}: {said}",
+                self.command
+            );
+            assert!(
+                begun.elapsed() < LIMIT,
+                "{}: {what} never came: {said}",
+                self.command
+            );
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// Waits until the program has said something on stderr; returns all it said so far.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let stderr = self.stderr.handle();
+        self.wait_until(text, || stderr.lock().unwrap().contains(text));
+        self.stderr.so_far()
+    }
+
+    /// Presses Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        // A shell's kill is there on every system; std sends SIGKILL only.
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -INT {}", self.child.id())])
+            .status()
+            .expect("sh runs");
+        assert!(sent.success(), "kill -INT failed");
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) -> Finished {
+        self.child.kill().unwrap();
+        self.finish()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(mut self) -> Finished {
+        let begun = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if begun.elapsed() > LIMIT => {
+                    panic!("{} does not end: {}", self.command, self.stderr.so_far())
+                }
+                None => std::thread::sleep(GLANCE),
+            }
+        };
+        Finished {
+            command: std::mem::take(&mut self.command),
+            status: status.code(),
+            stdout: self.stdout.rest(),
+            stderr: self.stderr.rest(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Refused if the program has ended, as it should have.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// Asserts exit status 0 and returns itself.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        assert_eq!(self.status, Some(0), "{}: {}", self.command, self.stderr);
+        self.assert_no_panic();
+        self
+    }
+
+    /// Asserts exit status 1 and one line on stderr, which holds all of `words`; nothing on stdout.
+    #[track_caller]
+    pub(crate) fn fails(self, words: &[&str]) {
+        assert_eq!(
+            self.stderr.trim_end().lines().count(),
+            1,
+            "{}: {}",
+            self.command,
+            self.stderr
+        );
+        self.fails_in_lines(words);
+    }
+
+    /// As [`Self::fails`], where the error may go on over more lines.
+    #[track_caller]
+    pub(crate) fn fails_in_lines(self, words: &[&str]) {
+        self.assert_no_panic();
+        assert_eq!(self.status, Some(1), "{}: {}", self.command, self.stderr);
+        assert_eq!(self.stdout, "", "{}", self.command);
+        assert!(
+            self.stderr.starts_with("error: "),
+            "{}: {}",
+            self.command,
+            self.stderr
+        );
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "{}: no `{word}` in {}",
+                self.command,
+                self.stderr
+            );
+        }
+    }
+
+    /// Asserts exit status 2 and all of `words` on stderr; nothing on stdout.
+    #[track_caller]
+    pub(crate) fn is_wrong_usage(self, words: &[&str]) {
+        assert_eq!(self.status, Some(2), "{}: {}", self.command, self.stderr);
+        assert_eq!(self.stdout, "", "{}", self.command);
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "{}: no `{word}` in {}",
+                self.command,
+                self.stderr
+            );
+        }
+    }
+
+    #[track_caller]
+    fn assert_no_panic(&self) {
+        assert!(
+            !self.stderr.contains("panicked"),
+            "{}: {}",
+            self.command,
+            self.stderr
+        );
+    }
+}
+
+/// All that comes out of a pipe, collected by a thread of its own so that the pipe never fills up.
+struct Stream {
+    text: Arc<Mutex<String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn collect(mut pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let collected = Arc::clone(&text);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                collected
+                    .lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        Self {
+            text,
+            thread: Some(thread),
+        }
+    }
+
+    fn handle(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.text)
+    }
+
+    fn so_far(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    fn rest(&mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        self.so_far()
+    }
+}

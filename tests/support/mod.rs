@@ -1,0 +1,50 @@
+//! What the end-to-end tests share: the built program as a child process, and a project folder with
+//! a tiny configuration and a data set recorded in the simulator.
+
+// Every test file uses a part of this.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+pub(crate) mod child;
+pub(crate) mod project;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// The only thing in `text`, which must be one JSON object.
+pub(crate) fn json_object(text: &str) -> Value {
+    let value: Value = serde_json::from_str(text)
+        .unwrap_or_else(|error| panic!("stdout is not one JSON value ({error}): {text}"));
+    assert!(value.is_object(), "stdout is no JSON object: {text}");
+    assert_eq!(
+        text.trim_end().lines().count(),
+        1,
+        "more than one line: {text}"
+    );
+    value
+}
+
+/// Asserts that an object has all of these keys.
+#[track_caller]
+pub(crate) fn assert_keys(object: &Value, keys: &[&str]) {
+    let found: BTreeSet<&str> = object
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let missing: Vec<_> = keys.iter().filter(|key| !found.contains(**key)).collect();
+    assert!(missing.is_empty(), "{missing:?} missing in {found:?}");
+}
+
+/// Asserts that a value holds percentiles in rising order.
+#[track_caller]
+pub(crate) fn assert_percentiles(value: &Value) {
+    let number = |key: &str| {
+        value[key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no {key} in {value}"))
+    };
+    let (p50, p99, max) = (number("p50"), number("p99"), number("max"));
+    assert!(0.0 < p50 && p50 <= p99 && p99 <= max, "{value}");
+}
