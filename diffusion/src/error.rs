@@ -75,7 +75,10 @@ pub enum Error {
         expected: Vec<i64>,
     },
     /// A tensor with another shape than the network's.
-    #[error("{path}: tensor `{name}` has shape {found:?}, the network expects {expected:?}")]
+    #[error(
+        "{path}: tensor `{name}` has shape {found:?}, the network expects {expected:?}; the file \
+         belongs to another network configuration"
+    )]
     WrongTensorShape {
         /// The file.
         path: PathBuf,

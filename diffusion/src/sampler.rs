@@ -48,12 +48,8 @@ pub struct SamplerConfig {
     /// How a step is taken.
     pub solver: Solver,
     /// Largest magnitude of the predicted clean sample; absent for no clipping.
-    #[serde(default = "unit_clip", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_sample: Option<f64>,
-}
-
-fn unit_clip() -> Option<f64> {
-    Some(1.0)
 }
 
 /// Where one position is and where a step takes it, as training timesteps (-1 is clean).

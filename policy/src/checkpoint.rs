@@ -38,6 +38,13 @@ struct Description {
     normalisers: Normalisers,
 }
 
+/// What every version of the configuration file has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+    kind: String,
+}
+
 /// A trained policy: configuration, normalisers and network.
 pub struct Checkpoint {
     policy: PolicyConfig,
@@ -76,21 +83,24 @@ impl Checkpoint {
             path: path.clone(),
             reason,
         };
-        let description: Description =
+        let Version { format, kind } =
             serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
-        if description.format != FORMAT || description.kind != "policy" {
+        if format != FORMAT || kind != "policy" {
             return Err(json(format!(
-                "kind `{}`, format {} found; this version reads kind `policy`, format {FORMAT}",
-                description.kind, description.format
+                "kind `{kind}`, format {format} found; this version reads kind `policy`, format \
+                 {FORMAT}: train the policy again, or run the version that wrote it"
             )));
         }
+        let description: Description =
+            serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
         let Description {
             dimensions,
             policy,
             normalisers,
             ..
         } = description;
-        policy.check()?;
+        let inside = |error: Error| json(error.to_string());
+        policy.check().map_err(inside)?;
         let action = dimensions.action as usize;
         let observation = dimensions.condition as usize / policy.plan.observation_steps;
         if dimensions != policy.dimensions(observation, action) {
@@ -100,9 +110,14 @@ impl Checkpoint {
         }
         normalisers
             .observation
-            .check("normalisers.observation", observation)?;
-        normalisers.action.check("normalisers.action", action)?;
-        let network = Network::new(&policy.network, dimensions, device, 0)?;
+            .check("normalisers.observation", observation)
+            .map_err(inside)?;
+        normalisers
+            .action
+            .check("normalisers.action", action)
+            .map_err(inside)?;
+        let network = Network::new(&policy.network, dimensions, device, 0)
+            .map_err(|error| json(error.to_string()))?;
         weights::load(&folder.join(WEIGHTS_FILE), network.store())?;
         Ok(Self::new(&policy, &normalisers, network))
     }

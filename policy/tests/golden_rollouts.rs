@@ -250,10 +250,13 @@ fn check_steps(recorded: &HashMap<String, Tensor>, sampler: &Sampler, levels: us
     worst
 }
 
+/// Sample and timesteps that a network was given.
+type Evaluation = (Vec<f32>, Vec<i64>);
+
 /// A network whose inputs are kept: sample and timesteps of every evaluation.
 struct Observed {
     network: Network,
-    seen: Arc<Mutex<Vec<(Vec<f32>, Vec<i64>)>>>,
+    seen: Arc<Mutex<Vec<Evaluation>>>,
 }
 
 impl Denoiser for Observed {

@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             observations: statistics.observations,
             plans: statistics.plans,
             actions: commands.published(),
-            malformed: statistics.refused,
+            malformed: statistics.malformed,
             latency_p50_us: known(statistics.latency_ms.p50),
             latency_p99_us: known(statistics.latency_ms.p99),
             state: match (statistics.fault.is_some(), statistics.plans) {

@@ -12,7 +12,7 @@ use kinestream_policy::training::{Progress, STATE_FILE, Trainer};
 use kinestream_policy::{Checkpoint, Error, Policy};
 use kinestream_sim::evaluation;
 use kinestream_sim::pusht::symmetry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use crate::cli::TrainArguments;
@@ -28,15 +28,15 @@ const BEST: &str = "best";
 /// One JSON object a line: losses and scores.
 const LOG_FILE: &str = "log.jsonl";
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct LogLine {
     step: u64,
     loss: f64,
     learning_rate: f64,
     seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     success_rate: Option<f64>,
 }
 
@@ -81,7 +81,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     bar.set_position(trainer.steps_done());
     bar.reset_eta();
     let begun = Instant::now();
-    let mut best = None;
+    let mut best = if arguments.resume {
+        best_score(&arguments.out)
+    } else {
+        None
+    };
     let mut smoothed = f64::NAN;
     trainer.run(|trainer, progress| {
         let Progress {
@@ -171,6 +175,14 @@ fn validate(checkpoint: Checkpoint, device: Device, seeds: u64) -> Result<(f64, 
         summary.mean_max_reward.unwrap_or(0.0),
         summary.success_rate.unwrap_or(0.0),
     ))
+}
+
+/// The best score in the log of a run; lines that were cut off by a kill are passed over.
+fn best_score(out: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(out.join(LOG_FILE)).ok()?;
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<LogLine>(line).ok()?.score)
+        .max_by(f64::total_cmp)
 }
 
 struct Log {

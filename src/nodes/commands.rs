@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_bridge::Node;
 use kinestream_bridge::node::{Channel, Publisher};
-use kinestream_bridge::wire::{ActionFlags, ActionSlice};
+use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
 use kinestream_control::{
     CommandEngine, CommandStatus, ControlLoop, Interpolation, PlanReader, TimingReport, fixed_rate,
 };
@@ -47,6 +47,8 @@ impl Default for ControlConfig {
 /// One command on its way to the publisher thread.
 #[derive(Debug, Clone, Copy)]
 struct Outgoing {
+    due_ns: u64,
+    stream: u32,
     chunk: u64,
     position: f64,
     flags: ActionFlags,
@@ -82,11 +84,17 @@ impl CommandNode {
         );
         let (mut sender, receiver) = rtrb::RingBuffer::new(RING);
         let mut engine = CommandEngine::new(config.interpolation, action_size);
-        let mut begun = false;
+        let mut following = 0;
+        let seen_stream = Arc::clone(&stream);
         let tick = move |tick: fixed_rate::Tick| {
             let mut values = [0.0; MOST_NUMBERS];
+            let stream = seen_stream.load(Ordering::Relaxed);
             let plan = plans.latest();
-            begun |= plan.is_some();
+            if stream != following {
+                // A new stream begins at rest, not on the way from the last one's command.
+                engine.reset();
+                following = stream;
+            }
             let status = engine.command(plan, tick.now_ns, &mut values[..action_size]);
             let (position, flags) = match status {
                 CommandStatus::Idle => (0, ActionFlags::HOLDING),
@@ -94,10 +102,13 @@ impl CommandNode {
                 CommandStatus::Active { position } => (position, ActionFlags::NONE),
                 CommandStatus::Late { position } => (position, ActionFlags::HOLDING),
             };
-            if begun {
-                let chunk = plan.map_or(0, |plan| plan.header().chunk);
+            // Without a plan nothing is sent: whoever listens holds what it had.
+            if let Some(plan) = plan {
+                let chunk = plan.header().chunk;
                 // A full ring means that the publisher thread is behind: this command is left out.
                 let _ = sender.push(Outgoing {
+                    due_ns: tick.deadline_ns,
+                    stream,
                     chunk,
                     position: position as f64,
                     flags,
@@ -113,7 +124,7 @@ impl CommandNode {
         let seen = Arc::clone(&stop);
         let publisher = std::thread::Builder::new()
             .name("publisher".into())
-            .spawn(move || publish(actions, receiver, &stream, &count, &seen))
+            .spawn(move || publish(actions, receiver, &count, &seen))
             .context("cannot start the publisher thread")?;
         let control = fixed_rate::spawn(config.rate_hz, stop, tick)?;
         Ok(Self {
@@ -142,7 +153,6 @@ impl CommandNode {
 fn publish(
     mut actions: Publisher,
     mut receiver: rtrb::Consumer<Outgoing>,
-    stream: &AtomicU32,
     published: &AtomicU64,
     stop: &AtomicBool,
 ) -> Result<()> {
@@ -154,7 +164,10 @@ fn publish(
         };
         sequence += 1;
         let sent = actions.publish(&ActionSlice {
-            stamp: stamp(sequence, stream.load(Ordering::Relaxed)),
+            stamp: Stamp {
+                monotonic_ns: outgoing.due_ns,
+                ..stamp(sequence, outgoing.stream)
+            },
             chunk: outgoing.chunk,
             position: outgoing.position,
             noise: 0.0,

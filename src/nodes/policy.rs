@@ -26,7 +26,10 @@ const WARM_UP: usize = 20;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PolicyStatistics {
     pub(crate) observations: u64,
+    /// Observations and plans refused for their contents.
     pub(crate) refused: u64,
+    /// Payloads that did not decode.
+    pub(crate) malformed: u64,
     pub(crate) plans: u64,
     pub(crate) evaluations: u64,
     /// From taking an observation to the plan.
@@ -154,6 +157,8 @@ impl Shell {
     fn begin(&mut self, stream: u32, seed: u64) -> Result<()> {
         self.policy.reset(0, seed)?;
         self.roll.reset();
+        // The plan of the last stream must not move the robot of this one.
+        self.commands.withdraw();
         self.stream = stream;
         self.current_stream.store(stream, Ordering::Relaxed);
         Ok(())
@@ -237,7 +242,9 @@ impl Shell {
         self.latencies.record(latency);
         let percentiles = self.latencies.percentiles_ms();
         let evaluations = self.policy.evaluations() - self.warm_up;
+        let malformed = self.observations.counts().malformed;
         self.update(|statistics| {
+            statistics.malformed = malformed;
             statistics.plans += 1;
             statistics.evaluations = evaluations;
             statistics.fault = None;

@@ -203,9 +203,10 @@ impl Windows {
         for &episode in chosen {
             let (first, end) = episodes.bounds(episode);
             // The window's last action is `newest + horizon - 1 - past`.
-            let last = (end + past + pad_after)
-                .saturating_sub(horizon)
-                .min(end - 1);
+            let Some(last) = (end + past + pad_after).checked_sub(horizon) else {
+                continue;
+            };
+            let last = last.min(end - 1);
             anchors.extend((first..=last).map(|newest| (first, end - 1, newest)));
         }
         Self {
@@ -295,6 +296,31 @@ mod tests {
             }
         );
         assert_eq!(windows.get(2).actions[0], 4);
+    }
+
+    #[test]
+    fn episodes_that_are_too_short_have_no_window() {
+        let episodes = episodes();
+        for (chosen, horizon) in [(0, 4), (1, 6)] {
+            let windows = |horizon| {
+                Windows::new(
+                    &episodes,
+                    &[chosen],
+                    horizon,
+                    1,
+                    Alignment::NewestObservation,
+                    0,
+                )
+            };
+            assert_eq!((windows(horizon).len(), windows(horizon + 1).len()), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_single_episode_is_trained_on() {
+        let mut episodes = episodes();
+        episodes.ends = vec![10];
+        assert_eq!(episodes.split(0.02, None, 42), (vec![0], vec![]));
     }
 
     #[test]

@@ -120,7 +120,11 @@ impl ArrayInfo {
                 metadata.shape, metadata.chunks
             )));
         }
-        let count = |sizes: &[usize]| sizes.iter().try_fold(1, |all: usize, size| all.checked_mul(*size));
+        let count = |sizes: &[usize]| {
+            sizes
+                .iter()
+                .try_fold(1, |all: usize, size| all.checked_mul(*size))
+        };
         for (what, sizes) in [("shape", &metadata.shape), ("chunks", &metadata.chunks)] {
             if count(sizes).is_none_or(|numbers| numbers > LARGEST) {
                 return Err(unsupported(format!(

@@ -187,6 +187,10 @@ impl Trainer {
         &mut self,
         mut watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        if self.step >= self.training.steps {
+            // Nothing left to train: the weights are written again, in the configured format.
+            return self.save();
+        }
         while self.step < self.training.steps {
             let learning_rate = cosine_with_warmup(
                 self.step,

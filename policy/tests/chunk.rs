@@ -1,0 +1,131 @@
+//! The chunk planner (plain Diffusion Policy): whole plans, one after the other.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kinestream_diffusion::network::Dimensions;
+use kinestream_diffusion::{
+    Denoiser, NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver,
+};
+use kinestream_policy::Error;
+use kinestream_policy::config::{Alignment, PlanConfig, PlanMode, Primer};
+use kinestream_policy::plan::{ChunkPlanner, Planner};
+use tch::{Device, Tensor};
+
+#[test]
+fn a_plan_lasts_for_its_action_steps_and_costs_all_levels() {
+    for (solver, levels) in [(Solver::Ddpm, 100), (Solver::Ddim { eta: 0.0 }, 10)] {
+        let mut planner = planner(solver, levels, &Arc::default());
+        planner.reset(0, 1);
+        for chunk in 0..3 {
+            assert_eq!(settle(&mut planner), levels);
+            let plan = planner.plan(0).unwrap();
+            assert_eq!((plan.chunk, plan.current, plan.committed), (chunk, 1, 15));
+            assert!(
+                plan.actions
+                    .iter()
+                    .all(|action| (action - 0.5).abs() < 1e-5)
+            );
+            // Until they are used up, observations cost nothing and the plan stays.
+            for consumed in 1..8 {
+                planner.advance(0, 1);
+                assert_eq!(settle(&mut planner), 0);
+                let later = planner.plan(0).unwrap();
+                assert_eq!((later.current, later.chunk), (1 + consumed, chunk));
+                assert_eq!(later.actions, plan.actions);
+            }
+            planner.advance(0, 1);
+        }
+    }
+}
+
+#[test]
+fn plans_depend_on_the_seed_alone() {
+    let mut planner = planner(Solver::Ddpm, 100, &Arc::default());
+    let mut noise = |seed| {
+        planner.reset(0, seed);
+        planner.observe(0, &[0.0], &[0.0]);
+        planner.refine(&[0]).unwrap();
+        planner.plan(0).unwrap().actions
+    };
+    let first = noise(1);
+    assert_ne!(first, noise(2));
+    assert_eq!(first, noise(1));
+}
+
+#[test]
+fn nan_keeps_the_last_plan_and_the_next_observation_begins_anew() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let mut planner = planner(Solver::Ddim { eta: 0.0 }, 10, &broken);
+    settle(&mut planner);
+    assert!(matches!(planner.plan(0), Err(Error::NonFinitePlan)));
+    broken.store(false, Ordering::Relaxed);
+    assert_eq!(settle(&mut planner), 10);
+    let good = planner.plan(0).unwrap();
+    planner.advance(0, 8);
+    broken.store(true, Ordering::Relaxed);
+    settle(&mut planner);
+    assert!(matches!(planner.plan(0), Err(Error::NonFinitePlan)));
+    let kept = planner.plan(0).unwrap();
+    assert_eq!((kept.actions, kept.current), (good.actions, 9));
+    broken.store(false, Ordering::Relaxed);
+    assert_eq!(settle(&mut planner), 10);
+    assert_eq!(planner.plan(0).unwrap().current, 1);
+}
+
+fn settle(planner: &mut ChunkPlanner) -> usize {
+    planner.observe(0, &[0.0], &[0.0]);
+    let owed = planner.owed(0);
+    for left in (0..owed).rev() {
+        assert_eq!(planner.refine(&[0]).unwrap(), 1);
+        assert_eq!(planner.owed(0), left);
+    }
+    owed
+}
+
+fn planner(solver: Solver, levels: usize, broken: &Arc<AtomicBool>) -> ChunkPlanner {
+    let sampler = Sampler::new(
+        SamplerConfig {
+            prediction: Prediction::Sample,
+            solver,
+            clip_sample: Some(1.0),
+        },
+        NoiseSchedule::new(&ScheduleConfig::default()).unwrap(),
+    );
+    let config = PlanConfig {
+        mode: PlanMode::Chunk,
+        horizon: 16,
+        observation_steps: 2,
+        action_steps: 8,
+        levels: Some(levels),
+        alignment: Alignment::OldestObservation,
+        primer: Primer::Zero,
+        primer_columns: None,
+    };
+    let network = Box::new(Half(Arc::clone(broken)));
+    ChunkPlanner::new(config, sampler.unwrap(), network, Device::Cpu, 1).unwrap()
+}
+
+/// Predicts a half everywhere, or NaN while its switch is on.
+struct Half(Arc<AtomicBool>);
+
+impl Denoiser for Half {
+    fn evaluate(&self, sample: &Tensor, _: &Tensor, _: &Tensor) -> Tensor {
+        let broken = self.0.load(Ordering::Relaxed);
+        sample.full_like(if broken { f64::NAN } else { 0.5 })
+    }
+
+    fn dimensions(&self) -> Dimensions {
+        Dimensions {
+            horizon: 16,
+            action: 1,
+            condition: 1,
+            train_timesteps: 100,
+        }
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        false
+    }
+}
