@@ -146,7 +146,11 @@ pub(crate) struct EvalArguments {
     /// Network evaluations per action, in place of what the checkpoint was made for.
     #[arg(long)]
     pub(crate) steps: Option<f64>,
-    /// Plain Diffusion Policy: denoise whole chunks, 8 actions each, with --steps evaluations a chunk.
+    /// Actions executed per plan, Ta, in place of what the checkpoint was made for.
+    #[arg(long)]
+    pub(crate) action_steps: Option<usize>,
+    /// Plain Diffusion Policy: denoise whole chunks of 8 actions, with 100 evaluations a chunk or
+    /// --steps.
     #[arg(long)]
     pub(crate) chunk: bool,
     /// Episodes in one batch.

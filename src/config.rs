@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use kinestream_bridge::SessionOptions;
 use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
@@ -80,9 +80,30 @@ impl Config {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads a text; errors name `source`.
+    /// Reads a text; errors name `source` and the line.
     pub(crate) fn parse(text: &str, source: &str) -> Result<Self> {
-        toml::from_str(text).with_context(|| format!("in {source}"))
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().and_then(|span| text.get(..span.start));
+            let line = start.map_or(1, |before| 1 + before.matches('\n').count());
+            anyhow!(
+                "{source}, line {line}: {}",
+                error.message().replace('\n', ", ")
+            )
+        })
+    }
+
+    /// Refuses a session that could meet nobody; errors name `source`.
+    pub(crate) fn check_session(&self, source: &Path) -> Result<()> {
+        ensure!(
+            self.session.multicast == Some(true)
+                || !self.session.listen.is_empty()
+                || !self.session.connect.is_empty()
+                || self.session.config_file.is_some(),
+            "{}: [session] names no way to meet other nodes; add for example listen = \
+             [\"tcp/127.0.0.1:7447\"]",
+            source.display()
+        );
+        Ok(())
     }
 
     /// The part that a checkpoint carries.

@@ -40,8 +40,8 @@ impl PolicyController {
         self.policy.evaluations() as f64 / self.actions.max(1) as f64
     }
 
-    /// Times from the observations of a batch to its actions; the first, which warms LibTorch up, is
-    /// left out.
+    /// Times from the observations of a batch to its actions, where they cost network evaluations;
+    /// the first, which warms LibTorch up, is left out.
     pub(crate) fn latencies(&self) -> &Latencies {
         &self.latencies
     }
@@ -63,9 +63,10 @@ impl Controller for PolicyController {
             .iter()
             .map(|observation| observation.iter().map(|value| *value as f32).collect())
             .collect();
+        let before = self.policy.evaluations();
         let begun = Instant::now();
         let actions = self.policy.step(slots, &rows)?;
-        if self.batches > 0 {
+        if self.batches > 0 && self.policy.evaluations() > before {
             self.latencies.record(begun.elapsed().as_nanos() as u64);
         }
         self.batches += 1;

@@ -1,5 +1,7 @@
 //! `kinestream eval`, `inspect` and `bench policy` on a freshly trained checkpoint.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use serde_json::Value;
@@ -89,9 +91,6 @@ fn evaluation_of_other_ladders_counts_their_evaluations() {
     let chunk = evaluate(&project, &["--chunk", "--steps", "4"]);
     assert_eq!(chunk["mode"], "chunk");
     assert_eq!(chunk["evaluations_per_action"], 38.0 * 4.0 / 300.0);
-    // One seed has no interval.
-    let one = evaluate(&project, &["--seeds", "100000"]);
-    assert_eq!(one["seeds"], serde_json::json!([100_000]));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! What is asserted are counts that hold on any machine, however busy, never speed.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{Read, Write};
@@ -150,6 +152,11 @@ fn runtime_and_simulator_meet_as_two_processes() {
     assert!(
         !ended.stderr.contains("ended: 0 observations"),
         "{}",
+        ended.stderr
+    );
+    assert!(
+        !ended.stderr.contains('\u{1b}'),
+        "colours in a pipe: {}",
         ended.stderr
     );
 }

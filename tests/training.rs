@@ -1,5 +1,7 @@
 //! `kinestream train`: what it writes, and that no interruption changes the outcome.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::path::Path;

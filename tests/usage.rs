@@ -1,5 +1,7 @@
 //! Help, version, wrong usage and the check of this machine.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::path::Path;
@@ -116,7 +118,7 @@ fn wrong_usage_exits_with_2_and_says_what_was_wrong() {
         (&["inspect"], &["<PATH>"]),
     ];
     for (arguments, words) in wrong {
-        kinestream(Path::new(HERE), arguments).is_wrong_usage(words);
+        kinestream(Path::new(HERE), arguments).reports_wrong_usage(words);
     }
 }
 

@@ -14,8 +14,10 @@ pub struct Policy {
     normalisers: Normalisers,
     planner: Box<dyn Planner>,
     histories: Vec<ObservationHistory>,
-    /// Actions of the current plan that [`Policy::step`] has handed out, by stream.
-    executed: Vec<usize>,
+    /// Actions consumed since the plan was last rolled, by stream; below Ta.
+    consumed: Vec<usize>,
+    /// Whether [`Policy::step`] has handed out an action since the reset, by stream.
+    handed_out: Vec<bool>,
     evaluations: u64,
 }
 
@@ -45,7 +47,8 @@ impl Policy {
             normalisers,
             planner,
             histories: vec![history; streams],
-            executed: vec![0; streams],
+            consumed: vec![0; streams],
+            handed_out: vec![false; streams],
             evaluations: 0,
         })
     }
@@ -83,7 +86,8 @@ impl Policy {
         self.check(stream)?;
         self.planner.reset(stream, seed);
         self.histories[stream].clear();
-        self.executed[stream] = 0;
+        self.consumed[stream] = 0;
+        self.handed_out[stream] = false;
         Ok(())
     }
 
@@ -138,9 +142,16 @@ impl Policy {
         Ok(count)
     }
 
-    /// Rolls a stream's plan by the actions consumed since the last roll.
+    /// Counts actions consumed since the last call. When Ta or more have come together the plan
+    /// rolls by them, and network evaluations are owed; until then it goes on as it is.
     pub fn advance(&mut self, stream: usize, consumed: usize) {
-        self.planner.advance(stream, consumed);
+        let consumed = self.consumed[stream].saturating_add(consumed);
+        if consumed < self.config.plan.action_steps {
+            self.consumed[stream] = consumed;
+        } else {
+            self.planner.advance(stream, consumed);
+            self.consumed[stream] = 0;
+        }
     }
 
     /// A stream's plan in the task's units.
@@ -153,21 +164,22 @@ impl Policy {
         plan.actions
             .chunks_exact_mut(size)
             .for_each(|row| self.normalisers.action.restore(row));
+        let consumed = self.consumed[stream];
+        plan.current = (plan.current + consumed).min(self.config.plan.horizon - 1);
+        plan.committed = plan.committed.saturating_sub(consumed);
         Ok(plan)
     }
 
-    /// Lock-step control: observations in, one clean action per stream out. A new plan is made
-    /// when Ta actions of the last one have been handed out.
+    /// Lock-step control: observations in, one clean action per stream out. Every call counts as
+    /// one action consumed, so a new plan is made at every Ta-th.
     ///
     /// # Errors
     /// Any of the above.
     pub fn step(&mut self, streams: &[usize], observations: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
-        let (past, steps) = (self.config.plan.past(), self.config.plan.action_steps);
         for (&stream, observation) in streams.iter().zip(observations) {
             self.check(stream)?;
-            if self.executed[stream] == steps {
-                self.advance(stream, steps);
-                self.executed[stream] = 0;
+            if self.handed_out[stream] {
+                self.advance(stream, 1);
             }
             self.observe(stream, observation)?;
         }
@@ -177,9 +189,8 @@ impl Policy {
             .iter()
             .map(|&stream| {
                 let plan = self.plan(stream)?;
-                let at = (past + self.executed[stream]) * size;
-                self.executed[stream] += 1;
-                Ok(plan.actions[at..at + size].to_vec())
+                self.handed_out[stream] = true;
+                Ok(plan.actions[plan.current * size..][..size].to_vec())
             })
             .collect()
     }

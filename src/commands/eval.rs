@@ -130,6 +130,14 @@ fn override_plan(plan: &mut PlanConfig, arguments: &EvalArguments) -> Result<()>
         plan.action_steps = (plan.horizon - plan.past()).min(8);
         plan.levels = Some(100);
     }
+    if let Some(steps) = arguments.action_steps {
+        let most = plan.horizon - plan.past();
+        ensure!(
+            (1..=most).contains(&steps),
+            "--action-steps is {steps}, expected 1 to {most}, the actions that a plan of this checkpoint holds"
+        );
+        plan.action_steps = steps;
+    }
     let Some(steps) = arguments.steps else {
         return Ok(());
     };
@@ -137,16 +145,15 @@ fn override_plan(plan: &mut PlanConfig, arguments: &EvalArguments) -> Result<()>
         steps > 0.0 && steps.is_finite(),
         "--steps is {steps}, expected a number above 0 such as 0.25, 1 or 100"
     );
-    if plan.mode == PlanMode::Chunk {
-        plan.levels = Some(steps.round().max(1.0) as usize);
-        return Ok(());
-    }
-    if steps < 1.0 {
-        plan.action_steps = (1.0 / steps).round() as usize;
-        plan.levels = None;
+    plan.levels = Some(if plan.mode == PlanMode::Chunk {
+        steps.round().max(1.0) as usize
     } else {
-        plan.levels = Some((steps * (plan.chunks() * plan.action_steps) as f64).round() as usize);
-    }
+        if arguments.action_steps.is_none() && steps < 1.0 {
+            // Fewer evaluations than actions: one evaluation serves several.
+            plan.action_steps = (1.0 / steps).round() as usize;
+        }
+        (steps * (plan.chunks() * plan.action_steps) as f64).round() as usize
+    });
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use kinestream_bridge::Node;
 use kinestream_bridge::node::Channel;
 use kinestream_bridge::wire::{RunState, Status};
@@ -34,15 +34,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         );
         return Ok(());
     }
-    ensure!(
-        config.session.multicast == Some(true)
-            || !config.session.listen.is_empty()
-            || !config.session.connect.is_empty()
-            || config.session.config_file.is_some(),
-        "{}: [session] names no way to meet other nodes; add for example listen = \
-         [\"tcp/127.0.0.1:7447\"]",
-        arguments.config.display()
-    );
+    config.check_session(&arguments.config)?;
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
     let loaded = checkpoint::open(&config.runtime.checkpoint, device)?;

@@ -16,6 +16,7 @@ use crate::{output, shutdown};
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let mut config = Config::read(&arguments.config)?;
+    config.check_session(&arguments.config)?;
     // One file describes both sides: where the runtime listens, the simulator connects.
     if config.session.connect.is_empty() {
         config.session.connect = std::mem::take(&mut config.session.listen);

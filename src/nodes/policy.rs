@@ -32,7 +32,7 @@ pub(crate) struct PolicyStatistics {
     pub(crate) malformed: u64,
     pub(crate) plans: u64,
     pub(crate) evaluations: u64,
-    /// From taking an observation to the plan.
+    /// From taking an observation to the plan, for observations that cost network evaluations.
     pub(crate) latency_ms: Percentiles,
     /// The newest of these latencies.
     pub(crate) last_latency_ms: f64,
@@ -200,7 +200,9 @@ impl Shell {
         if !self.record(observation)? {
             return Ok(());
         }
+        let before = self.policy.evaluations();
         while self.policy.refine(&[0])? > 0 {}
+        let replanned = self.policy.evaluations() > before;
         let plan = match self.policy.plan(0) {
             Ok(plan) => plan,
             Err(error @ Error::NonFinitePlan) => {
@@ -239,7 +241,9 @@ impl Shell {
             level: &plan.levels[plan.current..],
             actions,
         })?;
-        self.latencies.record(latency);
+        if replanned {
+            self.latencies.record(latency);
+        }
         let percentiles = self.latencies.percentiles_ms();
         let evaluations = self.policy.evaluations() - self.warm_up;
         let malformed = self.observations.counts().malformed;
@@ -249,7 +253,9 @@ impl Shell {
             statistics.evaluations = evaluations;
             statistics.fault = None;
             statistics.latency_ms = percentiles;
-            statistics.last_latency_ms = latency as f64 / 1e6;
+            if replanned {
+                statistics.last_latency_ms = latency as f64 / 1e6;
+            }
         });
         Ok(())
     }

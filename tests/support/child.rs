@@ -140,41 +140,25 @@ impl Finished {
     /// Asserts exit status 1 and one line on stderr, which holds all of `words`; nothing on stdout.
     #[track_caller]
     pub(crate) fn fails(self, words: &[&str]) {
-        assert_eq!(
-            self.stderr.trim_end().lines().count(),
-            1,
-            "{}: {}",
-            self.command,
-            self.stderr
-        );
-        self.fails_in_lines(words);
-    }
-
-    /// As [`Self::fails`], where the error may go on over more lines.
-    #[track_caller]
-    pub(crate) fn fails_in_lines(self, words: &[&str]) {
+        let Self {
+            command,
+            stdout,
+            stderr,
+            ..
+        } = &self;
         self.assert_no_panic();
-        assert_eq!(self.status, Some(1), "{}: {}", self.command, self.stderr);
-        assert_eq!(self.stdout, "", "{}", self.command);
-        assert!(
-            self.stderr.starts_with("error: "),
-            "{}: {}",
-            self.command,
-            self.stderr
-        );
+        assert_eq!(self.status, Some(1), "{command}: {stderr}");
+        assert_eq!(stdout, "", "{command}");
+        assert!(stderr.starts_with("error: "), "{command}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{command}: {stderr}");
         for word in words {
-            assert!(
-                self.stderr.contains(word),
-                "{}: no `{word}` in {}",
-                self.command,
-                self.stderr
-            );
+            assert!(stderr.contains(word), "{command}: no `{word}` in {stderr}");
         }
     }
 
     /// Asserts exit status 2 and all of `words` on stderr; nothing on stdout.
     #[track_caller]
-    pub(crate) fn is_wrong_usage(self, words: &[&str]) {
+    pub(crate) fn reports_wrong_usage(self, words: &[&str]) {
         assert_eq!(self.status, Some(2), "{}: {}", self.command, self.stderr);
         assert_eq!(self.stdout, "", "{}", self.command);
         for word in words {

@@ -249,7 +249,7 @@ fn write_array(folder: &Path, kind: &str, shape: &[usize], bytes: &[u8]) {
         "order": "C",
     });
     std::fs::write(folder.join(".zarray"), description.to_string()).unwrap();
-    let chunk_bytes = bytes.len() / shape[0] * CHUNK_ROWS;
+    let chunk_bytes = (bytes.len() / shape[0].max(1) * CHUNK_ROWS).max(1);
     for (index, part) in bytes.chunks(chunk_bytes).enumerate() {
         // Chunk files are of full size; what lies beyond the array counts for nothing.
         let mut chunk = part.to_vec();
