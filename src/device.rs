@@ -31,7 +31,7 @@ pub(crate) fn set_threads(threads: Option<usize>) -> Result<usize> {
     let threads = threads.unwrap_or(cores);
     ensure!(
         (1..=1024).contains(&threads),
-        "--threads is {threads}, expected 1 to 1024"
+        "--threads (or runtime.threads) is {threads}, expected 1 to 1024"
     );
     tch::set_num_threads(threads as i32);
     Ok(threads)

@@ -258,7 +258,7 @@ impl Meter {
             since: Instant::now(),
             plans,
             commands,
-            rates: self.rates.clone(),
+            rates: self.rates,
         };
     }
 }
@@ -301,7 +301,7 @@ fn frame(
         best_reward: snapshot.best,
         success: outcome.success,
         plan,
-        rates: meter.rates.clone(),
+        rates: meter.rates,
         latency: Latency {
             last_ms: statistics.last_latency_ms,
             p50_ms: statistics.latency_ms.p50,

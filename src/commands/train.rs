@@ -62,7 +62,14 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         symmetry.as_ref(),
         device,
         &arguments.out,
-    )?;
+    )
+    .map_err(|error| match error {
+        // The keys that these name stand in the configuration file.
+        Error::Config { .. } | Error::Diffusion(_) => {
+            anyhow::Error::from(error).context(format!("in {}", arguments.config.display()))
+        }
+        other => other.into(),
+    })?;
     if arguments.resume {
         trainer.resume()?;
     }

@@ -58,7 +58,7 @@ impl Episodes {
             .map(|end| *end as usize)
             .collect();
         let rows = ends.last().copied().unwrap_or(0);
-        if rows == 0 || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
+        if rows == 0 || ends[0] == 0 || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::data(
                 ends_path,
                 "episode ends must rise and begin above 0",
