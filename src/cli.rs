@@ -153,6 +153,9 @@ pub(crate) struct EvalArguments {
     /// --steps.
     #[arg(long)]
     pub(crate) chunk: bool,
+    /// Solver, in place of what the checkpoint was made for.
+    #[arg(long, value_enum)]
+    pub(crate) solver: Option<SolverName>,
     /// Episodes in one batch.
     #[arg(long, default_value_t = 50)]
     pub(crate) batch: usize,
@@ -165,6 +168,14 @@ pub(crate) struct EvalArguments {
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SolverName {
+    /// Ancestral sampling.
+    Ddpm,
+    /// Deterministic DDIM.
+    Ddim,
 }
 
 #[derive(Debug, Subcommand)]

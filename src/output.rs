@@ -1,17 +1,33 @@
 //! What the commands print: one JSON object or readable lines on stdout, progress on stderr.
 
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+/// Prints a line on stdout, as `println!`; see [`line`].
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::output::line(format_args!($($argument)*)) };
+}
+pub(crate) use say;
+
+/// Prints a line on stdout. A reader that has gone, such as `head`, ends the program without a
+/// word: whatever was to be done is done by the time that something is printed.
+pub(crate) fn line(text: Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        if error.kind() != ErrorKind::BrokenPipe {
+            eprintln!("error: cannot print the result: {error}");
+        }
+        std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
+    }
+}
+
 /// Prints one JSON object.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!(
-        "{}",
-        serde_json::to_string(value).context("cannot write the result as JSON")?
-    );
+    let text = serde_json::to_string(value).context("cannot write the result as JSON")?;
+    say!("{text}");
     Ok(())
 }
 

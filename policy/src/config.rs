@@ -181,8 +181,10 @@ impl PlanConfig {
 pub struct TrainingConfig {
     /// Seed of everything random.
     pub seed: u64,
-    /// Optimiser steps.
+    /// Optimiser steps, the length of the cosine.
     pub steps: u64,
+    /// End earlier than that, after this many steps, without changing the curve.
+    pub stop_after: Option<u64>,
     /// Windows per step.
     pub batch: usize,
     /// Largest learning rate of AdamW.
@@ -201,6 +203,9 @@ pub struct TrainingConfig {
     pub ema: EmaConfig,
     /// Shares of the noise regimes.
     pub noise: NoiseMix,
+    /// Ta that the `chunkwise` and `ladder` regimes are laid out for, with one level a chunk;
+    /// absent: as the plan that is run.
+    pub noise_action_steps: Option<usize>,
     /// Share of episodes held out for validation.
     pub validation: f64,
     /// Train on at most this many episodes.
@@ -225,6 +230,7 @@ impl Default for TrainingConfig {
         Self {
             seed: 42,
             steps: 20_000,
+            stop_after: None,
             batch: 256,
             learning_rate: 1e-4,
             warmup_steps: 500,
@@ -234,6 +240,7 @@ impl Default for TrainingConfig {
             gradient_norm: 0.0,
             ema: EmaConfig::default(),
             noise: NoiseMix::default(),
+            noise_action_steps: None,
             validation: 0.02,
             max_episodes: None,
             pad_after: None,
@@ -348,6 +355,11 @@ impl PolicyConfig {
 }
 
 impl TrainingConfig {
+    /// Steps after which the run ends.
+    pub fn last_step(&self) -> u64 {
+        self.stop_after.unwrap_or(self.steps).min(self.steps)
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -358,6 +370,9 @@ impl TrainingConfig {
         }
         if self.steps == 0 {
             return refuse("training.steps", 0, "at least 1");
+        }
+        if self.stop_after == Some(0) {
+            return refuse("training.stop_after", 0, "at least 1");
         }
         if self.checkpoint_every == 0 {
             return refuse("training.checkpoint_every", 0, "at least 1");

@@ -91,7 +91,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Takes in an observation [Do] in the task's units.
+    /// Takes in an observation `[Do]` in the task's units.
     ///
     /// # Errors
     /// A wrong number of values, or one that is NaN or infinite: the observation is refused and

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::cli::BenchPolicyArguments;
+use crate::output::say;
 use crate::{checkpoint, device, output};
 
 /// Rounds that are not measured: LibTorch picks kernels and allocates.
@@ -141,26 +142,34 @@ pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
     if arguments.json {
         return output::json(&report);
     }
-    println!(
+    say!(
         "{} on {}, {} threads",
-        report.checkpoint, report.device, report.threads
+        report.checkpoint,
+        report.device,
+        report.threads
     );
     let row = |name: &str, times: Percentiles| {
-        println!(
+        say!(
             "  {name:<24} p50 {:.3}  p99 {:.3}  p99.9 {:.3}  max {:.3} ms",
-            times.p50, times.p99, times.p999, times.max
+            times.p50,
+            times.p99,
+            times.p999,
+            times.max
         );
     };
     row("one network evaluation", evaluation_ms);
     row("observation to action", observation_to_action_ms);
-    println!("  evaluations per observation  {levels}");
-    println!(
+    say!("  evaluations per observation  {levels}");
+    say!(
         "  ratio to one evaluation      {:.3}",
         report.ratio_to_one_evaluation
     );
-    println!(
+    say!(
         "  floor {:.3} ms ({:.1} GB/s, {:.0} GFLOP/s measured); an evaluation takes {:.1} times that",
-        floor_ms, read_gb_per_s, gflop_per_s, report.ratio_to_floor
+        floor_ms,
+        read_gb_per_s,
+        gflop_per_s,
+        report.ratio_to_floor
     );
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::nodes::commands::CommandNode;
 use crate::nodes::policy::{PolicyNode, PolicyStatistics};
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
+use crate::output::say;
 use crate::{checkpoint, device, output, shutdown};
 
 /// The configuration that the demo runs, the one that its weights were trained with.
@@ -321,7 +322,7 @@ fn frame(
 
 fn print(report: &Report) {
     for episode in &report.episodes {
-        println!(
+        say!(
             "seed {}: score {:.3}, {} steps{}",
             episode.seed,
             episode.score,
@@ -330,12 +331,12 @@ fn print(report: &Report) {
         );
     }
     if let Some(score) = report.mean_max_reward {
-        println!(
+        say!(
             "mean score {score:.3} over {} episodes",
             report.episodes.len()
         );
     }
-    println!(
+    say!(
         "{} plans, {} commands; observation to plan p50 {:.2} ms, p99 {:.2} ms; {} periods missed",
         report.plans_published,
         report.actions_published,

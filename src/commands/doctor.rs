@@ -5,6 +5,7 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::DoctorArguments;
+use crate::output::say;
 use crate::{checkpoint, output};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
     if arguments.json {
         output::json(&report)?;
     } else {
-        println!("kinestream {}", report.version);
+        say!("kinestream {}", report.version);
         for Finding {
             what,
             verdict,
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
                 Verdict::Note => "note  ",
                 Verdict::Failed => "FAILED",
             };
-            println!("  {mark} {what:<16} {found}");
+            say!("  {mark} {what:<16} {found}");
         }
     }
     if failed > 0 {

@@ -4,15 +4,17 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use kinestream_control::Percentiles;
+use kinestream_diffusion::Solver;
 use kinestream_policy::config::{PlanConfig, PlanMode};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::evaluation::{self, Episode, Summary};
 use serde::Serialize;
 use tch::Device;
 
-use crate::cli::EvalArguments;
+use crate::cli::{EvalArguments, SolverName};
 use crate::config::Config;
 use crate::controller::PolicyController;
+use crate::output::say;
 use crate::{checkpoint, device, output};
 
 /// Observations after which latency alone, at batch 1, is measured.
@@ -24,6 +26,7 @@ struct Report {
     observation: String,
     checkpoint: String,
     mode: PlanMode,
+    solver: Solver,
     seeds: Vec<u32>,
     scores: Vec<f64>,
     #[serde(flatten)]
@@ -55,6 +58,11 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             folder.display(),
             policy.task.name
         );
+        match arguments.solver {
+            Some(SolverName::Ddpm) => policy.sampler.solver = Solver::Ddpm,
+            Some(SolverName::Ddim) => policy.sampler.solver = Solver::Ddim { eta: 0.0 },
+            None => {}
+        }
         override_plan(&mut policy.plan, arguments)?;
         Ok(checkpoint)
     };
@@ -73,7 +81,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     bar.finish_and_clear();
     let wall_s = begun.elapsed().as_secs_f64();
-    let plan = load()?.policy().plan.clone();
+    let (plan, solver) = {
+        let policy = load()?.policy().clone();
+        (policy.plan, policy.sampler.solver)
+    };
     let latency = latency(load()?, device, seeds[0])?;
     let weighted = evaluations
         .iter()
@@ -84,6 +95,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         observation: "state".into(),
         checkpoint: folder.display().to_string(),
         mode: plan.mode,
+        solver,
         scores: episodes.iter().map(|episode| episode.score).collect(),
         summary: evaluation::summarise(&episodes),
         evaluations_per_action: weighted / seeds.len() as f64,
@@ -169,23 +181,24 @@ fn print(report: &Report) {
         success_rate,
         success_interval,
     } = report.summary;
-    println!("{} ({} seeds)", report.checkpoint, report.seeds.len());
-    println!(
+    say!("{} ({} seeds)", report.checkpoint, report.seeds.len());
+    say!(
         "  mean of max reward      {}",
         figure(mean_max_reward, mean_max_reward_interval)
     );
-    println!(
+    say!(
         "  success (coverage>0.95) {}",
         figure(success_rate, success_interval)
     );
-    println!(
+    say!(
         "  evaluations per action  {:.2}",
         report.evaluations_per_action
     );
     let Percentiles { p50, p99, .. } = report.latency_ms;
-    println!("  latency, batch 1        p50 {p50:.2} ms, p99 {p99:.2} ms");
-    println!(
+    say!("  latency, batch 1        p50 {p50:.2} ms, p99 {p99:.2} ms");
+    say!(
         "  wall time               {:.1} s on {} threads",
-        report.wall_s, report.threads
+        report.wall_s,
+        report.threads
     );
 }

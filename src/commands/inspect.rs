@@ -7,6 +7,7 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::InspectArguments;
+use crate::output::say;
 use crate::{checkpoint, output};
 
 #[derive(Debug, Serialize)]
@@ -68,22 +69,26 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
         return output::json(&report);
     }
     let dimensions = loaded.network().dimensions();
-    println!(
+    say!(
         "{}: a {} for task `{}`",
-        report.path, report.kind, report.policy.task.name
+        report.path,
+        report.kind,
+        report.policy.task.name
     );
-    println!(
+    say!(
         "  network     {:?}, channels {:?}, {} parameters",
-        report.policy.network.kind, report.policy.network.channels, report.parameters
+        report.policy.network.kind,
+        report.policy.network.channels,
+        report.parameters
     );
-    println!(
+    say!(
         "  plan        {:?}, {} positions, {} executed per observation, {} network evaluations each",
         report.policy.plan.mode,
         dimensions.horizon,
         report.policy.plan.action_steps,
         report.evaluations_per_observation
     );
-    println!(
+    say!(
         "  schedule    {:?}, {} timesteps; {:?}, {:?}",
         report.policy.schedule.beta_schedule,
         report.policy.schedule.train_timesteps,
@@ -92,9 +97,9 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
     );
     for (direction, ports) in [("input", &report.inputs), ("output", &report.outputs)] {
         for port in ports {
-            println!("  {direction:<11} {} {:?}", port.name, port.shape);
-            println!("              minimum {:?}", port.minimum);
-            println!("              maximum {:?}", port.maximum);
+            say!("  {direction:<11} {} {:?}", port.name, port.shape);
+            say!("              minimum {:?}", port.minimum);
+            say!("              maximum {:?}", port.maximum);
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cli::SimArguments;
 use crate::config::Config;
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions};
+use crate::output::say;
 use crate::{output, shutdown};
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
@@ -62,7 +63,7 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
         }));
     }
     if let Some(score) = summary.mean_max_reward {
-        println!("{} episodes, mean score {score:.3}", episodes.len());
+        say!("{} episodes, mean score {score:.3}", episodes.len());
     }
     Ok(())
 }

@@ -80,11 +80,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         trainer.windows(),
         episodes.len(),
         trainer.steps_done(),
-        config.training.steps,
+        config.training.last_step(),
     );
     let stop = shutdown::flag()?;
     let mut log = Log::open(&arguments.out)?;
-    let bar = output::progress(config.training.steps, "steps");
+    let bar = output::progress(config.training.last_step(), "steps");
     bar.set_position(trainer.steps_done());
     bar.reset_eta();
     let begun = Instant::now();
@@ -148,7 +148,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     })?;
     bar.finish_and_clear();
     let done = trainer.steps_done();
-    if done < config.training.steps {
+    if done < config.training.last_step() {
         eprintln!("stopped at step {done}; the state is saved, continue with --resume");
     } else {
         eprintln!(

@@ -29,11 +29,11 @@ pub struct Episodes {
 pub struct Symmetry {
     /// [Do, Do], row by row.
     pub observation_matrix: Vec<f32>,
-    /// [Do].
+    /// `[Do]`.
     pub observation_offset: Vec<f32>,
     /// [Da, Da], row by row.
     pub action_matrix: Vec<f32>,
-    /// [Da].
+    /// `[Da]`.
     pub action_offset: Vec<f32>,
 }
 

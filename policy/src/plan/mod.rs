@@ -45,7 +45,7 @@ pub trait Planner: Send {
     fn reset(&mut self, stream: usize, seed: u64);
 
     /// Takes in a new observation: the normalised history [To Do], and the current value of every
-    /// action in normalised units [Da], which the constant primer repeats.
+    /// action in normalised units `[Da]`, which the constant primer repeats.
     fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]);
 
     /// Network evaluations that are still needed until the next Ta actions are clean.

@@ -138,7 +138,19 @@ impl Trainer {
         };
         let schedule = NoiseSchedule::new(&policy.schedule)?;
         let timesteps = schedule.train_timesteps();
-        let ladder = Ladder::even(plan.ladder_levels(), timesteps)?;
+        let mut layout = plan.clone();
+        if let Some(steps) = training.noise_action_steps {
+            let most = plan.horizon - plan.past();
+            if !(1..=most).contains(&steps) {
+                return Err(Error::Config {
+                    key: "training.noise_action_steps",
+                    found: steps.to_string(),
+                    expected: format!("1 to {most}"),
+                });
+            }
+            (layout.action_steps, layout.levels) = (steps, None);
+        }
+        let ladder = Ladder::even(layout.ladder_levels(), timesteps)?;
         let optimiser = AdamW::new(
             network.store(),
             (training.beta1, training.beta2),
@@ -147,7 +159,7 @@ impl Trainer {
         std::fs::create_dir_all(out).map_err(Error::io(out))?;
         Ok(Self {
             average: optimiser.parameters.copy(),
-            levels: LevelSampler::new(&training.noise, plan, timesteps, ladder),
+            levels: LevelSampler::new(&training.noise, &layout, timesteps, ladder),
             sampler: Sampler::new(policy.sampler.clone(), schedule)?,
             policy: policy.clone(),
             training: training.clone(),
@@ -187,11 +199,11 @@ impl Trainer {
         &mut self,
         mut watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        if self.step >= self.training.steps {
+        if self.step >= self.training.last_step() {
             // Nothing left to train: the weights are written again, in the configured format.
             return self.save();
         }
-        while self.step < self.training.steps {
+        while self.step < self.training.last_step() {
             let learning_rate = cosine_with_warmup(
                 self.step,
                 self.training.steps,
@@ -217,13 +229,13 @@ impl Trainer {
             });
             self.step += 1;
             let saved = self.step.is_multiple_of(self.training.checkpoint_every)
-                || self.step == self.training.steps;
+                || self.step == self.training.last_step();
             if saved {
                 self.save()?;
             }
             let progress = Progress {
                 step: self.step,
-                steps: self.training.steps,
+                steps: self.training.last_step(),
                 loss: value,
                 learning_rate,
                 saved,
