@@ -99,6 +99,9 @@ pub enum Error {
         /// What differs and what to do.
         reason: String,
     },
+    /// What watches a training run failed.
+    #[error("evaluation during training: {0}")]
+    Watcher(Box<dyn std::error::Error + Send + Sync>),
     /// The loss became NaN or infinite.
     #[error(
         "the loss is {loss} at step {step}; the last checkpoint was kept. Lower \

@@ -47,6 +47,17 @@ pub struct Episode {
     pub steps: usize,
 }
 
+impl std::fmt::Display for Episode {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let success = if self.success { ", success" } else { "" };
+        write!(
+            out,
+            "seed {}: score {:.3}, {} steps{success}",
+            self.seed, self.score, self.steps
+        )
+    }
+}
+
 /// Why an evaluation ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError<E> {

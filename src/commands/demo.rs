@@ -322,13 +322,7 @@ fn frame(
 
 fn print(report: &Report) {
     for episode in &report.episodes {
-        say!(
-            "seed {}: score {:.3}, {} steps{}",
-            episode.seed,
-            episode.score,
-            episode.steps,
-            if episode.success { ", success" } else { "" }
-        );
+        say!("{episode}");
     }
     if let Some(score) = report.mean_max_reward {
         say!(

@@ -81,11 +81,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     bar.finish_and_clear();
     let wall_s = begun.elapsed().as_secs_f64();
-    let (plan, solver) = {
-        let policy = load()?.policy().clone();
-        (policy.plan, policy.sampler.solver)
-    };
-    let latency = latency(load()?, device, seeds[0])?;
+    let timed = load()?;
+    let (plan, solver) = (timed.policy().plan.clone(), timed.policy().sampler.solver);
+    let latency = latency(timed, device, seeds[0])?;
     let weighted = evaluations
         .iter()
         .map(|(count, size)| count * *size as f64)

@@ -106,8 +106,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let timing = commands.join()?;
     ended?;
     tracing::info!(
-        "ended: {} observations, {} plans, {} periods of {} missed",
+        "ended: {} observations, {} refused, {} plans, {} periods of {} missed",
         statistics.observations,
+        statistics.refused,
         statistics.plans,
         timing.missed,
         timing.ticks

@@ -35,13 +35,7 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
         let snapshot = simulator.snapshot();
         for episode in &snapshot.episodes[told..] {
-            eprintln!(
-                "seed {}: score {:.3}, {} steps{}",
-                episode.seed,
-                episode.score,
-                episode.steps,
-                if episode.success { ", success" } else { "" }
-            );
+            eprintln!("{episode}");
         }
         told = snapshot.episodes.len();
         if stop.load(Ordering::SeqCst) {

@@ -125,10 +125,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
                     device,
                     config.training.evaluation_seeds,
                 )
-                .map_err(|error| Error::Json {
-                    path: "evaluation during training".into(),
-                    reason: format!("{error:#}"),
-                })?;
+                .map_err(|error| Error::Watcher(format!("{error:#}").into()))?;
                 (line.score, line.success_rate) = (Some(score), Some(success));
                 bar.suspend(|| eprintln!("step {step}: score {score:.3}, success {success:.2}"));
                 if best.is_none_or(|best| score > best) {

@@ -241,10 +241,10 @@ impl Shell {
             level: &plan.levels[plan.current..],
             actions,
         })?;
-        if replanned {
+        let latency_ms = replanned.then(|| {
             self.latencies.record(latency);
-        }
-        let percentiles = self.latencies.percentiles_ms();
+            (latency as f64 / 1e6, self.latencies.percentiles_ms())
+        });
         let evaluations = self.policy.evaluations() - self.warm_up;
         let malformed = self.observations.counts().malformed;
         self.update(|statistics| {
@@ -252,9 +252,9 @@ impl Shell {
             statistics.plans += 1;
             statistics.evaluations = evaluations;
             statistics.fault = None;
-            statistics.latency_ms = percentiles;
-            if replanned {
-                statistics.last_latency_ms = latency as f64 / 1e6;
+            if let Some((last, percentiles)) = latency_ms {
+                statistics.last_latency_ms = last;
+                statistics.latency_ms = percentiles;
             }
         });
         Ok(())

@@ -266,8 +266,13 @@ impl Shell {
             _ => RunState::Running,
         };
         let state = self.world.state();
-        let snapshot = Snapshot {
-            outcome: Some(self.world.outcome()),
+        let outcome = self.world.outcome();
+        let mut shared = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only what is new is copied: this runs at every physics step.
+        let mut episodes = std::mem::take(&mut shared.episodes);
+        episodes.extend_from_slice(&self.episodes[episodes.len()..]);
+        *shared = Snapshot {
+            outcome: Some(outcome),
             target: self.target.unwrap_or(state.agent_position),
             state: Some(state),
             episode: self.episodes.len() as u64 + 1,
@@ -275,10 +280,9 @@ impl Shell {
             step: self.step / PHYSICS_PER_CONTROL,
             best: self.best,
             run_state,
-            episodes: self.episodes.clone(),
+            episodes,
             actions_received: self.actions_received,
             missed,
         };
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 }

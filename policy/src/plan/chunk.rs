@@ -99,11 +99,7 @@ impl Planner for ChunkPlanner {
     }
 
     fn refine(&mut self, streams: &[usize]) -> Result<usize> {
-        let due: Vec<usize> = streams
-            .iter()
-            .copied()
-            .filter(|stream| self.owed(*stream) > 0)
-            .collect();
+        let due = self.owing(streams);
         if due.is_empty() {
             return Ok(0);
         }

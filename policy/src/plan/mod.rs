@@ -51,6 +51,12 @@ pub trait Planner: Send {
     /// Network evaluations that are still needed until the next Ta actions are clean.
     fn owed(&self, stream: usize) -> usize;
 
+    /// Those of `streams` that owe an evaluation, in their order.
+    fn owing(&self, streams: &[usize]) -> Vec<usize> {
+        let owes = |stream: &usize| self.owed(*stream) > 0;
+        streams.iter().copied().filter(owes).collect()
+    }
+
     /// One network evaluation for those of `streams` that owe one. Returns for how many.
     ///
     /// # Errors
