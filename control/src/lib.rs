@@ -15,6 +15,7 @@ mod curve;
 pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
+pub mod supervisor;
 pub mod timeline;
 
 pub use clock::{Clock, Monotonic};
@@ -23,4 +24,5 @@ pub use curve::Interpolation;
 pub use fixed_rate::{ControlLoop, LoopError, Schedule, Tick, TimingReport};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
+pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
