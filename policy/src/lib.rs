@@ -4,9 +4,11 @@
 //! Engines know neither clock nor network: they are told what was observed and how many actions
 //! were consumed, and return plans. The shell decides when, and how often, they refine.
 
+pub mod arrivals;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod engine;
 pub mod error;
 pub mod history;
 pub mod normaliser;
@@ -17,6 +19,7 @@ pub mod training;
 
 pub use checkpoint::Checkpoint;
 pub use config::PolicyConfig;
+pub use engine::Engine;
 pub use error::{Error, Result};
 pub use normaliser::Normaliser;
 pub use policy::Policy;

@@ -98,19 +98,7 @@ impl Policy {
     /// everything stays as it was.
     pub fn observe(&mut self, stream: usize, observation: &[f32]) -> Result<()> {
         self.check(stream)?;
-        let expected = self.observation_size();
-        if observation.len() != expected {
-            return Err(Error::ObservationSize {
-                found: observation.len(),
-                expected,
-            });
-        }
-        if let Some(index) = observation.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NonFiniteObservation {
-                index,
-                value: observation[index],
-            });
-        }
+        self.check_observation(observation)?;
         let actions = self.action_size();
         let mut anchor: Vec<f32> = match &self.config.plan.primer_columns {
             Some(columns) => columns.iter().map(|column| observation[*column]).collect(),
@@ -124,6 +112,27 @@ impl Policy {
         self.histories[stream].push(row);
         self.planner
             .observe(stream, &self.histories[stream].condition(), &anchor);
+        Ok(())
+    }
+
+    /// Whether [`Policy::observe`] would take these numbers.
+    ///
+    /// # Errors
+    /// A wrong number of values, or one that is NaN or infinite.
+    pub fn check_observation(&self, observation: &[f32]) -> Result<()> {
+        let expected = self.observation_size();
+        if observation.len() != expected {
+            return Err(Error::ObservationSize {
+                found: observation.len(),
+                expected,
+            });
+        }
+        if let Some(index) = observation.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NonFiniteObservation {
+                index,
+                value: observation[index],
+            });
+        }
         Ok(())
     }
 

@@ -1,0 +1,111 @@
+//! The engine with the shipped policy: what arrives badly changes nothing, and the same inputs give
+//! the same bits.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use kinestream_policy::arrivals::Arrival;
+use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::{Checkpoint, Engine, Policy};
+use tch::Device;
+
+const PERIOD: u64 = 100_000_000;
+
+fn engine() -> Engine {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/pusht-state");
+    let checkpoint = Checkpoint::load(&folder, Device::Cpu).unwrap();
+    Engine::new(Policy::new(checkpoint, Device::Cpu, 1).unwrap()).unwrap()
+}
+
+fn observation(at: u64) -> Vec<f32> {
+    (0..20)
+        .map(|index| 150.0 + 10.0 * index as f32 + 3.0 * (at as f32 + index as f32).sin())
+        .collect()
+}
+
+fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
+    Sensed {
+        stream: 1,
+        sequence,
+        time_ns: sequence * PERIOD,
+        values,
+    }
+}
+
+fn answer(engine: &mut Engine, sequence: u64) -> Answer {
+    let taken = engine.take(&sensed(sequence, &observation(sequence)));
+    assert_eq!(taken.unwrap(), Taken::Valid);
+    engine.answer(7 + sequence * PERIOD).unwrap().unwrap()
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bits() {
+    let play = || {
+        let mut engine = engine();
+        engine.begin(1, 42).unwrap();
+        (1..12)
+            .map(|at| answer(&mut engine, at))
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (play(), play());
+    assert_eq!(first, second);
+    let found = &first[4];
+    assert_eq!(
+        (found.chunk, found.observation_sequence, found.stream),
+        (5, 5, 1)
+    );
+    assert_eq!((found.start_ns, found.period_ns), (7 + 5 * PERIOD, PERIOD));
+    let evaluations: Vec<u64> = first.iter().map(|answer| answer.evaluations).collect();
+    assert_eq!(evaluations, [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]);
+}
+
+#[test]
+fn what_arrives_badly_changes_no_plan() {
+    let (mut clean, mut disturbed) = (engine(), engine());
+    let short = vec![1.0; 19];
+    let mut broken = observation(3);
+    broken[7] = f32::NAN;
+    for at in 1..10 {
+        if at > 2 {
+            let old = observation(at - 1);
+            let repeated = disturbed.take(&sensed(at - 1, &old)).unwrap();
+            assert_eq!(repeated, Taken::Old(Arrival::Repeated));
+            let late = disturbed.take(&sensed(at - 2, &old)).unwrap();
+            assert_eq!(late, Taken::Old(Arrival::OutOfOrder));
+        }
+        for (values, said) in [(&short, "19 numbers"), (&broken, "number 7 is NaN")] {
+            let Taken::Refused(reason) = disturbed.take(&sensed(at, values)).unwrap() else {
+                panic!("not refused");
+            };
+            assert!(reason.contains(said), "{reason}");
+        }
+        assert_eq!(answer(&mut clean, at), answer(&mut disturbed, at));
+    }
+}
+
+#[test]
+fn missing_observations_roll_the_plan_by_the_time_that_passed() {
+    let mut engine = engine();
+    assert_eq!(answer(&mut engine, 1).evaluations, 1);
+    assert_eq!(answer(&mut engine, 4).evaluations, 0);
+    // Seven periods since the roll: two chunks are gone, one evaluation for each.
+    assert_eq!(answer(&mut engine, 8).evaluations, 2);
+}
+
+#[test]
+fn an_unknown_stream_begins_afresh() {
+    let mut engine = engine();
+    let first = answer(&mut engine, 1);
+    for at in 2..7 {
+        answer(&mut engine, at);
+    }
+    engine.begin(2, 1).unwrap();
+    let values = observation(1);
+    let again = Sensed {
+        stream: 1,
+        ..sensed(1, &values)
+    };
+    engine.take(&again).unwrap();
+    let found = engine.answer(first.start_ns).unwrap().unwrap();
+    assert_eq!(found.actions, first.actions);
+}
