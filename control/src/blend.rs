@@ -100,6 +100,7 @@ mod tests {
     #[test]
     fn a_path_is_met_at_a_due_time_a_quarter_to_five_quarters_ahead() {
         let header = PlanHeader {
+            stream: 0,
             chunk: 0,
             observation_sequence: 0,
             start_ns: 1000,

@@ -180,6 +180,7 @@ mod tests {
 
     fn plan(chunk: u64, start_ns: u64, actions: &[f32], committed: usize) -> Plan {
         let header = PlanHeader {
+            stream: 0,
             chunk,
             observation_sequence: chunk,
             start_ns,

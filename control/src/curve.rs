@@ -141,6 +141,7 @@ mod tests {
 
     fn plan(actions: &[f32], committed: usize) -> Plan {
         let header = PlanHeader {
+            stream: 0,
             chunk: 0,
             observation_sequence: 0,
             start_ns: 1000,

@@ -15,7 +15,7 @@ use crate::timeline::{Plan, PlanError, PlanHeader};
 pub fn latest_plan(positions: usize, action_size: usize) -> (PlanWriter, PlanReader) {
     let capacity = positions.saturating_mul(action_size);
     let shared = Arc::new(Shared {
-        slots: std::array::from_fn(|_| Slot::new(capacity)),
+        slots: std::array::from_fn(|_| Slot::new(capacity, action_size)),
         middle: AtomicU8::new(1),
     });
     let writer = PlanWriter {
@@ -72,9 +72,7 @@ impl PlanWriter {
         if found > capacity {
             return Err(PlanError::TooLong { capacity, found });
         }
-        self.shared
-            .slot(self.own)
-            .store(plan.header(), plan.actions());
+        self.shared.slot(self.own).store(plan);
         self.own = self.shared.exchange(self.own | FRESH);
         self.published += 1;
         Ok(())
@@ -140,6 +138,7 @@ impl Shared {
 /// A plan in atomics: the memory may be shared without a lock, though by protocol only one end touches it at a time.
 #[derive(Debug)]
 struct Slot {
+    stream: AtomicU32,
     chunk: AtomicU64,
     observation_sequence: AtomicU64,
     start_ns: AtomicU64,
@@ -150,11 +149,17 @@ struct Slot {
     numbers: AtomicUsize,
     /// Bits of f32.
     actions: Box<[AtomicU32]>,
+    /// How many of `measured` are in use: all or none.
+    measured_numbers: AtomicUsize,
+    /// Bits of f32.
+    measured: Box<[AtomicU32]>,
 }
 
 impl Slot {
-    fn new(capacity: usize) -> Self {
+    fn new(capacity: usize, action_size: usize) -> Self {
+        let floats = |count: usize| (0..count).map(|_| AtomicU32::new(0)).collect();
         Self {
+            stream: AtomicU32::new(0),
             chunk: AtomicU64::new(0),
             observation_sequence: AtomicU64::new(0),
             start_ns: AtomicU64::new(0),
@@ -162,11 +167,16 @@ impl Slot {
             action_size: AtomicUsize::new(0),
             committed: AtomicUsize::new(0),
             numbers: AtomicUsize::new(0),
-            actions: (0..capacity).map(|_| AtomicU32::new(0)).collect(),
+            actions: floats(capacity),
+            measured_numbers: AtomicUsize::new(0),
+            measured: floats(action_size),
         }
     }
 
-    fn store(&self, header: &PlanHeader, actions: &[f32]) {
+    fn store(&self, plan: &Plan) {
+        let (header, actions) = (plan.header(), plan.actions());
+        let measured = plan.measured().unwrap_or_default();
+        self.stream.store(header.stream, Ordering::Relaxed);
         self.chunk.store(header.chunk, Ordering::Relaxed);
         self.observation_sequence
             .store(header.observation_sequence, Ordering::Relaxed);
@@ -176,8 +186,11 @@ impl Slot {
             .store(header.action_size, Ordering::Relaxed);
         self.committed.store(header.committed, Ordering::Relaxed);
         self.numbers.store(actions.len(), Ordering::Relaxed);
-        for (slot, action) in self.actions.iter().zip(actions) {
-            slot.store(action.to_bits(), Ordering::Relaxed);
+        self.measured_numbers
+            .store(measured.len(), Ordering::Relaxed);
+        let slots = self.actions.iter().zip(actions);
+        for (slot, value) in slots.chain(self.measured.iter().zip(measured)) {
+            slot.store(value.to_bits(), Ordering::Relaxed);
         }
     }
 
@@ -188,6 +201,7 @@ impl Slot {
             return false;
         }
         let header = PlanHeader {
+            stream: self.stream.load(Ordering::Relaxed),
             chunk: self.chunk.load(Ordering::Relaxed),
             observation_sequence: self.observation_sequence.load(Ordering::Relaxed),
             start_ns: self.start_ns.load(Ordering::Relaxed),
@@ -195,13 +209,19 @@ impl Slot {
             action_size: self.action_size.load(Ordering::Relaxed),
             committed: self.committed.load(Ordering::Relaxed),
         };
-        let actions = self.actions.iter().take(numbers);
+        let measured = self.measured_numbers.load(Ordering::Relaxed);
         plan.refill(
             header,
-            actions.map(|bits| f32::from_bits(bits.load(Ordering::Relaxed))),
+            read(&self.actions, numbers),
+            read(&self.measured, measured),
         );
         true
     }
+}
+
+fn read(slots: &[AtomicU32], numbers: usize) -> impl Iterator<Item = f32> {
+    let slots = slots.iter().take(numbers);
+    slots.map(|bits| f32::from_bits(bits.load(Ordering::Relaxed)))
 }
 
 #[cfg(test)]
@@ -212,6 +232,7 @@ mod tests {
     fn plan(chunk: u64) -> Plan {
         let positions = 1 + chunk as usize % 16;
         let header = PlanHeader {
+            stream: chunk as u32,
             chunk,
             observation_sequence: chunk * 3,
             start_ns: chunk * 7,
@@ -219,7 +240,12 @@ mod tests {
             action_size: 2,
             committed: positions,
         };
-        Plan::new(header, vec![chunk as f32; positions * 2]).unwrap()
+        let plan = Plan::new(header, vec![chunk as f32; positions * 2]).unwrap();
+        if chunk.is_multiple_of(3) {
+            plan
+        } else {
+            plan.with_measured(vec![chunk as f32; 2]).unwrap()
+        }
     }
 
     #[test]

@@ -398,6 +398,7 @@ mod tests {
 
     fn plan(start_ns: u64) -> Plan {
         let header = PlanHeader {
+            stream: 0,
             chunk: start_ns,
             observation_sequence: 1,
             start_ns,

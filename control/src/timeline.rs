@@ -11,6 +11,8 @@ use thiserror::Error;
 /// header too: a new observation, a new chunk or a new start does so by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlanHeader {
+    /// The episode that the plan belongs to; a new one is a new motion.
+    pub stream: u32,
     /// Counts the plans of a stream.
     pub chunk: u64,
     /// Sequence of the newest observation that this plan answers.
@@ -30,6 +32,8 @@ pub struct PlanHeader {
 pub struct Plan {
     header: PlanHeader,
     actions: Vec<f32>,
+    /// Empty where it is not known.
+    measured: Vec<f32>,
 }
 
 /// Where a moment lies in a plan.
@@ -89,6 +93,14 @@ pub enum PlanError {
         /// What stands there.
         value: f32,
     },
+    /// The measured values are not as many as an action has, or not finite.
+    #[error("a plan's measured position is {found:?}, expected {action_size} finite numbers")]
+    Measured {
+        /// Numbers per action.
+        action_size: usize,
+        /// What was given.
+        found: Vec<f32>,
+    },
     /// The hand-off was made for another robot.
     #[error("a plan's action_size is {found}, but the control loop was set up for {expected}")]
     ActionSize {
@@ -144,7 +156,34 @@ impl Plan {
                 value: actions[bad],
             });
         }
-        Ok(Self { header, actions })
+        Ok(Self {
+            header,
+            actions,
+            measured: Vec::new(),
+        })
+    }
+
+    /// Adds where the robot was when the plan's observation was made, `[Da]` in the action's units: a new motion begins
+    /// there.
+    ///
+    /// # Errors
+    /// Another number of values than an action has, NaN or infinity.
+    pub fn with_measured(mut self, measured: Vec<f32>) -> Result<Self, PlanError> {
+        let action_size = self.header.action_size;
+        if measured.len() != action_size || !measured.iter().all(|value| value.is_finite()) {
+            return Err(PlanError::Measured {
+                action_size,
+                found: measured,
+            });
+        }
+        self.measured = measured;
+        Ok(self)
+    }
+
+    /// Where the robot was when the plan's observation was made, `[Da]`, if that is known.
+    #[must_use]
+    pub fn measured(&self) -> Option<&[f32]> {
+        (!self.measured.is_empty()).then_some(&self.measured[..])
     }
 
     /// Everything but the actions.
@@ -205,6 +244,7 @@ impl Plan {
     /// A plan to be refilled, with room for `capacity` numbers. Not valid until then.
     pub(crate) fn with_capacity(capacity: usize, action_size: usize) -> Self {
         let header = PlanHeader {
+            stream: 0,
             chunk: 0,
             observation_sequence: 0,
             start_ns: 0,
@@ -215,14 +255,22 @@ impl Plan {
         Self {
             header,
             actions: Vec::with_capacity(capacity),
+            measured: Vec::with_capacity(action_size),
         }
     }
 
     /// Replaces everything by what was a valid plan before. Allocates nothing within the capacity.
-    pub(crate) fn refill(&mut self, header: PlanHeader, actions: impl Iterator<Item = f32>) {
+    pub(crate) fn refill(
+        &mut self,
+        header: PlanHeader,
+        actions: impl Iterator<Item = f32>,
+        measured: impl Iterator<Item = f32>,
+    ) {
         self.header = header;
         self.actions.clear();
         self.actions.extend(actions);
+        self.measured.clear();
+        self.measured.extend(measured);
     }
 }
 
@@ -232,6 +280,7 @@ mod tests {
 
     fn header() -> PlanHeader {
         PlanHeader {
+            stream: 0,
             chunk: 1,
             observation_sequence: 2,
             start_ns: 1000,
@@ -286,6 +335,17 @@ mod tests {
             Plan::new(dense, vec![0.0; 2]).unwrap().consumed(u64::MAX),
             usize::MAX
         );
+    }
+
+    #[test]
+    fn the_measured_position_is_checked() {
+        let plan = Plan::new(header(), vec![0.0; 6]).unwrap();
+        assert_eq!(plan.measured(), None);
+        for bad in [vec![1.0], vec![1.0, f32::NAN]] {
+            assert!(plan.clone().with_measured(bad).is_err());
+        }
+        let plan = plan.with_measured(vec![1.0, 2.0]).unwrap();
+        assert_eq!(plan.measured(), Some(&[1.0, 2.0][..]));
     }
 
     #[test]

@@ -27,6 +27,7 @@ struct Sketch {
 impl Sketch {
     fn plan(&self, chunk: usize) -> Plan {
         let header = PlanHeader {
+            stream: 0,
             chunk: chunk as u64,
             observation_sequence: chunk as u64,
             start_ns: self.start_ns,
