@@ -1,11 +1,12 @@
-//! What leaves the process: the wire format and the zenoh nodes.
+//! What leaves the process: the wire format, the zenoh nodes and recordings.
 //!
 //! [`wire`] turns messages into bytes and untrusted bytes into messages; [`keys`] names where they travel; [`node`] is the
-//! thin shell around a zenoh session. Nothing here reads a clock: every stamp is given by the caller. docs/WIRE.md
-//! describes the bytes for readers in other languages.
+//! thin shell around a zenoh session; [`recording`] writes and reads MCAP files. Every stamp is given by the caller, no
+//! clock is read for one. docs/WIRE.md describes the bytes for readers in other languages.
 
 pub mod keys;
 pub mod node;
+pub mod recording;
 pub mod wire;
 
 pub use keys::{KeyError, Keys};

@@ -1,0 +1,25 @@
+//! Recordings: MCAP files, written beside a running system and read back whatever became of them.
+//!
+//! Promises of the writer: nobody who sends ever waits, and a control thread neither allocates nor locks ([`RealtimeChannel`]);
+//! what finds no room is counted; a full disk ends the recording, not the program; the file only ever grows at its end, by
+//! whole chunks, every quarter of a second, and reaches the disk every half. So a crash loses the last quarter of a second,
+//! and a power cut less than the last second.
+//! Promise of the reader: every prefix of a recording opens, its messages are a prefix of the recording's, and
+//! [`Recording::survey`] says how much survived. docs/RECORDING.md describes the files.
+
+mod channel;
+mod format;
+mod reader;
+mod recorder;
+mod storage;
+mod survey;
+mod writer;
+
+pub use channel::{RealtimeChannel, RecordChannel};
+pub use format::{Format, Schema};
+pub use reader::{Ending, Messages, ReadError, RecordedMessage, Recording};
+pub use recorder::{RecordError, Recorder, RecorderStatus};
+pub use survey::{Survey, TopicSurvey};
+
+#[cfg(test)]
+mod tests;
