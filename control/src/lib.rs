@@ -15,6 +15,8 @@ mod curve;
 pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
+pub mod orientation;
+mod quaternion;
 pub mod timeline;
 
 pub use clock::{Clock, Monotonic};
@@ -23,4 +25,5 @@ pub use curve::Interpolation;
 pub use fixed_rate::{ControlLoop, LoopError, Schedule, Tick, TimingReport};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
+pub use orientation::{OrientationError, Orientations};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
