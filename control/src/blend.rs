@@ -1,7 +1,13 @@
 //! The way from the last command onto the path of a new plan, so that no replacement makes a jump.
 
 use crate::curve::{Curve, Interpolation, Motion, segment};
+use crate::orientation::{OrientationCurve, Orientations};
+use crate::quaternion::{Quaternion, Turn, length};
 use crate::timeline::{Plan, PlanHeader};
+
+/// How far, in parts of the numbers involved, rounding may take a command off a path. Plans that agree hold the same
+/// numbers, so the rounding is that of f64.
+const ROUNDING: f64 = 1e-12;
 
 /// Under way from where the last command was to where the new path is met.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +30,18 @@ impl Blend {
     pub(crate) fn begin(
         plan: &Plan,
         interpolation: Interpolation,
+        orientations: &Orientations,
         from: &[Motion],
         now_ns: u64,
         gap_ns: u64,
     ) -> Option<Self> {
         let direct = match interpolation {
             Interpolation::Hold => true,
-            Interpolation::Linear => leads_onto(plan, from, now_ns, gap_ns as f64),
+            Interpolation::Linear => {
+                let gap_s = gap_ns as f64 * 1e-9;
+                leads_onto(plan, orientations, from, now_ns, gap_s)
+                    && turns_onto(plan, orientations, from, now_ns, gap_s)
+            }
             Interpolation::Cubic => false,
         };
         let (until_ns, target) = meeting(plan, now_ns);
@@ -53,21 +64,82 @@ impl Blend {
             Target::Before => Motion::at_rest(curve.knot(0).value),
             Target::Position(position) => curve.knot(position),
         };
+        let seconds = self.seconds();
+        segment(
+            curve.interpolation(),
+            from,
+            to,
+            seconds,
+            self.fraction(now_ns),
+        )
+    }
+
+    /// Turn at `now_ns`, before the end, of the orientation that `curve` is about and that began at `from`; none where the
+    /// plan says no orientation.
+    pub(crate) fn turn_at(
+        &self,
+        curve: OrientationCurve<'_>,
+        from: Quaternion,
+        now_ns: u64,
+    ) -> Option<Turn> {
+        let to = curve.knot(match self.target {
+            Target::Before => 0,
+            Target::Position(position) => position,
+        })?;
+        if curve.interpolation() == Interpolation::Hold {
+            return Some(Turn::at_rest(from));
+        }
+        let turn = from.slerp(to, self.fraction(now_ns));
+        Some(turn.times(1.0 / self.seconds()))
+    }
+
+    fn seconds(&self) -> f64 {
+        self.until_ns.saturating_sub(self.from_ns) as f64 * 1e-9
+    }
+
+    fn fraction(&self, now_ns: u64) -> f64 {
         let duration_ns = self.until_ns.saturating_sub(self.from_ns) as f64;
-        let fraction = now_ns.saturating_sub(self.from_ns) as f64 / duration_ns;
-        segment(curve.interpolation(), from, to, duration_ns, fraction)
+        now_ns.saturating_sub(self.from_ns) as f64 / duration_ns
     }
 }
 
 /// Whether straight motion leads onto the plan's path by itself: the step to it is one that the velocities before and after
 /// it cover in this time, with at most one bend between, up to the rounding of commands.
-fn leads_onto(plan: &Plan, from: &[Motion], now_ns: u64, gap_ns: f64) -> bool {
-    from.iter().enumerate().all(|(index, from)| {
+fn leads_onto(
+    plan: &Plan,
+    orientations: &Orientations,
+    from: &[Motion],
+    now_ns: u64,
+    gap_s: f64,
+) -> bool {
+    let numbers = from.iter().enumerate();
+    let mut numbers = numbers.filter(|&(index, _)| !orientations.contains(index));
+    numbers.all(|(index, from)| {
         let path = Curve::new(plan, index, Interpolation::Linear).at(now_ns);
-        let (before, after) = (from.velocity * gap_ns, path.velocity * gap_ns);
-        let rounding = 4.0 * f64::from(f32::EPSILON) * from.value.abs().max(path.value.abs());
+        let (before, after) = (from.velocity * gap_s, path.velocity * gap_s);
+        let rounding = ROUNDING * from.value.abs().max(path.value.abs());
         let covered = before.min(after) - rounding..=before.max(after) + rounding;
         covered.contains(&(path.value - from.value))
+    })
+}
+
+/// The same for orientations: the step is a rotation that the faster of both angular velocities covers.
+fn turns_onto(
+    plan: &Plan,
+    orientations: &Orientations,
+    from: &[Motion],
+    now_ns: u64,
+    gap_s: f64,
+) -> bool {
+    orientations.groups().iter().all(|&columns| {
+        let path = OrientationCurve::new(plan, columns, Interpolation::Linear).at(now_ns);
+        let last = Quaternion::new(columns.map(|column| from[column].value));
+        let (Some(path), Some(last)) = (path, last) else {
+            return true;
+        };
+        let before = length(columns.map(|column| from[column].velocity));
+        let covered = 2.0 * before.max(length(path.rate)) * gap_s;
+        last.angle_to(path.at) <= covered + ROUNDING
     })
 }
 

@@ -1,8 +1,8 @@
 //! The path through a plan's committed positions, one number of the action at a time.
 //!
 //! Position k is reached at its due time. Before the first position the path stays at it, after the last committed one at
-//! that: what has not been committed never moves a command. Computed in f64 and rounded once, so that hold and linear
-//! never leave the interval between the two positions involved.
+//! that: what has not been committed never moves a command. Hold and linear never leave the interval between the two
+//! positions involved.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,16 +16,17 @@ pub enum Interpolation {
     /// a new plan applies at once.
     #[default]
     Hold,
-    /// A straight line from one position to the next. With a single committed position a line from the last command to
+    /// A straight line from one position to the next, for orientations a turn at constant angular velocity. With a single committed position a line from the last command to
     /// it, reached when its period ends: one period later than with two.
     Linear,
     /// A cubic Hermite curve whose slope at a position is half the difference of its neighbours (Catmull and Rom, "A
     /// class of local interpolating splines", 1974), at either end the difference to the only neighbour. The velocity is
     /// continuous, also from plan to plan; the curve may overshoot the positions. Wants two committed positions or more.
+    /// Orientations turn as with linear.
     Cubic,
 }
 
-/// A value and its rate of change per nanosecond.
+/// A value and its rate of change per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Motion {
     pub(crate) value: f64,
@@ -69,13 +70,7 @@ impl<'a> Curve<'a> {
             return Motion::at_rest(self.position(position));
         }
         let (from, to) = (self.knot(position), self.knot(position + 1));
-        segment(
-            self.interpolation,
-            from,
-            to,
-            self.plan.header().period_ns as f64,
-            fraction,
-        )
+        segment(self.interpolation, from, to, period_s(self.plan), fraction)
     }
 
     /// Value at a committed position, and the slope with which the path goes through it; beyond the last, at rest there.
@@ -87,7 +82,7 @@ impl<'a> Curve<'a> {
         let (before, after) = (position.saturating_sub(1), (position + 1).min(self.last()));
         let positions = (after - before).max(1) as f64;
         let rise = self.position(after) - self.position(before);
-        let velocity = rise / positions / self.plan.header().period_ns as f64;
+        let velocity = rise / positions / period_s(self.plan);
         Motion { value, velocity }
     }
 
@@ -105,30 +100,37 @@ impl<'a> Curve<'a> {
     }
 }
 
-/// The way from `from` to `to` within `duration_ns`, at `fraction` of it, 0 to 1.
+/// Time from one position of a plan to the next, in seconds.
+pub(crate) fn period_s(plan: &Plan) -> f64 {
+    plan.header().period_ns as f64 * 1e-9
+}
+
+/// The way from `from` to `to` within `seconds`, at `fraction` of it, 0 to 1.
 pub(crate) fn segment(
     interpolation: Interpolation,
     from: Motion,
     to: Motion,
-    duration_ns: f64,
+    seconds: f64,
     fraction: f64,
 ) -> Motion {
     let (rise, u) = (to.value - from.value, fraction);
     match interpolation {
         Interpolation::Hold => Motion::at_rest(from.value),
         Interpolation::Linear => Motion {
-            value: from.value + rise * u,
-            velocity: rise / duration_ns,
+            // Rounding may lead beyond the end by a last digit.
+            value: (from.value + rise * u)
+                .clamp(from.value.min(to.value), from.value.max(to.value)),
+            velocity: rise / seconds,
         },
         Interpolation::Cubic => {
-            let (leave, arrive) = (from.velocity * duration_ns, to.velocity * duration_ns);
+            let (leave, arrive) = (from.velocity * seconds, to.velocity * seconds);
             let square = 3.0 * rise - 2.0 * leave - arrive;
             let cube = leave + arrive - 2.0 * rise;
             let value = from.value + u * (leave + u * (square + u * cube));
             let slope = leave + u * (2.0 * square + u * 3.0 * cube);
             Motion {
                 value,
-                velocity: slope / duration_ns,
+                velocity: slope / seconds,
             }
         }
     }
@@ -193,7 +195,7 @@ mod tests {
         for now in 1001..1299 {
             let difference = (curve.at(now + 1).value - curve.at(now - 1).value) / 2.0;
             assert!(
-                (curve.at(now).velocity - difference).abs() < 2e-3,
+                (curve.at(now).velocity * 1e-9 - difference).abs() < 2e-3,
                 "at {now}"
             );
         }

@@ -15,6 +15,8 @@ mod curve;
 pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
+pub mod orientation;
+mod quaternion;
 pub mod supervisor;
 pub mod timeline;
 
@@ -24,5 +26,6 @@ pub use curve::Interpolation;
 pub use fixed_rate::{ControlLoop, LoopError, Schedule, Tick, TimingReport};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
+pub use orientation::{OrientationError, Orientations};
 pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
