@@ -27,7 +27,9 @@ pub mod timing_gauge;
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
 pub use curve::Interpolation;
-pub use fixed_rate::{ControlLoop, LoopError, Schedule, Tick, TimingReport};
+pub use fixed_rate::{
+    ControlLoop, LoopError, LoopOptions, MissPolicy, Schedule, Tick, Timing, TimingReport,
+};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
 pub use machine::Machine;
