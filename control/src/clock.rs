@@ -7,8 +7,9 @@ pub trait Clock {
     /// Nanoseconds since some fixed moment.
     fn now_ns(&self) -> u64;
 
-    /// Returns when the clock has reached `deadline_ns`, at once if it has already.
-    fn sleep_until(&self, deadline_ns: u64);
+    /// Returns when the clock has reached `deadline_ns`, at once if it has already: the time that it saw then, so that
+    /// whoever was woken need not ask again.
+    fn sleep_until(&self, deadline_ns: u64) -> u64;
 }
 
 /// The operating system's monotonic clock (`CLOCK_MONOTONIC`). All threads and processes of a machine see the same one, up
@@ -23,8 +24,12 @@ impl Clock for Monotonic {
         now.tv_sec as u64 * NS_PER_SECOND + now.tv_nsec as u64
     }
 
-    fn sleep_until(&self, deadline_ns: u64) {
-        while self.now_ns() < deadline_ns {
+    fn sleep_until(&self, deadline_ns: u64) -> u64 {
+        loop {
+            let now_ns = self.now_ns();
+            if now_ns >= deadline_ns {
+                return now_ns;
+            }
             // May return early when a signal arrives.
             self.sleep_once(deadline_ns);
         }
@@ -74,8 +79,8 @@ mod tests {
     fn never_wakes_before_the_deadline() {
         for ahead_ns in [0, 1_000, 100_000, 3_000_000] {
             let deadline = Monotonic.now_ns() + ahead_ns;
-            Monotonic.sleep_until(deadline);
-            assert!(Monotonic.now_ns() >= deadline);
+            let woken = Monotonic.sleep_until(deadline);
+            assert!(woken >= deadline && woken <= Monotonic.now_ns());
         }
     }
 

@@ -1,28 +1,65 @@
 //! A loop at a fixed rate: when each tick is due, a thread that keeps to it, and how well it did.
 //!
-//! Deadlines are absolute: a late tick does not shift those after it. A tick whose whole period has passed is counted as
-//! missed and left out. Between two ticks the loop itself allocates nothing, takes no lock and prints nothing.
+//! Deadlines are absolute: a late tick does not shift those after it. What happens when whole periods have passed is the
+//! [`MissPolicy`]'s to say; those left out are counted. Between two ticks the loop itself allocates nothing, takes no lock
+//! and prints nothing: one system call, the sleep, and then the time, which is all that stands between the wake-up and the
+//! tick.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::clock::{Clock, Monotonic, wake_promptly};
+use crate::allocations::{is_counting, thread_allocations};
+use crate::clock::{Clock, Monotonic};
 use crate::latencies::{Latencies, Percentiles};
+use crate::realtime::{self, Granted, RealtimeConfig, RealtimeError};
+use crate::timing_gauge::TimingGauge;
 
 /// One turn of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {
-    /// Periods since the loop began, from 0; missed ones are left out.
+    /// Periods since the loop began, from 0; those left out are counted too.
     pub index: u64,
     /// When this tick was due, nanoseconds on the loop's clock.
     pub deadline_ns: u64,
-    /// When it was woken.
+    /// When it was woken. Later than the deadline by more than a period if it catches up.
     pub now_ns: u64,
+    /// Periods left out immediately before this one. Under [`MissPolicy::Fault`] more than 0 is a fault, which whoever
+    /// ticks has to act on.
+    pub missed: u64,
+}
+
+/// What a loop does when whole periods have passed without a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissPolicy {
+    /// Leaves them out, counts them and goes on in phase.
+    #[default]
+    Skip,
+    /// Runs their ticks, one right after the other, as long as they were due at most 100 ms ago ([`CATCH_UP_NS`]); leaves
+    /// out and counts older ones. For commands that have to be complete, such as a trajectory that is counted off in steps.
+    CatchUp,
+    /// As skip; whoever ticks takes a missed period for a fault and brings the robot to rest.
+    Fault,
+}
+
+/// How long ago a tick may have been due that [`MissPolicy::CatchUp`] still runs, in nanoseconds. A stall of any length is
+/// followed by at most so much of the past: 50 ticks at 500 Hz, none below 10 Hz.
+pub const CATCH_UP_NS: u64 = 100_000_000;
+
+/// How a loop runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoopOptions {
+    /// Ticks per second, above 0, at most 1,000,000.
+    pub rate_hz: f64,
+    /// What happens to missed periods.
+    pub missed: MissPolicy,
+    /// What the thread asks of the operating system.
+    pub realtime: RealtimeConfig,
 }
 
 /// Which period comes next. Clock-free.
@@ -30,8 +67,39 @@ pub struct Tick {
 pub struct Schedule {
     start_ns: u64,
     period_ns: u64,
+    /// How many past periods are caught up at most.
+    catch_up: u64,
     next: u64,
     missed: u64,
+}
+
+/// The period to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Periods since the beginning.
+    pub index: u64,
+    /// When it begins, in nanoseconds.
+    pub deadline_ns: u64,
+    /// Periods left out between the last one and this one.
+    pub missed: u64,
+}
+
+/// How well a loop kept its rate, with every duration counted; see [`TimingReport`] for the figures.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// Ticks per second asked for.
+    pub rate_hz: f64,
+    /// Ticks run.
+    pub ticks: u64,
+    /// Periods in which no tick ran.
+    pub missed: u64,
+    /// Uses of the heap by the loop's thread from before the first tick to after the last: allocations, reallocations and
+    /// releases. None where [`CountingAllocator`](crate::allocations::CountingAllocator) is not installed.
+    pub allocations: Option<u64>,
+    /// From a tick's deadline to its waking.
+    pub lateness: Latencies,
+    /// From a tick's waking to its end.
+    pub execution: Latencies,
 }
 
 /// How well a loop kept its rate.
@@ -43,6 +111,8 @@ pub struct TimingReport {
     pub ticks: u64,
     /// Periods in which no tick ran.
     pub missed: u64,
+    /// Uses of the heap by the loop's thread while it ticked, 0 by promise; none if this program does not count them.
+    pub allocations: Option<u64>,
     /// From a tick's deadline to its waking, in microseconds.
     pub lateness_us: Percentiles,
     /// From a tick's waking to its end, in microseconds.
@@ -63,6 +133,9 @@ pub enum LoopError {
         "the control thread could not be started: {0}; check the limits on processes and memory"
     )]
     Thread(#[from] std::io::Error),
+    /// The operating system did not grant what the thread has to have.
+    #[error(transparent)]
+    Realtime(#[from] RealtimeError),
     /// The closure panicked.
     #[error("the control thread panicked: {message}")]
     Panicked {
@@ -75,80 +148,121 @@ pub enum LoopError {
 #[derive(Debug)]
 pub struct ControlLoop {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<TimingReport>,
+    granted: Granted,
+    gauge: Arc<TimingGauge>,
+    thread: JoinHandle<Result<Timing, LoopError>>,
 }
 
-/// Starts a thread that calls `tick` at `rate_hz` until it breaks or `stop` is set. The first tick is due one period from
-/// now. A stop is seen when the thread next wakes, at most one period later; `tick` is not called again after that.
+/// Starts a thread that calls `tick` at a fixed rate until it breaks or `stop` is set. Returns when the thread has what it
+/// asked for of the operating system, or what it was given of that; its first tick is due one period later. A stop is seen
+/// when the thread next wakes, at most one period later; `tick` is not called again after that.
 ///
 /// # Errors
-/// A rate out of range, or no thread to be had.
-pub fn spawn<F>(rate_hz: f64, stop: Arc<AtomicBool>, tick: F) -> Result<ControlLoop, LoopError>
+/// A rate or priority out of range, no thread to be had, or, with `strict`, something that was not granted.
+pub fn spawn<F>(
+    options: &LoopOptions,
+    stop: Arc<AtomicBool>,
+    tick: F,
+) -> Result<ControlLoop, LoopError>
 where
     F: FnMut(Tick) -> ControlFlow<()> + Send + 'static,
 {
-    period_ns(rate_hz)?;
-    let seen = Arc::clone(&stop);
+    period_ns(options.rate_hz)?;
+    let gauge = Arc::new(TimingGauge::default());
+    let (options, seen, recorded) = (*options, Arc::clone(&stop), Arc::clone(&gauge));
+    let (report, reported) = mpsc::sync_channel(1);
     let run_loop = move || {
-        wake_promptly();
-        match run(rate_hz, &Monotonic, &seen, tick) {
-            Ok(report) => report,
-            Err(_) => unreachable!("the rate was checked before the thread was started"),
-        }
+        // Held until the loop has ended.
+        let held = realtime::apply(&options.realtime)?;
+        // Nobody listens any more only if the caller is gone, and with it the loop's purpose; the flag ends it.
+        let _ = report.send(held.granted().clone());
+        drop(report);
+        run(&options, &Monotonic, &recorded, &seen, tick)
     };
     let thread = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(run_loop)?;
-    Ok(ControlLoop { stop, thread })
+    match reported.recv() {
+        Ok(granted) => Ok(ControlLoop {
+            stop,
+            granted,
+            gauge,
+            thread,
+        }),
+        // The thread ended without a word: it holds the reason.
+        Err(mpsc::RecvError) => match finish(thread) {
+            Err(error) => Err(error),
+            Ok(_) => unreachable!("a loop that ran has reported"),
+        },
+    }
 }
 
-/// The same on the calling thread and any clock.
+/// The same on the calling thread and any clock, without asking the operating system for anything.
 ///
 /// # Errors
 /// A rate out of range.
 pub fn run<C, F>(
-    rate_hz: f64,
+    options: &LoopOptions,
     clock: &C,
+    gauge: &TimingGauge,
     stop: &AtomicBool,
     mut tick: F,
-) -> Result<TimingReport, LoopError>
+) -> Result<Timing, LoopError>
 where
     C: Clock,
     F: FnMut(Tick) -> ControlFlow<()>,
 {
-    let period_ns = period_ns(rate_hz)?;
-    let (mut lateness, mut execution) = (Latencies::new(), Latencies::new());
-    let mut schedule = Schedule::new(clock.now_ns().saturating_add(period_ns), period_ns);
-    let mut ticks = 0;
+    let period_ns = period_ns(options.rate_hz)?;
+    let mut timing = Timing::new(options.rate_hz);
+    let counting = is_counting();
+    let allocations = thread_allocations();
+    let mut now_ns = clock.now_ns();
+    let mut schedule = Schedule::new(now_ns.saturating_add(period_ns), period_ns, options.missed);
     loop {
-        let (index, deadline_ns) = schedule.next(clock.now_ns());
-        clock.sleep_until(deadline_ns);
+        let Due {
+            index,
+            deadline_ns,
+            missed,
+        } = schedule.next(now_ns);
+        let woken_ns = clock.sleep_until(deadline_ns);
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let now_ns = clock.now_ns();
         let flow = tick(Tick {
             index,
             deadline_ns,
-            now_ns,
+            now_ns: woken_ns,
+            missed,
         });
-        lateness.record(now_ns.saturating_sub(deadline_ns));
-        execution.record(clock.now_ns().saturating_sub(now_ns));
-        ticks += 1;
+        now_ns = clock.now_ns();
+        let lateness_ns = woken_ns.saturating_sub(deadline_ns);
+        let execution_ns = now_ns.saturating_sub(woken_ns);
+        timing.lateness.record(lateness_ns);
+        timing.execution.record(execution_ns);
+        timing.ticks += 1;
+        gauge.record(lateness_ns, execution_ns, missed);
         if flow.is_break() {
             break;
         }
     }
-    Ok(TimingReport {
-        rate_hz,
-        ticks,
-        missed: schedule.missed(),
-        lateness_us: lateness.percentiles_us(),
-        execution_us: execution.percentiles_us(),
-    })
+    timing.missed = schedule.missed();
+    timing.allocations = counting.then(|| thread_allocations().wrapping_sub(allocations));
+    Ok(timing)
 }
 
 impl ControlLoop {
+    /// What the operating system gave the thread.
+    #[must_use]
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    /// Where the loop's timing can be read while it runs, by any thread.
+    #[must_use]
+    pub fn gauge(&self) -> Arc<TimingGauge> {
+        Arc::clone(&self.gauge)
+    }
+
     /// Asks the thread to stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -165,40 +279,91 @@ impl ControlLoop {
     /// # Errors
     /// The closure panicked.
     pub fn join(self) -> Result<TimingReport, LoopError> {
-        self.thread.join().map_err(|panic| {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned());
-            LoopError::Panicked { message }
-        })
+        Ok(self.join_timing()?.report())
+    }
+
+    /// As [`join`](Self::join), with the histograms.
+    ///
+    /// # Errors
+    /// The closure panicked.
+    pub fn join_timing(self) -> Result<Timing, LoopError> {
+        finish(self.thread)
+    }
+}
+
+impl Timing {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(rate_hz: f64) -> Self {
+        Self {
+            rate_hz,
+            ticks: 0,
+            missed: 0,
+            allocations: None,
+            lateness: Latencies::new(),
+            execution: Latencies::new(),
+        }
+    }
+
+    /// Adds what another loop of the same rate counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.ticks += other.ticks;
+        self.missed += other.missed;
+        self.allocations = match (self.allocations, other.allocations) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        self.lateness.merge(&other.lateness);
+        self.execution.merge(&other.execution);
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn report(&self) -> TimingReport {
+        TimingReport {
+            rate_hz: self.rate_hz,
+            ticks: self.ticks,
+            missed: self.missed,
+            allocations: self.allocations,
+            lateness_us: self.lateness.percentiles_us(),
+            execution_us: self.execution.percentiles_us(),
+        }
     }
 }
 
 impl Schedule {
     /// Period 0 is due at `start_ns`, each next one `period_ns` (at least 1) later.
     #[must_use]
-    pub fn new(start_ns: u64, period_ns: u64) -> Self {
+    pub fn new(start_ns: u64, period_ns: u64, missed: MissPolicy) -> Self {
+        let period_ns = period_ns.max(1);
         Self {
             start_ns,
-            period_ns: period_ns.max(1),
+            period_ns,
+            catch_up: match missed {
+                MissPolicy::CatchUp => CATCH_UP_NS / period_ns,
+                MissPolicy::Skip | MissPolicy::Fault => 0,
+            },
             next: 0,
             missed: 0,
         }
     }
 
-    /// Index and deadline of the period to wait for at `now_ns`: the one after the last, which may have begun already, or
-    /// the running one if that has passed too.
-    pub fn next(&mut self, now_ns: u64) -> (u64, u64) {
+    /// The period to wait for at `now_ns`: the one after the last, which may have begun already. If that has passed too,
+    /// the running one, or the oldest that is still to be caught up.
+    pub fn next(&mut self, now_ns: u64) -> Due {
         let running = now_ns.saturating_sub(self.start_ns) / self.period_ns;
-        let index = self.next.max(running);
-        self.missed += index - self.next;
+        let index = self.next.max(running.saturating_sub(self.catch_up));
+        let missed = index - self.next;
+        self.missed += missed;
         self.next = index.saturating_add(1);
         let deadline_ns = self
             .start_ns
             .saturating_add(index.saturating_mul(self.period_ns));
-        (index, deadline_ns)
+        Due {
+            index,
+            deadline_ns,
+            missed,
+        }
     }
 
     /// Periods left out so far.
@@ -206,6 +371,17 @@ impl Schedule {
     pub fn missed(&self) -> u64 {
         self.missed
     }
+}
+
+fn finish(thread: JoinHandle<Result<Timing, LoopError>>) -> Result<Timing, LoopError> {
+    thread.join().unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(LoopError::Panicked { message })
+    })
 }
 
 fn period_ns(rate_hz: f64) -> Result<u64, LoopError> {
@@ -237,35 +413,81 @@ mod tests {
             self.0.get()
         }
 
-        fn sleep_until(&self, deadline_ns: u64) {
+        fn sleep_until(&self, deadline_ns: u64) -> u64 {
             self.0.set(self.0.get().max(deadline_ns));
+            self.0.get()
         }
+    }
+
+    fn options(rate_hz: f64, missed: MissPolicy) -> LoopOptions {
+        LoopOptions {
+            rate_hz,
+            missed,
+            realtime: RealtimeConfig::nothing(),
+        }
+    }
+
+    fn skip(rate_hz: f64) -> LoopOptions {
+        options(rate_hz, MissPolicy::Skip)
+    }
+
+    /// Indices and missed counts of a loop at 1 kHz in which tick 2 takes `stall_ns` and all others 0.1 ms, up to `last`.
+    fn stalled(missed: MissPolicy, stall_ns: u64, last: u64) -> (Vec<(u64, u64)>, TimingReport) {
+        let (clock, gauge) = (VirtualClock(Cell::new(0)), TimingGauge::default());
+        let mut ticks = Vec::new();
+        let stop = AtomicBool::new(false);
+        let timing = run(&options(1000.0, missed), &clock, &gauge, &stop, |tick| {
+            ticks.push((tick.index, tick.missed));
+            assert_eq!(tick.deadline_ns, 1_000_000 * (tick.index + 1));
+            assert!(tick.now_ns >= tick.deadline_ns);
+            clock.pass(if tick.index == 2 { stall_ns } else { 100_000 });
+            if tick.index >= last {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .unwrap();
+        let report = timing.report();
+        let seen = gauge.snapshot();
+        assert_eq!((seen.ticks, seen.missed), (report.ticks, report.missed));
+        assert_eq!(seen.lateness.percentiles_us.max, report.lateness_us.max);
+        assert_eq!(seen.execution.percentiles_us.max, report.execution_us.max);
+        (ticks, report)
     }
 
     #[test]
     fn deadlines_keep_their_phase() {
-        let mut schedule = Schedule::new(1000, 100);
+        let mut schedule = Schedule::new(1000, 100, MissPolicy::Skip);
         let found = [0, 1000, 1150, 1199, 1299, 1320, 1777, 1778].map(|now| schedule.next(now));
-        let expected = [0, 1, 2, 3, 4, 5, 7, 8].map(|index| (index, 1000 + index * 100));
+        let expected = [0, 1, 2, 3, 4, 5, 7, 8].map(|index| Due {
+            index,
+            deadline_ns: 1000 + index * 100,
+            missed: u64::from(index == 7),
+        });
         assert_eq!(found, expected);
         assert_eq!(schedule.missed(), 1);
     }
 
     #[test]
     fn extreme_times_are_harmless() {
-        let mut schedule = Schedule::new(u64::MAX, 0);
-        assert_eq!(schedule.next(0), (0, u64::MAX));
-        assert_eq!(schedule.next(u64::MAX), (1, u64::MAX));
-        let mut schedule = Schedule::new(0, 1);
-        assert_eq!(schedule.next(u64::MAX), (u64::MAX, u64::MAX));
-        schedule.next(5);
+        for missed in [MissPolicy::Skip, MissPolicy::CatchUp, MissPolicy::Fault] {
+            let mut schedule = Schedule::new(u64::MAX, 0, missed);
+            let due = [0, u64::MAX].map(|now| schedule.next(now));
+            assert_eq!(due.map(|due| due.index), [0, 1]);
+            assert_eq!(due.map(|due| due.deadline_ns), [u64::MAX; 2]);
+            let mut schedule = Schedule::new(0, 1, missed);
+            schedule.next(u64::MAX);
+            schedule.next(5);
+        }
     }
 
     #[test]
     fn a_loop_on_time_misses_nothing() {
         let clock = VirtualClock(Cell::new(5_000_000));
         let mut deadlines = Vec::new();
-        let report = run(1000.0, &clock, &AtomicBool::new(false), |tick| {
+        let (gauge, stop) = (TimingGauge::default(), AtomicBool::new(false));
+        let timing = run(&skip(1000.0), &clock, &gauge, &stop, |tick| {
             clock.pass(250_000);
             deadlines.push(tick.deadline_ns);
             if tick.index == 99 {
@@ -275,9 +497,11 @@ mod tests {
             }
         })
         .unwrap();
+        let report = timing.report();
         let expected: Vec<u64> = (6..106).map(|ms| ms * 1_000_000).collect();
         assert_eq!(deadlines, expected);
         assert_eq!((report.ticks, report.missed), (100, 0));
+        assert_eq!(report.allocations, None);
         assert_eq!(report.lateness_us, Percentiles::default());
         assert_eq!(
             (report.execution_us.p50, report.execution_us.max),
@@ -287,41 +511,96 @@ mod tests {
 
     #[test]
     fn a_stall_is_counted_and_skipped() {
-        let clock = VirtualClock(Cell::new(0));
-        let mut indices = Vec::new();
-        let report = run(1000.0, &clock, &AtomicBool::new(false), |tick| {
-            indices.push(tick.index);
-            assert!(tick.now_ns >= tick.deadline_ns);
-            clock.pass(if tick.index == 2 { 4_300_000 } else { 100_000 });
-            if tick.index >= 9 {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })
-        .unwrap();
-        assert_eq!(indices, [0, 1, 2, 6, 7, 8, 9]);
+        let (ticks, report) = stalled(MissPolicy::Skip, 4_300_000, 9);
+        let expected = [(0, 0), (1, 0), (2, 0), (6, 3), (7, 0), (8, 0), (9, 0)];
+        assert_eq!(ticks, expected);
         assert_eq!((report.ticks, report.missed), (7, 3));
         assert_eq!(report.lateness_us.max, 300.0);
         assert_eq!(report.execution_us.max, 4300.0);
     }
 
     #[test]
+    fn a_fault_is_what_skipping_reports() {
+        let stall = |policy| stalled(policy, 4_300_000, 9);
+        assert_eq!(stall(MissPolicy::Fault), stall(MissPolicy::Skip));
+    }
+
+    #[test]
+    fn a_stall_is_caught_up() {
+        let (ticks, report) = stalled(MissPolicy::CatchUp, 4_300_000, 9);
+        let expected: Vec<_> = (0..=9).map(|index| (index, 0)).collect();
+        assert_eq!(ticks, expected);
+        assert_eq!((report.ticks, report.missed), (10, 0));
+        // Tick 3 was due 3.3 ms ago; each one after it gains 0.9 ms.
+        assert_eq!(report.lateness_us.max, 3300.0);
+    }
+
+    #[test]
+    fn at_most_100_ms_are_caught_up() {
+        let (ticks, report) = stalled(MissPolicy::CatchUp, 1_000_300_000, 1100);
+        // After tick 2 period 1002 is running: those from 902 on are caught up.
+        assert_eq!(ticks[2..5], [(2, 0), (902, 899), (903, 0)]);
+        assert_eq!((report.ticks, report.missed), (202, 899));
+        assert_eq!(report.lateness_us.max, 100_300.0);
+        // Slower than 10 Hz there is nothing so recent.
+        let mut schedule = Schedule::new(0, 200_000_000, MissPolicy::CatchUp);
+        schedule.next(0);
+        assert_eq!(schedule.next(900_000_000).index, 4);
+    }
+
+    #[test]
+    fn ticks_longer_than_a_period_never_lag_by_more_than_the_bound() {
+        let clock = VirtualClock(Cell::new(0));
+        let (gauge, stop) = (TimingGauge::default(), AtomicBool::new(false));
+        let options = options(1000.0, MissPolicy::CatchUp);
+        let timing = run(&options, &clock, &gauge, &stop, |tick| {
+            assert!(tick.now_ns - tick.deadline_ns <= CATCH_UP_NS + 1_000_000);
+            clock.pass(1_500_000);
+            if tick.index >= 2000 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .unwrap();
+        assert_eq!(timing.ticks + timing.missed, 2001);
+        assert!(timing.missed > 500);
+    }
+
+    #[test]
+    fn timings_add_up() {
+        let (_, report) = stalled(MissPolicy::Skip, 4_300_000, 9);
+        let mut sum = Timing::new(1000.0);
+        let mut part = Timing::new(1000.0);
+        part.ticks = report.ticks;
+        part.missed = report.missed;
+        part.lateness.record(300_000);
+        sum.merge(&part);
+        assert_eq!(sum.allocations, None);
+        part.allocations = Some(2);
+        sum.merge(&part);
+        sum.merge(&part);
+        assert_eq!((sum.ticks, sum.missed, sum.allocations), (21, 9, Some(4)));
+        assert_eq!(sum.lateness.count(), 3);
+    }
+
+    #[test]
     fn a_set_flag_stops_before_the_next_tick() {
         let (clock, stop) = (VirtualClock(Cell::new(0)), AtomicBool::new(false));
-        let report = run(100.0, &clock, &stop, |tick| {
+        let gauge = TimingGauge::default();
+        let timing = run(&skip(100.0), &clock, &gauge, &stop, |tick| {
             stop.store(tick.index == 3, Ordering::Relaxed);
             ControlFlow::Continue(())
         })
         .unwrap();
-        assert_eq!(report.ticks, 4);
+        assert_eq!(timing.ticks, 4);
     }
 
     #[test]
     fn rates_out_of_range_are_refused() {
         for rate_hz in [0.0, -5.0, f64::NAN, f64::INFINITY, 2e6] {
             let tick = |_| ControlFlow::Break(());
-            let error = spawn(rate_hz, Arc::default(), tick).unwrap_err();
+            let error = spawn(&skip(rate_hz), Arc::default(), tick).unwrap_err();
             assert!(matches!(error, LoopError::Rate { .. }));
         }
     }
@@ -329,12 +608,13 @@ mod tests {
     #[test]
     fn the_thread_runs_by_its_name_until_stopped() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let running = spawn(1000.0, Arc::default(), move |tick| {
+        let running = spawn(&skip(1000.0), Arc::default(), move |tick| {
             let name = std::thread::current().name().map(str::to_owned);
             sender.send((name, tick)).unwrap();
             ControlFlow::Continue(())
         })
         .unwrap();
+        let gauge = running.gauge();
         for _ in 0..5 {
             let (name, tick) = receiver.recv().unwrap();
             assert_eq!(name.as_deref(), Some("control"));
@@ -344,11 +624,31 @@ mod tests {
         let report = running.join().unwrap();
         assert!(report.ticks >= 5);
         assert_eq!(report.ticks, 5 + receiver.iter().count() as u64);
+        assert_eq!(gauge.snapshot().ticks, report.ticks);
+    }
+
+    #[test]
+    fn the_thread_reports_what_it_was_given() {
+        let mut options = skip(1000.0);
+        let running = spawn(&options, Arc::default(), |_| ControlFlow::Break(())).unwrap();
+        assert_eq!(running.granted().refused, Vec::<String>::new());
+        assert_eq!(running.granted().priority, 0);
+        running.join().unwrap();
+        options.realtime.cpu = Some(1_000_000);
+        let running = spawn(&options, Arc::default(), |_| ControlFlow::Break(())).unwrap();
+        assert_eq!(running.granted().refused.len(), 1);
+        running.join().unwrap();
+        options.realtime.strict = true;
+        let error = spawn(&options, Arc::default(), |_| unreachable!()).unwrap_err();
+        assert!(matches!(
+            error,
+            LoopError::Realtime(RealtimeError::Refused { .. })
+        ));
     }
 
     #[test]
     fn a_panic_is_reported() {
-        let running = spawn(1000.0, Arc::default(), |_| panic!("out of reach")).unwrap();
+        let running = spawn(&skip(1000.0), Arc::default(), |_| panic!("out of reach")).unwrap();
         let error = running.join().unwrap_err();
         assert_eq!(
             error.to_string(),

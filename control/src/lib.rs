@@ -4,10 +4,14 @@
 //! [`fixed_rate::spawn`], takes the newest one from its [`PlanReader`] and asks the [`CommandEngine`] for the command due
 //! now. Neither thread waits for the other, and the control thread's side neither allocates nor frees memory.
 //!
+//! The control thread asks the operating system for what [`realtime`] is told, and says what it was given; [`timing_gauge`]
+//! shows how well it keeps its rate while it runs.
+//!
 //! [`timeline`], [`command`], [`latest`] and [`fixed_rate::Schedule`] read no clock: they take `now_ns`, nanoseconds of any
-//! clock that does not go backwards. [`clock`] and the loop of [`fixed_rate`] are the thin shell with the real one. This
-//! crate knows neither LibTorch nor the network.
+//! clock that does not go backwards. [`clock`], [`realtime`] and the loop of [`fixed_rate`] are the thin shell with the real
+//! one. This crate knows neither LibTorch nor the network.
 
+pub mod allocations;
 mod blend;
 pub mod clock;
 pub mod command;
@@ -15,17 +19,25 @@ mod curve;
 pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
+pub mod machine;
 pub mod orientation;
 mod quaternion;
+pub mod realtime;
 pub mod supervisor;
 pub mod timeline;
+pub mod timing_gauge;
 
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
 pub use curve::Interpolation;
-pub use fixed_rate::{ControlLoop, LoopError, Schedule, Tick, TimingReport};
+pub use fixed_rate::{
+    ControlLoop, LoopError, LoopOptions, MissPolicy, Schedule, Tick, Timing, TimingReport,
+};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
+pub use machine::Machine;
 pub use orientation::{OrientationError, Orientations};
+pub use realtime::{Granted, RealtimeConfig, RealtimeError, pin_current_thread};
 pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
+pub use timing_gauge::{Distribution, TimingGauge, TimingSnapshot};

@@ -14,7 +14,8 @@ use kinestream_bridge::Node;
 use kinestream_bridge::node::{Channel, Publisher};
 use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
 use kinestream_control::{
-    CommandEngine, CommandStatus, ControlLoop, Interpolation, PlanReader, TimingReport, fixed_rate,
+    CommandEngine, CommandStatus, ControlLoop, Interpolation, LoopOptions, MissPolicy, PlanReader,
+    RealtimeConfig, TimingReport, fixed_rate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +127,12 @@ impl CommandNode {
             .name("publisher".into())
             .spawn(move || publish(actions, receiver, &count, &seen))
             .context("cannot start the publisher thread")?;
-        let control = fixed_rate::spawn(config.rate_hz, stop, tick)?;
+        let options = LoopOptions {
+            rate_hz: config.rate_hz,
+            missed: MissPolicy::Skip,
+            realtime: RealtimeConfig::nothing(),
+        };
+        let control = fixed_rate::spawn(&options, stop, tick)?;
         Ok(Self {
             control,
             publisher,
