@@ -8,6 +8,7 @@ mod controller;
 mod device;
 mod nodes;
 mod output;
+mod page;
 mod shutdown;
 
 use std::io::IsTerminal;

@@ -1,19 +1,17 @@
 //! `kinestream demo`: runtime and simulator as two zenoh nodes in one process, and the viewer page.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use kinestream_bridge::node::loopback_pair;
 use kinestream_bridge::{Node, Plan as WirePlan};
 use kinestream_control::{Percentiles, TimingReport, latest_plan};
 use kinestream_policy::Policy;
 use kinestream_sim::evaluation::{self, Episode};
 use kinestream_sim::pusht::GOAL_POSE;
-use kinestream_sim::viewer::{Frame, Latency, Plan, Rates, Viewer, ViewerHandle};
+use kinestream_sim::viewer::{Frame, Latency};
 use serde::Serialize;
 use tch::Device;
 
@@ -23,14 +21,11 @@ use crate::nodes::commands::CommandNode;
 use crate::nodes::policy::{PolicyNode, PolicyStatistics};
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use crate::output::say;
+use crate::page::{self, FRAME, Meter, Page};
 use crate::{checkpoint, device, output, shutdown};
 
 /// The configuration that the demo runs, the one that its weights were trained with.
 const CONFIG: &str = include_str!("../../configs/pusht-state.toml");
-/// Time between two pictures of the viewer.
-const FRAME: Duration = Duration::from_millis(33);
-/// Span over which rates are measured.
-const RATE_SPAN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -69,7 +64,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     if let Some(page) = &page {
         eprintln!(
             "kinestream demo: open http://{}  (Ctrl-C ends it)",
-            page.address
+            page.address()
         );
     }
     let bar = output::progress(arguments.episodes, "episodes");
@@ -84,7 +79,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         if let Some(page) = &page {
             // Plans are rarer than pictures: the last one stays until the next arrives.
             shown = system.plans.latest().or(shown);
-            page.handle
+            page.handle()
                 .publish(frame(&snapshot, &statistics, shown.as_ref(), &meter));
         }
     }
@@ -140,7 +135,7 @@ impl System {
             seed: arguments.seed,
             episodes: arguments.episodes,
         };
-        let viewer = page.map(|page| page.handle.clone());
+        let viewer = page.map(|page| page.handle().clone());
         let simulator = SimulatorNode::start(&world, options, viewer, Arc::clone(stop))?;
         Ok(Self {
             planner,
@@ -186,84 +181,6 @@ impl System {
     }
 }
 
-/// The viewer's server on a thread of its own.
-struct Page {
-    address: SocketAddr,
-    handle: ViewerHandle,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Page {
-    fn open(port: u16, stop: &Arc<AtomicBool>) -> Result<Self> {
-        let viewer = Viewer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        let (address, handle) = (viewer.address(), viewer.handle());
-        let stop = Arc::clone(stop);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("cannot start the viewer")?;
-        let ended = async move {
-            while !stop.load(Ordering::SeqCst) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("viewer".into())
-            .spawn(move || Ok(runtime.block_on(viewer.serve(ended))?))
-            .context("cannot start the viewer")?;
-        Ok(Self {
-            address,
-            handle,
-            thread,
-        })
-    }
-
-    fn close(self) -> Result<()> {
-        match self.thread.join() {
-            Ok(result) => result,
-            Err(_) => bail!("the viewer thread panicked"),
-        }
-    }
-}
-
-/// Rates of plans and commands over the last span.
-struct Meter {
-    since: Instant,
-    plans: u64,
-    commands: u64,
-    rates: Rates,
-}
-
-impl Meter {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            plans: 0,
-            commands: 0,
-            rates: Rates::default(),
-        }
-    }
-
-    fn measure(&mut self, plans: u64, commands: u64) {
-        let span = self.since.elapsed();
-        if span < RATE_SPAN {
-            return;
-        }
-        let rate = |now: u64, before: u64| (now - before) as f64 / span.as_secs_f64();
-        self.rates = Rates {
-            plans_per_second: rate(plans, self.plans),
-            commands_per_second: rate(commands, self.commands),
-        };
-        *self = Self {
-            since: Instant::now(),
-            plans,
-            commands,
-            rates: self.rates,
-        };
-    }
-}
-
 fn frame(
     snapshot: &Snapshot,
     statistics: &PolicyStatistics,
@@ -276,17 +193,6 @@ fn frame(
             ..Frame::default()
         };
     };
-    let plan = plan.map_or_else(Plan::default, |plan| Plan {
-        chunk: plan.chunk,
-        actions: plan
-            .actions
-            .chunks_exact(2)
-            .map(|action| [action[0], action[1]])
-            .collect(),
-        noise: plan.noise.clone(),
-        committed: plan.committed as usize,
-        current: 0,
-    });
     let [x, y] = state.block_position;
     Frame {
         time: snapshot.step as f64 / 10.0,
@@ -301,8 +207,8 @@ fn frame(
         reward: outcome.reward,
         best_reward: snapshot.best,
         success: outcome.success,
-        plan,
-        rates: meter.rates,
+        plan: page::plan(plan),
+        rates: meter.rates(),
         latency: Latency {
             last_ms: statistics.last_latency_ms,
             p50_ms: statistics.latency_ms.p50,

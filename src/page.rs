@@ -1,0 +1,127 @@
+//! The viewer page beside a running system: its server, and what several commands show on it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kinestream_bridge::Plan as WirePlan;
+use kinestream_sim::viewer::{Plan, Rates, Viewer, ViewerHandle};
+
+/// Time between two pictures of the viewer.
+pub(crate) const FRAME: Duration = Duration::from_millis(33);
+/// Span over which rates are measured.
+const RATE_SPAN: Duration = Duration::from_secs(1);
+
+/// The viewer's server on a thread of its own.
+pub(crate) struct Page {
+    address: SocketAddr,
+    handle: ViewerHandle,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Page {
+    /// Takes the port and starts the server; it ends when `stop` is set.
+    pub(crate) fn open(port: u16, stop: &Arc<AtomicBool>) -> Result<Self> {
+        let viewer = Viewer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        let (address, handle) = (viewer.address(), viewer.handle());
+        let stop = Arc::clone(stop);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("cannot start the viewer")?;
+        let ended = async move {
+            while !stop.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("viewer".into())
+            .spawn(move || Ok(runtime.block_on(viewer.serve(ended))?))
+            .context("cannot start the viewer")?;
+        Ok(Self {
+            address,
+            handle,
+            thread,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Shows frames and hands over what a person did.
+    pub(crate) fn handle(&self) -> &ViewerHandle {
+        &self.handle
+    }
+
+    /// Waits for the server's end.
+    pub(crate) fn close(self) -> Result<()> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => bail!("the viewer thread panicked"),
+        }
+    }
+}
+
+/// Rates of plans and commands over the last span.
+pub(crate) struct Meter {
+    since: Instant,
+    plans: u64,
+    commands: u64,
+    rates: Rates,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            plans: 0,
+            commands: 0,
+            rates: Rates::default(),
+        }
+    }
+
+    /// Takes the counts so far.
+    pub(crate) fn measure(&mut self, plans: u64, commands: u64) {
+        let span = self.since.elapsed();
+        if span < RATE_SPAN {
+            return;
+        }
+        let rate = |now: u64, before: u64| (now - before) as f64 / span.as_secs_f64();
+        self.rates = Rates {
+            plans_per_second: rate(plans, self.plans),
+            commands_per_second: rate(commands, self.commands),
+        };
+        *self = Self {
+            since: Instant::now(),
+            plans,
+            commands,
+            rates: self.rates,
+        };
+    }
+
+    /// The rates of the last whole span.
+    pub(crate) fn rates(&self) -> Rates {
+        self.rates
+    }
+}
+
+/// A plan of Push-T as the page shows it; an empty one before the first.
+pub(crate) fn plan(plan: Option<&WirePlan>) -> Plan {
+    plan.map_or_else(Plan::default, |plan| Plan {
+        chunk: plan.chunk,
+        actions: plan
+            .actions
+            .chunks_exact(2)
+            .map(|action| [action[0], action[1]])
+            .collect(),
+        noise: plan.noise.clone(),
+        committed: plan.committed as usize,
+        current: 0,
+    })
+}
