@@ -156,6 +156,20 @@ pub(crate) struct EvalArguments {
     /// Solver, in place of what the checkpoint was made for.
     #[arg(long, value_enum)]
     pub(crate) solver: Option<SolverName>,
+    /// Milliseconds from an observation to its plan, whole control periods; the actions of the plan
+    /// before it go on meanwhile.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    pub(crate) delay_ms: f64,
+    /// How a late chunk joins the one that is executed, with --chunk.
+    #[arg(long, value_enum, requires = "chunk")]
+    pub(crate) join: Option<Join>,
+    /// Actions that a plan takes over unchanged (plan.commit_ahead); with --delay-ms as many as it
+    /// comes late.
+    #[arg(long, value_name = "ACTIONS")]
+    pub(crate) commit_ahead: Option<usize>,
+    /// Score every way to live with delay at 0, 100, 200 and 400 ms.
+    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead"])]
+    pub(crate) delay_curve: bool,
     /// Episodes in one batch.
     #[arg(long, default_value_t = 50)]
     pub(crate) batch: usize,
@@ -176,6 +190,20 @@ pub(crate) enum SolverName {
     Ddpm,
     /// Deterministic DDIM.
     Ddim,
+}
+
+/// How a late chunk joins the one that is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Join {
+    /// From its first action, as if it had been there at once (naive chunking).
+    Restart,
+    /// From the action that is due; those consumed meanwhile are dropped.
+    Skip,
+    /// As skip, denoised towards the rest of the chunk before (real-time chunking).
+    Inpaint,
+    /// As skip, with the actions consumed meanwhile as clean inputs of the network.
+    Prefix,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,10 +5,12 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use kinestream_control::Latencies;
 use kinestream_policy::Policy;
+use kinestream_sim::delay::Planning;
 use kinestream_sim::evaluation::Controller;
 use kinestream_sim::pusht::OBSERVATION_SIZE;
 
-/// Drives Push-T with a policy.
+/// Drives Push-T with a policy: in lock step as a [`Controller`], or with late plans as what
+/// [`Planning`] asks for.
 pub(crate) struct PolicyController {
     policy: Policy,
     /// Times from observations to actions, a batch at a time, without the first.
@@ -59,10 +61,7 @@ impl Controller for PolicyController {
         slots: &[usize],
         observations: &[[f64; OBSERVATION_SIZE]],
     ) -> Result<Vec<[f64; 2]>, Self::Error> {
-        let rows: Vec<Vec<f32>> = observations
-            .iter()
-            .map(|observation| observation.iter().map(|value| *value as f32).collect())
-            .collect();
+        let rows: Vec<Vec<f32>> = observations.iter().map(row).collect();
         let before = self.policy.evaluations();
         let begun = Instant::now();
         let actions = self.policy.step(slots, &rows)?;
@@ -71,9 +70,49 @@ impl Controller for PolicyController {
         }
         self.batches += 1;
         self.actions += slots.len() as u64;
-        Ok(actions
+        Ok(actions.iter().map(|action| target(action)).collect())
+    }
+}
+
+impl Planning for PolicyController {
+    type Error = kinestream_policy::Error;
+
+    fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error> {
+        self.policy.reset(slot, u64::from(seed))
+    }
+
+    fn observe(
+        &mut self,
+        slots: &[usize],
+        observations: &[[f64; OBSERVATION_SIZE]],
+    ) -> Result<(), Self::Error> {
+        self.actions += slots.len() as u64;
+        slots
             .iter()
-            .map(|action| [f64::from(action[0]), f64::from(action[1])])
+            .zip(observations)
+            .try_for_each(|(slot, observation)| self.policy.observe(*slot, &row(observation)))
+    }
+
+    fn plan(
+        &mut self,
+        slots: &[usize],
+        consumed: &[usize],
+    ) -> Result<Vec<Vec<[f64; 2]>>, Self::Error> {
+        let plans = self.policy.answer(slots, consumed)?;
+        Ok(plans
+            .iter()
+            .map(|plan| {
+                let actions = plan.actions.chunks_exact(2).skip(plan.current);
+                actions.map(target).collect()
+            })
             .collect())
     }
+}
+
+fn row(observation: &[f64; OBSERVATION_SIZE]) -> Vec<f32> {
+    observation.iter().map(|value| *value as f32).collect()
+}
+
+fn target(action: &[f32]) -> [f64; 2] {
+    [f64::from(action[0]), f64::from(action[1])]
 }

@@ -10,6 +10,7 @@
 
 pub mod ema;
 pub mod error;
+pub mod guidance;
 pub mod ladder;
 pub mod network;
 pub mod noise;
@@ -18,6 +19,7 @@ pub mod schedule;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use guidance::Guide;
 pub use ladder::Ladder;
 pub use network::{Denoiser, Network, NetworkConfig};
 pub use sampler::{Prediction, Sampler, SamplerConfig, Solver};

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::guidance::Guide;
 use crate::{Error, NoiseSchedule, Result};
 
 /// What the network predicts.
@@ -72,7 +73,8 @@ pub struct Sampler {
 
 /// Numbers of one position's step: x0 = `sample_in_x0` x + `output_in_x0` out (then clipped),
 /// next = `x0` x0 + `sample` x + `epsilon` eps + `deviation` noise, where eps is the noise that the
-/// unclipped prediction implies: eps = `sample_in_epsilon` x + `output_in_epsilon` out.
+/// unclipped prediction implies: eps = `sample_in_epsilon` x + `output_in_epsilon` out, less
+/// `x0_in_epsilon` times what guidance adds to x0.
 #[derive(Debug, Clone, Copy)]
 struct Coefficients {
     sample_in_x0: f64,
@@ -83,9 +85,10 @@ struct Coefficients {
     sample: f64,
     epsilon: f64,
     deviation: f64,
+    x0_in_epsilon: f64,
 }
 
-const COEFFICIENTS: i64 = 8;
+const COEFFICIENTS: i64 = 9;
 
 impl Sampler {
     /// A sampler for a schedule.
@@ -143,15 +146,48 @@ impl Sampler {
         transitions: &[Transition],
         noise: Option<&Tensor>,
     ) -> Tensor {
+        self.any_step(sample, output, transitions, noise, None)
+    }
+
+    /// As [`Self::step`], with the clean estimate drawn towards a target.
+    ///
+    /// The estimate is clipped before, so that a network that predicts noise cannot drown the
+    /// target where there is almost no signal, and after, since a pull above 1 overshoots. The
+    /// noise that the step keeps is the noise that the drawn estimate implies: the step is that of
+    /// the guided velocity, as in the paper.
+    pub fn guided_step(
+        &self,
+        sample: &Tensor,
+        output: &Tensor,
+        transitions: &[Transition],
+        noise: Option<&Tensor>,
+        guide: &Guide,
+    ) -> Tensor {
+        self.any_step(sample, output, transitions, noise, Some(guide))
+    }
+
+    fn any_step(
+        &self,
+        sample: &Tensor,
+        output: &Tensor,
+        transitions: &[Transition],
+        noise: Option<&Tensor>,
+        guide: Option<&Guide>,
+    ) -> Tensor {
         let table = self.coefficients(sample, transitions);
         let column = |index: i64| table.select(2, index).unsqueeze(-1);
-        let mut x0 = sample * column(0) + output * column(1);
-        if let Some(bound) = self.config.clip_sample {
-            x0 = x0.clamp(-bound, bound);
+        let mut x0 = self.clipped(sample * column(0) + output * column(1));
+        let free = x0.shallow_clone();
+        if let Some(guide) = guide {
+            x0 = self.clipped(guide.draw(&free));
         }
-        let mut next = x0 * column(4) + sample * column(5);
+        let mut next = &x0 * column(4) + sample * column(5);
         if matches!(self.config.solver, Solver::Ddim { .. }) {
-            next += (sample * column(2) + output * column(3)) * column(6);
+            let mut epsilon = sample * column(2) + output * column(3);
+            if guide.is_some() {
+                epsilon -= (x0 - free) * column(8);
+            }
+            next += epsilon * column(6);
         }
         match noise {
             Some(noise) if self.needs_noise(transitions) => next + noise * column(7),
@@ -168,8 +204,12 @@ impl Sampler {
             .map(|&from| Transition { from, to: -1 })
             .collect();
         let table = self.coefficients(sample, &transitions);
-        let x0 =
-            sample * table.select(2, 0).unsqueeze(-1) + output * table.select(2, 1).unsqueeze(-1);
+        self.clipped(
+            sample * table.select(2, 0).unsqueeze(-1) + output * table.select(2, 1).unsqueeze(-1),
+        )
+    }
+
+    fn clipped(&self, x0: Tensor) -> Tensor {
         match self.config.clip_sample {
             Some(bound) => x0.clamp(-bound, bound),
             None => x0,
@@ -233,6 +273,7 @@ impl Sampler {
                     c.sample,
                     c.epsilon,
                     c.deviation,
+                    c.x0_in_epsilon,
                 ]
                 .map(|value| value as f32)
             })
@@ -255,6 +296,7 @@ impl Sampler {
                 sample: 1.0,
                 epsilon: 0.0,
                 deviation: 0.0,
+                x0_in_epsilon: 0.0,
             };
         }
         let (alpha, previous) = (
@@ -293,6 +335,7 @@ impl Sampler {
             sample,
             epsilon,
             deviation,
+            x0_in_epsilon: signal / noise,
         }
     }
 

@@ -128,7 +128,7 @@ pub struct PlanConfig {
     /// Actions executed per observation, Ta.
     pub action_steps: usize,
     /// Noise levels K of the ladder; K / h network evaluations per observation with
-    /// h = (Tp - past) / Ta chunks. Absent: one per chunk, hence one evaluation.
+    /// h = (Tp - past - d) / Ta chunks. Absent: one per chunk, hence one evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<usize>,
     /// Which observation position 0 belongs to.
@@ -141,6 +141,34 @@ pub struct PlanConfig {
     /// primer); absent: the first Da numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primer_columns: Option<Vec<usize>>,
+    /// Actions from the current one on that a new plan takes over unchanged, because they are
+    /// executed while it is computed: the committed prefix, 0 to Ta. As many as actions pass
+    /// between an observation and its plan; 0 where that is less than one action. It matters where
+    /// a policy runs, not where it is trained.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub commit_ahead: usize,
+    /// Chunk mode: draws a new chunk towards the rest of the one that is executed; absent: a new
+    /// chunk knows the committed prefix alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inpaint: Option<InpaintConfig>,
+}
+
+/// How a chunk is in-painted (real-time chunking, Black et al. 2025).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InpaintConfig {
+    /// Largest guidance weight of a step, beta, above 0.
+    pub guidance: f64,
+}
+
+impl Default for InpaintConfig {
+    fn default() -> Self {
+        Self { guidance: 5.0 }
+    }
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 fn default_mode() -> PlanMode {
@@ -159,9 +187,14 @@ impl PlanConfig {
         self.alignment.past_actions(self.observation_steps)
     }
 
-    /// Number of chunks h of a plan.
+    /// The first position behind the past and the committed prefix.
+    pub fn first_open(&self) -> usize {
+        self.past() + self.commit_ahead
+    }
+
+    /// Number of chunks h of a plan behind its committed prefix.
     pub fn chunks(&self) -> usize {
-        ((self.horizon - self.past()) / self.action_steps).max(1)
+        (self.horizon.saturating_sub(self.first_open()) / self.action_steps).max(1)
     }
 
     /// Number of noise levels K of the ladder.
@@ -169,9 +202,47 @@ impl PlanConfig {
         self.levels.unwrap_or_else(|| self.chunks())
     }
 
-    /// The chunk of a position: past positions belong to the first, an incomplete tail to the last.
+    /// The chunk of a position: the past and the committed prefix belong to the first, an
+    /// incomplete tail to the last.
     pub fn chunk_of(&self, position: usize) -> usize {
-        (position.saturating_sub(self.past()) / self.action_steps).min(self.chunks() - 1)
+        (position.saturating_sub(self.first_open()) / self.action_steps).min(self.chunks() - 1)
+    }
+
+    fn check_delay(&self) -> Result<()> {
+        let most = match self.mode {
+            PlanMode::Released => 0,
+            // More than Ta would be used up before the next plan is there.
+            _ => (self.horizon - self.past() - self.action_steps).min(self.action_steps),
+        };
+        if self.commit_ahead > most {
+            let expected = match self.mode {
+                PlanMode::Released => {
+                    "0 with plan.mode released; streaming and chunk take more".into()
+                }
+                _ => format!(
+                    "0 to {most}: at most plan.action_steps ({}), and with them at most \
+                     plan.horizon without the past ({})",
+                    self.action_steps,
+                    self.horizon - self.past()
+                ),
+            };
+            return refuse("plan.commit_ahead", self.commit_ahead, expected);
+        }
+        let Some(inpaint) = self.inpaint else {
+            return Ok(());
+        };
+        if self.mode != PlanMode::Chunk {
+            let found = format!("set, with plan.mode {:?}", self.mode).to_lowercase();
+            return refuse("plan.inpaint", found, "plan.mode chunk, or no plan.inpaint");
+        }
+        if !(inpaint.guidance > 0.0 && inpaint.guidance.is_finite()) {
+            return refuse(
+                "plan.inpaint.guidance",
+                inpaint.guidance,
+                "a number above 0",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -340,6 +411,7 @@ impl PolicyConfig {
                 format!("1 to {most}"),
             );
         }
+        plan.check_delay()?;
         let (levels, chunks) = (plan.ladder_levels(), plan.chunks());
         let timesteps = self.schedule.train_timesteps;
         if plan.mode == PlanMode::Streaming && !(chunks..=timesteps).contains(&levels) {
@@ -433,6 +505,8 @@ mod tests {
             alignment,
             primer: Primer::Zero,
             primer_columns: None,
+            commit_ahead: 0,
+            inpaint: None,
         }
     }
 

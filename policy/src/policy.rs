@@ -179,6 +179,25 @@ impl Policy {
         Ok(plan)
     }
 
+    /// Asynchronous control: the plans that answer the newest observations of `streams`, of whose
+    /// last plans `consumed` actions were consumed since the last answer.
+    ///
+    /// A plan's `current` position is the action due at its observation. Those that pass until the
+    /// plan is there are to be dropped; with `plan.commit_ahead` that many of them are the ones
+    /// that are executed meanwhile, bit for bit. Observations between two answers go to
+    /// [`Policy::observe`] alone. Before the first plan nothing is consumed, however long it takes.
+    ///
+    /// # Errors
+    /// A stream without an observation, or NaN or infinity from the network.
+    pub fn answer(&mut self, streams: &[usize], consumed: &[usize]) -> Result<Vec<Plan>> {
+        for (&stream, &consumed) in streams.iter().zip(consumed) {
+            self.check(stream)?;
+            self.advance(stream, consumed);
+        }
+        while self.refine(streams)? > 0 {}
+        streams.iter().map(|stream| self.plan(*stream)).collect()
+    }
+
     /// Lock-step control: observations in, one clean action per stream out. Every call counts as
     /// one action consumed, so a new plan is made at every Ta-th.
     ///

@@ -102,6 +102,8 @@ fn planner(solver: Solver, levels: usize, broken: &Arc<AtomicBool>) -> ChunkPlan
         alignment: Alignment::OldestObservation,
         primer: Primer::Zero,
         primer_columns: None,
+        commit_ahead: 0,
+        inpaint: None,
     };
     let network = Box::new(Half(Arc::clone(broken)));
     ChunkPlanner::new(config, sampler.unwrap(), network, Device::Cpu, 1).unwrap()

@@ -85,6 +85,8 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         alignment: Alignment::OldestObservation,
         primer: Primer::Zero,
         primer_columns: None,
+        commit_ahead: 0,
+        inpaint: None,
     };
     let mut planner =
         ReleasedPlanner::new(plan, sampler, Box::new(network), Device::Cpu, 1).unwrap();

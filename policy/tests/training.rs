@@ -482,6 +482,8 @@ fn policy() -> PolicyConfig {
             alignment: Alignment::NewestObservation,
             primer: Primer::Constant,
             primer_columns: None,
+            commit_ahead: 0,
+            inpaint: None,
         },
         network: NetworkConfig {
             kind: NetworkKind::PerPosition,

@@ -3,6 +3,7 @@
 //! Nothing here knows LibTorch or zenoh: physics and scoring are plain arithmetic that can be
 //! re-run bit for bit, and the viewer only shows what it is handed.
 
+pub mod delay;
 pub mod evaluation;
 pub mod pusht;
 pub mod viewer;

@@ -1,7 +1,7 @@
 //! The plans of all streams in one tensor, so that one evaluation serves many streams.
 
 use kinestream_diffusion::sampler::{Transition, timestep_tensor};
-use kinestream_diffusion::{Denoiser, Sampler};
+use kinestream_diffusion::{Denoiser, Guide, Sampler};
 use tch::{Device, Tensor};
 
 use crate::{Error, Result};
@@ -40,6 +40,15 @@ impl Batch {
 
     pub(super) fn action(&self) -> usize {
         self.action
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Whether the network takes a noise level for every position.
+    pub(super) fn takes_levels_per_position(&self) -> bool {
+        self.network.takes_levels_per_position()
     }
 
     pub(super) fn forget(&mut self, stream: usize) {
@@ -85,7 +94,7 @@ impl Batch {
     }
 
     /// One network evaluation and one step for `streams`. `moves` and `noise` are row by row, Tp
-    /// moves and Tp Da numbers a stream.
+    /// moves and Tp Da numbers a stream; so is the guide.
     ///
     /// # Errors
     /// A stream without an observation.
@@ -95,6 +104,7 @@ impl Batch {
         sampler: &Sampler,
         moves: &[Transition],
         noise: Option<&[f32]>,
+        guide: Option<&Guide>,
     ) -> Result<()> {
         if let Some(&stream) = streams.iter().find(|stream| !self.observed[**stream]) {
             return Err(Error::NoObservation { stream });
@@ -122,7 +132,10 @@ impl Batch {
                 .to_device(self.device)
                 .view_as(&sample)
         });
-        let next = sampler.step(&sample, &output, moves, noise.as_ref());
+        let next = match guide {
+            Some(guide) => sampler.guided_step(&sample, &output, moves, noise.as_ref(), guide),
+            None => sampler.step(&sample, &output, moves, noise.as_ref()),
+        };
         match &index {
             Some(index) => {
                 let _ = self.buffer.index_copy_(0, index, &next);

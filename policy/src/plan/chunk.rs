@@ -1,10 +1,19 @@
 //! The chunk planner: plain Diffusion Policy. A whole plan is denoised from noise whenever the
 //! actions of the last one are used up.
+//!
+//! With `plan.commit_ahead` or `plan.inpaint` a chunk takes over from the one before it, which goes
+//! on being executed while it is computed. Its first d actions, the committed prefix, are those of
+//! the chunk before, bit for bit: clean inputs of a network that takes a noise level for every
+//! position ("training-time" conditioning, Black et al. 2025), and put in place of the clean
+//! estimate in every step for one that does not. In-painting draws the actions behind them towards
+//! the rest of the chunk before, the less the later they are (real-time chunking). The first chunk,
+//! and one that comes when the chunk before is used up, has nothing to take over.
 
+use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::sampler::Transition;
-use kinestream_diffusion::{Denoiser, Ladder, Sampler};
-use tch::Device;
+use kinestream_diffusion::{Denoiser, Guide, Ladder, Sampler};
+use tch::{Device, Tensor};
 
 use super::batch::Batch;
 use super::{NoiseSource, Plan, Planner};
@@ -26,7 +35,26 @@ struct Stream {
     consumed: usize,
     chunk: u64,
     begun: bool,
-    last_good: Option<Vec<f32>>,
+    handover: Option<Handover>,
+    last_good: Option<Good>,
+}
+
+/// The last plan that was denoised to its end, which is what is executed.
+#[derive(Clone)]
+struct Good {
+    actions: Vec<f32>,
+    /// Actions consumed since it began.
+    consumed: usize,
+}
+
+/// What a plan takes over from the one before it.
+struct Handover {
+    /// Actions [Tp, Da] of the plan before, at the positions of the new one; 0 where it has none.
+    actions: Vec<f32>,
+    /// Positions that are known: the past and the committed prefix.
+    known: usize,
+    /// Soft mask of every position, Tp.
+    mask: Vec<f32>,
 }
 
 impl Stream {
@@ -37,6 +65,7 @@ impl Stream {
             consumed: 0,
             chunk: 0,
             begun: false,
+            handover: None,
             last_good: None,
         }
     }
@@ -65,15 +94,112 @@ impl ChunkPlanner {
     }
 
     fn begin(&mut self, stream: usize) {
-        let noise = self.streams[stream]
+        let action = self.batch.action();
+        let handover = self.handover(stream);
+        let mut rows = self.streams[stream]
             .random
-            .draw(self.config.horizon * self.batch.action());
-        let rows = self.batch.rows(&noise);
+            .draw(self.config.horizon * action);
+        if let Some(handover) = &handover {
+            let clean = self.clean_positions(handover) * action;
+            rows[..clean].copy_from_slice(&handover.actions[..clean]);
+        }
+        let rows = self.batch.rows(&rows);
         self.batch.set_buffer(stream, &rows);
         let state = &mut self.streams[stream];
         state.level = self.ladder.levels();
         state.consumed = 0;
         state.begun = true;
+        state.handover = handover;
+    }
+
+    fn handover(&self, stream: usize) -> Option<Handover> {
+        if self.config.commit_ahead == 0 && self.config.inpaint.is_none() {
+            return None;
+        }
+        let Good { actions, consumed } = self.streams[stream].last_good.as_ref()?;
+        let (horizon, past) = (self.config.horizon, self.config.past());
+        let overlap = (horizon - past).saturating_sub(*consumed);
+        if overlap == 0 {
+            return None;
+        }
+        let committed = self.config.commit_ahead.min(overlap);
+        let mut mask = vec![1.0; past];
+        mask.extend(soft_mask(horizon - past, committed, overlap));
+        let mut rows = actions[consumed * self.batch.action()..].to_vec();
+        rows.resize(actions.len(), 0.0);
+        Some(Handover {
+            actions: rows,
+            known: past + committed,
+            mask,
+        })
+    }
+
+    /// Positions that a plan begins with as clean inputs of the network.
+    fn clean_positions(&self, handover: &Handover) -> usize {
+        if self.batch.takes_levels_per_position() {
+            handover.known
+        } else {
+            0
+        }
+    }
+
+    /// Level of every position of a stream; 0 is clean.
+    fn levels(&self, stream: usize) -> Vec<usize> {
+        let state = &self.streams[stream];
+        let clean = state
+            .handover
+            .as_ref()
+            .map_or(0, |handover| self.clean_positions(handover));
+        let mut levels = vec![state.level; self.config.horizon];
+        levels[..clean].fill(0);
+        levels
+    }
+
+    /// How the next step of `due` is guided, if any of them is.
+    fn guide(&self, due: &[usize]) -> Option<Guide> {
+        let (horizon, action) = (self.config.horizon, self.batch.action());
+        // A prefix of clean inputs takes no guidance.
+        if self.config.inpaint.is_none() && self.batch.takes_levels_per_position() {
+            return None;
+        }
+        let states = || due.iter().map(|stream| &self.streams[*stream]);
+        if states().all(|state| state.handover.is_none()) {
+            return None;
+        }
+        let (mut target, mut pull) = (Vec::new(), Vec::new());
+        for state in states() {
+            let Some(handover) = &state.handover else {
+                target.resize(target.len() + horizon * action, 0.0);
+                pull.resize(pull.len() + horizon, 0.0);
+                continue;
+            };
+            let alpha = self
+                .sampler
+                .schedule()
+                .alpha_cumprod(self.ladder.timestep(state.level));
+            let gain = self
+                .config
+                .inpaint
+                .map_or(0.0, |inpaint| gain(alpha, inpaint.guidance) as f32);
+            target.extend(&handover.actions);
+            pull.extend(handover.mask.iter().enumerate().map(|(position, weight)| {
+                if position < handover.known {
+                    1.0
+                } else {
+                    gain * weight
+                }
+            }));
+        }
+        let rows = due.len() as i64;
+        let shaped = |values: &[f32]| {
+            Tensor::from_slice(values)
+                .to_device(self.batch.device())
+                .view([rows, horizon as i64, -1])
+        };
+        Some(Guide {
+            target: shaped(&target),
+            pull: shaped(&pull),
+        })
     }
 }
 
@@ -106,13 +232,10 @@ impl Planner for ChunkPlanner {
         let horizon = self.config.horizon;
         let moves: Vec<Transition> = due
             .iter()
-            .flat_map(|stream| {
-                let level = self.streams[*stream].level;
-                let step = Transition {
-                    from: self.ladder.timestep(level),
-                    to: self.ladder.timestep(level - 1),
-                };
-                std::iter::repeat_n(step, horizon)
+            .flat_map(|stream| self.levels(*stream))
+            .map(|level| Transition {
+                from: self.ladder.timestep(level),
+                to: self.ladder.timestep(level.saturating_sub(1)),
             })
             .collect();
         let numbers = horizon * self.batch.action();
@@ -121,8 +244,14 @@ impl Planner for ChunkPlanner {
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        self.batch
-            .step(&due, &self.sampler, &moves, noise.as_deref())?;
+        let guide = self.guide(&due);
+        self.batch.step(
+            &due,
+            &self.sampler,
+            &moves,
+            noise.as_deref(),
+            guide.as_ref(),
+        )?;
         due.iter()
             .for_each(|stream| self.streams[*stream].level -= 1);
         Ok(due.len())
@@ -130,11 +259,14 @@ impl Planner for ChunkPlanner {
 
     fn advance(&mut self, stream: usize, consumed: usize) {
         let state = &mut self.streams[stream];
-        if !state.begun || consumed == 0 {
+        if consumed == 0 {
             return;
         }
-        state.consumed += consumed;
-        if state.consumed >= self.config.action_steps {
+        if let Some(good) = &mut state.last_good {
+            good.consumed = (good.consumed + consumed).min(self.config.horizon);
+        }
+        state.consumed = (state.consumed + consumed).min(self.config.horizon);
+        if state.begun && state.consumed >= self.config.action_steps {
             state.chunk += 1;
             self.begin(stream);
         }
@@ -147,36 +279,40 @@ impl Planner for ChunkPlanner {
                 // The next observation begins a new plan.
                 let state = &mut self.streams[stream];
                 state.begun = false;
-                if let Some(actions) = state.last_good.clone() {
+                state.handover = None;
+                if let Some(good) = &state.last_good {
                     state.level = 0;
-                    state.consumed = self.config.action_steps;
-                    let rows = self.batch.rows(&actions);
+                    state.consumed = good.consumed;
+                    let rows = self.batch.rows(&good.actions);
                     self.batch.set_buffer(stream, &rows);
                 }
                 return Err(error);
             }
         };
         let horizon = self.config.horizon;
+        let levels = self.levels(stream);
         let state = &mut self.streams[stream];
         if state.level == 0 {
-            state.last_good = Some(actions.clone());
+            state.last_good = Some(Good {
+                actions: actions.clone(),
+                consumed: state.consumed,
+            });
         }
-        let noise = self
-            .sampler
-            .schedule()
-            .noise_deviation(self.ladder.timestep(state.level));
+        let schedule = self.sampler.schedule();
         let current = (self.config.past() + state.consumed).min(horizon - 1);
         Ok(Plan {
             chunk: state.chunk,
             actions,
-            noise: vec![noise as f32; horizon],
-            levels: vec![state.level as u32; horizon],
+            noise: levels
+                .iter()
+                .map(|level| schedule.noise_deviation(self.ladder.timestep(*level)) as f32)
+                .collect(),
+            committed: levels[current..]
+                .iter()
+                .take_while(|level| **level == 0)
+                .count(),
+            levels: levels.iter().map(|level| *level as u32).collect(),
             current,
-            committed: if state.level == 0 {
-                horizon - current
-            } else {
-                0
-            },
         })
     }
 }

@@ -180,7 +180,7 @@ impl Planner for ReleasedPlanner {
                 .collect::<Vec<f32>>()
         });
         self.batch
-            .step(&due, &self.sampler, &moves, noise.as_deref())?;
+            .step(&due, &self.sampler, &moves, noise.as_deref(), None)?;
         for stream in &due {
             for level in &mut self.streams[*stream].levels {
                 *level = (*level - 1).max(-1);

@@ -5,6 +5,13 @@
 //! K / h levels, one network evaluation each, whereupon chunk 0 is clean and is executed. Rolling
 //! drops what was consumed and appends pure noise. With h = K an observation costs one evaluation.
 //!
+//! With a committed prefix of d actions (`plan.commit_ahead`) the chunks lie behind it. The prefix
+//! is clean, is an input of the network, and keeps its bits until it is consumed: those are the
+//! actions that are executed while the answer is computed. An answer makes the Ta actions behind it
+//! clean, at the same K / h evaluations. The first plan has nothing to take over, since nothing
+//! is executed before it; there the prefix is denoised with the first chunk, and d + Ta actions are
+//! clean at once.
+//!
 //! What the released code does otherwise, and this does not: past positions are really noised to
 //! the level that the network is told; a level always stands for the timestep that the training
 //! used; the number of evaluations is known on the host, so no device is asked; `reset` resets; the
@@ -180,8 +187,8 @@ impl StreamingPlanner {
     }
 
     fn due(&self) -> std::ops::Range<usize> {
-        let past = self.config.past();
-        past..past + self.config.action_steps
+        let last = self.config.first_open() + self.config.action_steps;
+        self.config.past()..last.min(self.config.horizon)
     }
 }
 
@@ -236,7 +243,7 @@ impl Planner for StreamingPlanner {
                 .collect::<Vec<f32>>()
         });
         self.batch
-            .step(&due, &self.sampler, &moves, noise.as_deref())?;
+            .step(&due, &self.sampler, &moves, noise.as_deref(), None)?;
         for stream in &due {
             let state = &mut self.streams[*stream];
             state
@@ -256,7 +263,7 @@ impl Planner for StreamingPlanner {
         }
         let (horizon, past) = (self.config.horizon, self.config.past());
         // An incomplete last chunk is drawn anew, so that its noise fits its place.
-        let tail = (horizon - past) % self.config.action_steps;
+        let tail = (horizon - self.config.first_open()) % self.config.action_steps;
         let fresh = (consumed + tail).min(horizon);
         let dropped = consumed.min(horizon);
         let kept = horizon - fresh.max(dropped);
@@ -280,7 +287,8 @@ impl Planner for StreamingPlanner {
         let mut plan = Tensor::cat(&rows, 1);
         if past > 0 {
             // Executed positions go back up to the level of the chunk that is due next, or of the
-            // first noisy position where more than a chunk was consumed.
+            // first noisy position where more than a chunk was consumed. Before a committed prefix
+            // they stay clean, as it is.
             let level = levels[..=past]
                 .iter()
                 .copied()

@@ -31,6 +31,8 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
         alignment,
         primer: Primer::Zero,
         primer_columns: None,
+        commit_ahead: 0,
+        inpaint: None,
     }
 }
 

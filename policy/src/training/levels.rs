@@ -114,6 +114,8 @@ mod tests {
             alignment: Alignment::OldestObservation,
             primer: Primer::Zero,
             primer_columns: None,
+            commit_ahead: 0,
+            inpaint: None,
         };
         LevelSampler::new(&mix, &plan, 100, Ladder::even(levels, 100).unwrap())
     }

@@ -138,7 +138,9 @@ impl Trainer {
         };
         let schedule = NoiseSchedule::new(&policy.schedule)?;
         let timesteps = schedule.train_timesteps();
+        // Every position is trained at every level; a committed prefix concerns only running.
         let mut layout = plan.clone();
+        layout.commit_ahead = 0;
         if let Some(steps) = training.noise_action_steps {
             let most = plan.horizon - plan.past();
             if !(1..=most).contains(&steps) {
