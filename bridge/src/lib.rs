@@ -1,13 +1,15 @@
 //! What leaves the process: the wire format and the zenoh nodes.
 //!
-//! [`wire`] turns messages into bytes and untrusted bytes into messages; [`keys`] names where they travel; [`node`] is the
-//! thin shell around a zenoh session. Nothing here reads a clock: every stamp is given by the caller. docs/WIRE.md
+//! [`wire`] turns messages into bytes and untrusted bytes into messages; [`health`] is what a person watches, as JSON;
+//! [`keys`] names where they travel; [`node`] is the thin shell around a zenoh session. Nothing here reads a clock: every stamp is given by the caller. docs/WIRE.md
 //! describes the bytes for readers in other languages.
 
+pub mod health;
 pub mod keys;
 pub mod node;
 pub mod wire;
 
+pub use health::{Health, Rung};
 pub use keys::{KeyError, Keys};
 pub use node::{
     Inbox, Node, NodeError, Presence, Publisher, SessionOptions, Subscription, loopback_pair,
