@@ -1,9 +1,17 @@
-//! Key expressions: `<namespace>/<robot>/{obs/<name>,act,plan,status,cmd/<name>,info/<name>,alive/<node>}`.
+//! Key expressions:
+//! `<namespace>/<robot>/{obs/<name>,act,plan,status,health,cmd/<name>,srv/<name>,info/<name>,alive/<node>}`.
 //!
 //! Every chunk is checked before it reaches zenoh: one or more characters, none of `/ * $ ? # @`, no spaces or control
 //! characters. The namespace may have several chunks (`lab/cell_3`).
 
 use std::fmt;
+
+/// Name of a request or service: begin afresh, with a seed and a stream number.
+pub const RESET: &str = "reset";
+/// Name of a request or service: stop now, and stay stopped until [`REARM`].
+pub const ESTOP: &str = "estop";
+/// Name of a request or service: leave an emergency stop or a safe stop.
+pub const REARM: &str = "rearm";
 
 /// The keys of one robot, or of one character.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,6 +66,12 @@ impl Keys {
         self.fixed("status")
     }
 
+    /// `health`: [`Health`](crate::Health) as JSON.
+    #[must_use]
+    pub fn health(&self) -> String {
+        self.fixed("health")
+    }
+
     /// `cmd/<name>`: requests called `name`, as [`Request::name`](crate::wire::Request::name) says.
     ///
     /// # Errors
@@ -70,6 +84,14 @@ impl Keys {
     #[must_use]
     pub fn commands(&self) -> String {
         self.fixed("cmd/*")
+    }
+
+    /// `srv/<name>`: queryables that do something and reply, such as [`ESTOP`].
+    ///
+    /// # Errors
+    /// [`KeyError`] if `name` is not one valid chunk.
+    pub fn service(&self, name: &str) -> Result<String, KeyError> {
+        self.named("srv", "service name", name)
     }
 
     /// `info/<name>`: queryables that answer in JSON.
@@ -171,7 +193,9 @@ mod tests {
         assert_eq!(keys.action(), "lab/cell_3/arm-1/act");
         assert_eq!(keys.plan(), "lab/cell_3/arm-1/plan");
         assert_eq!(keys.status(), "lab/cell_3/arm-1/status");
-        assert_eq!(keys.command("reset").unwrap(), "lab/cell_3/arm-1/cmd/reset");
+        assert_eq!(keys.health(), "lab/cell_3/arm-1/health");
+        assert_eq!(keys.command(RESET).unwrap(), "lab/cell_3/arm-1/cmd/reset");
+        assert_eq!(keys.service(ESTOP).unwrap(), "lab/cell_3/arm-1/srv/estop");
         assert_eq!(keys.commands(), "lab/cell_3/arm-1/cmd/*");
         assert_eq!(keys.info("model").unwrap(), "lab/cell_3/arm-1/info/model");
         assert_eq!(

@@ -1,14 +1,17 @@
 //! What leaves the process: the wire format, the zenoh nodes and recordings.
 //!
-//! [`wire`] turns messages into bytes and untrusted bytes into messages; [`keys`] names where they travel; [`node`] is the
-//! thin shell around a zenoh session; [`recording`] writes and reads MCAP files. Every stamp is given by the caller, no
-//! clock is read for one. docs/WIRE.md describes the bytes for readers in other languages.
+//! [`wire`] turns messages into bytes and untrusted bytes into messages; [`health`] is what a person watches, as JSON;
+//! [`keys`] names where they travel; [`node`] is the thin shell around a zenoh session; [`recording`] writes and reads MCAP
+//! files. Every stamp is given by the caller, no clock is read for one. docs/WIRE.md describes the bytes for readers in
+//! other languages.
 
+pub mod health;
 pub mod keys;
 pub mod node;
 pub mod recording;
 pub mod wire;
 
+pub use health::{Health, Rung};
 pub use keys::{KeyError, Keys};
 pub use node::{
     Inbox, Node, NodeError, Presence, Publisher, SessionOptions, Subscription, loopback_pair,
