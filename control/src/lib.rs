@@ -20,6 +20,8 @@ pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
 pub mod machine;
+pub mod limiter;
+pub mod limits;
 pub mod orientation;
 mod quaternion;
 pub mod realtime;
@@ -36,6 +38,8 @@ pub use fixed_rate::{
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
 pub use machine::Machine;
+pub use limiter::{Interventions, LimitCounts, Limiter, StartError};
+pub use limits::{LimitsConfig, LimitsError, PerJoint};
 pub use orientation::{OrientationError, Orientations};
 pub use realtime::{Granted, RealtimeConfig, RealtimeError, pin_current_thread};
 pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};

@@ -34,6 +34,12 @@ impl Quaternion {
         self.0
     }
 
+    /// Whether no number differs by more than `room` from the one in `numbers`.
+    pub(crate) fn is_near(self, numbers: [f64; 4], room: f64) -> bool {
+        let mut pairs = self.0.iter().zip(numbers);
+        pairs.all(|(own, number)| (own - number).abs() <= room)
+    }
+
     /// The angle of the rotation from here to `other`, 0 to pi.
     pub(crate) fn angle_to(self, other: Self) -> f64 {
         2.0 * self.arc_to(other.on_the_side_of(self))
