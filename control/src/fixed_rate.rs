@@ -73,17 +73,6 @@ pub struct Schedule {
     missed: u64,
 }
 
-/// The period to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// Periods since the beginning.
-    pub index: u64,
-    /// When it begins, in nanoseconds.
-    pub deadline_ns: u64,
-    /// Periods left out between the last one and this one.
-    pub missed: u64,
-}
-
 /// How well a loop kept its rate, with every duration counted; see [`TimingReport`] for the figures.
 #[derive(Debug, Clone)]
 pub struct Timing {
@@ -217,13 +206,12 @@ where
     let counting = is_counting();
     let allocations = thread_allocations();
     let mut now_ns = clock.now_ns();
-    let mut schedule = Schedule::new(now_ns.saturating_add(period_ns), period_ns, options.missed);
+    let start_ns = now_ns.saturating_add(period_ns);
+    let mut schedule = Schedule::new(start_ns, period_ns).on_miss(options.missed);
     loop {
-        let Due {
-            index,
-            deadline_ns,
-            missed,
-        } = schedule.next(now_ns);
+        let (index, deadline_ns) = schedule.next(now_ns);
+        let missed = schedule.missed() - timing.missed;
+        timing.missed += missed;
         let woken_ns = clock.sleep_until(deadline_ns);
         if stop.load(Ordering::Relaxed) {
             break;
@@ -245,7 +233,6 @@ where
             break;
         }
     }
-    timing.missed = schedule.missed();
     timing.allocations = counting.then(|| thread_allocations().wrapping_sub(allocations));
     Ok(timing)
 }
@@ -332,38 +319,39 @@ impl Timing {
 }
 
 impl Schedule {
-    /// Period 0 is due at `start_ns`, each next one `period_ns` (at least 1) later.
+    /// Period 0 is due at `start_ns`, each next one `period_ns` (at least 1) later. Those that have passed are skipped.
     #[must_use]
-    pub fn new(start_ns: u64, period_ns: u64, missed: MissPolicy) -> Self {
-        let period_ns = period_ns.max(1);
+    pub fn new(start_ns: u64, period_ns: u64) -> Self {
         Self {
             start_ns,
-            period_ns,
-            catch_up: match missed {
-                MissPolicy::CatchUp => CATCH_UP_NS / period_ns,
-                MissPolicy::Skip | MissPolicy::Fault => 0,
-            },
+            period_ns: period_ns.max(1),
+            catch_up: 0,
             next: 0,
             missed: 0,
         }
     }
 
-    /// The period to wait for at `now_ns`: the one after the last, which may have begun already. If that has passed too,
-    /// the running one, or the oldest that is still to be caught up.
-    pub fn next(&mut self, now_ns: u64) -> Due {
+    /// The same with another policy.
+    #[must_use]
+    pub fn on_miss(self, policy: MissPolicy) -> Self {
+        let catch_up = match policy {
+            MissPolicy::CatchUp => CATCH_UP_NS / self.period_ns,
+            MissPolicy::Skip | MissPolicy::Fault => 0,
+        };
+        Self { catch_up, ..self }
+    }
+
+    /// Index and deadline of the period to wait for at `now_ns`: the one after the last, which may have begun already. If
+    /// that has passed too, the running one, or the oldest that is still to be caught up.
+    pub fn next(&mut self, now_ns: u64) -> (u64, u64) {
         let running = now_ns.saturating_sub(self.start_ns) / self.period_ns;
         let index = self.next.max(running.saturating_sub(self.catch_up));
-        let missed = index - self.next;
-        self.missed += missed;
+        self.missed += index - self.next;
         self.next = index.saturating_add(1);
         let deadline_ns = self
             .start_ns
             .saturating_add(index.saturating_mul(self.period_ns));
-        Due {
-            index,
-            deadline_ns,
-            missed,
-        }
+        (index, deadline_ns)
     }
 
     /// Periods left out so far.
@@ -458,13 +446,9 @@ mod tests {
 
     #[test]
     fn deadlines_keep_their_phase() {
-        let mut schedule = Schedule::new(1000, 100, MissPolicy::Skip);
+        let mut schedule = Schedule::new(1000, 100);
         let found = [0, 1000, 1150, 1199, 1299, 1320, 1777, 1778].map(|now| schedule.next(now));
-        let expected = [0, 1, 2, 3, 4, 5, 7, 8].map(|index| Due {
-            index,
-            deadline_ns: 1000 + index * 100,
-            missed: u64::from(index == 7),
-        });
+        let expected = [0, 1, 2, 3, 4, 5, 7, 8].map(|index| (index, 1000 + index * 100));
         assert_eq!(found, expected);
         assert_eq!(schedule.missed(), 1);
     }
@@ -472,11 +456,10 @@ mod tests {
     #[test]
     fn extreme_times_are_harmless() {
         for missed in [MissPolicy::Skip, MissPolicy::CatchUp, MissPolicy::Fault] {
-            let mut schedule = Schedule::new(u64::MAX, 0, missed);
-            let due = [0, u64::MAX].map(|now| schedule.next(now));
-            assert_eq!(due.map(|due| due.index), [0, 1]);
-            assert_eq!(due.map(|due| due.deadline_ns), [u64::MAX; 2]);
-            let mut schedule = Schedule::new(0, 1, missed);
+            let mut schedule = Schedule::new(u64::MAX, 0).on_miss(missed);
+            assert_eq!(schedule.next(0), (0, u64::MAX));
+            assert_eq!(schedule.next(u64::MAX), (1, u64::MAX));
+            let mut schedule = Schedule::new(0, 1).on_miss(missed);
             schedule.next(u64::MAX);
             schedule.next(5);
         }
@@ -543,9 +526,9 @@ mod tests {
         assert_eq!((report.ticks, report.missed), (202, 899));
         assert_eq!(report.lateness_us.max, 100_300.0);
         // Slower than 10 Hz there is nothing so recent.
-        let mut schedule = Schedule::new(0, 200_000_000, MissPolicy::CatchUp);
+        let mut schedule = Schedule::new(0, 200_000_000).on_miss(MissPolicy::CatchUp);
         schedule.next(0);
-        assert_eq!(schedule.next(900_000_000).index, 4);
+        assert_eq!(schedule.next(900_000_000), (4, 800_000_000));
     }
 
     #[test]

@@ -152,6 +152,7 @@ proptest! {
             });
             let actions: Vec<f32> = actions.collect();
             let header = PlanHeader {
+                stream: 0,
                 chunk,
                 observation_sequence: chunk,
                 start_ns: now - random.below(100_000_000),

@@ -351,6 +351,7 @@ fn a_smooth_plan_is_not_touched() {
         (0.5 - 0.5 * t.cos()) as f32
     });
     let header = PlanHeader {
+        stream: 0,
         chunk: 0,
         observation_sequence: 0,
         start_ns: 0,

@@ -26,6 +26,7 @@ pub(crate) fn run(checkout: &Checkout) -> Outcome {
     let _ = steps_run.run("format", || format(checkout).map(|()| None));
     let _ = steps_run.run("clippy", || clippy(checkout).map(|()| None));
     let _ = steps_run.run("docs", || docs(checkout).map(|()| None));
+    let _ = steps_run.run("models of the hand-off", || models(checkout).map(|()| None));
     let _ = steps_run.run("dependencies", || dependencies(checkout));
     let _ = steps_run.run("Python clients", || {
         clients::run(checkout).map(|became| match became {
@@ -98,6 +99,17 @@ fn docs(checkout: &Checkout) -> Outcome {
     docs.args(["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings");
     steps::run("cargo doc", &mut docs)
+}
+
+/// The hand-off of plans under loom, which tries out every order of events. Built apart, since
+/// everything is compiled differently.
+fn models(checkout: &Checkout) -> Outcome {
+    let mut test = checkout.cargo();
+    test.args(["test", "--quiet", "--locked", "-p", "kinestream-control"])
+        .args(["--test", "loom_latest"])
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", checkout.root().join("target/loom"));
+    steps::run("the models under loom", &mut test)
 }
 
 /// Licences, sources and bans of the dependencies, and their advisories where a network allows.
