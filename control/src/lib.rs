@@ -15,13 +15,14 @@ pub mod allocations;
 mod blend;
 pub mod clock;
 pub mod command;
+pub mod controller;
 mod curve;
 pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
-pub mod machine;
 pub mod limiter;
 pub mod limits;
+pub mod machine;
 pub mod orientation;
 mod quaternion;
 pub mod realtime;
@@ -31,15 +32,16 @@ pub mod timing_gauge;
 
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
+pub use controller::{Controller, ControllerConfig, ControllerError, TickInputs, TickOutput};
 pub use curve::Interpolation;
 pub use fixed_rate::{
     ControlLoop, LoopError, LoopOptions, MissPolicy, Schedule, Tick, Timing, TimingReport,
 };
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
-pub use machine::Machine;
 pub use limiter::{Interventions, LimitCounts, Limiter, StartError};
 pub use limits::{LimitsConfig, LimitsError, PerJoint};
+pub use machine::Machine;
 pub use orientation::{OrientationError, Orientations};
 pub use realtime::{Granted, RealtimeConfig, RealtimeError, pin_current_thread};
 pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};

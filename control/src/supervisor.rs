@@ -42,6 +42,8 @@ pub enum Cause {
     NoObservation,
     /// No plan yet, since the start, the last reset or re-arming.
     NoPlan,
+    /// The robot is where the limits allow no command.
+    OutsideLimits,
     /// The newest plan is older than allowed.
     LatePlan,
     /// The newest valid observation is older than allowed.
@@ -66,6 +68,7 @@ impl Cause {
             Self::None => "all is well",
             Self::NoObservation => "no valid observation yet",
             Self::NoPlan => "no plan yet",
+            Self::OutsideLimits => "the robot is outside control.limits; move it inside",
             Self::LatePlan => "no new plan within control.watchdog.plan_timeout_ms",
             Self::StaleObservation => {
                 "no valid observation within control.watchdog.observation_timeout_ms"
@@ -240,8 +243,14 @@ impl Supervisor {
         })
     }
 
-    /// The rung for the period at `now_ns`, with the newest plan if there is one.
-    pub fn judge(&mut self, now_ns: u64, facts: &Facts, plan: Option<&Plan>) -> Rung {
+    /// The rung for the period at `now_ns`, with the newest plan if there is one, and whether its motion can begin or has.
+    pub fn judge(
+        &mut self,
+        now_ns: u64,
+        facts: &Facts,
+        plan: Option<&Plan>,
+        can_begin: bool,
+    ) -> Rung {
         let stopped = facts.stop_requests > self.stop_requests;
         let rearmed = facts.rearm_requests > self.rearm_requests;
         self.stop_requests = self.stop_requests.max(facts.stop_requests);
@@ -253,7 +262,7 @@ impl Supervisor {
             self.fresh_after_ns = now_ns;
             (Rung::Waiting, Cause::NoObservation)
         } else {
-            self.next(now_ns, facts, plan)
+            self.next(now_ns, facts, plan, can_begin)
         };
         self.enter(now_ns, rung, cause);
         rung
@@ -290,20 +299,27 @@ impl Supervisor {
         self.longest_without_ns
     }
 
-    fn next(&self, now_ns: u64, facts: &Facts, plan: Option<&Plan>) -> (Rung, Cause) {
+    fn next(
+        &self,
+        now_ns: u64,
+        facts: &Facts,
+        plan: Option<&Plan>,
+        can_begin: bool,
+    ) -> (Rung, Cause) {
+        let obstacle = || self.obstacle(now_ns, facts, plan, can_begin);
         match self.rung {
             Rung::EmergencyStop => (self.rung, self.cause),
             Rung::SafeStop if self.rearm == Rearm::Request => (self.rung, self.cause),
-            Rung::Waiting => match self.obstacle(now_ns, facts, plan) {
+            Rung::Waiting => match obstacle() {
                 (Rung::Running | Rung::Continuing, _) => (Rung::Running, Cause::None),
                 (_, cause) => (Rung::Waiting, cause),
             },
-            Rung::SafeStop => match self.obstacle(now_ns, facts, plan) {
+            Rung::SafeStop => match obstacle() {
                 (Rung::Running, cause) => (Rung::Running, cause),
                 _ => (self.rung, self.cause),
             },
             Rung::Running | Rung::Continuing | Rung::Holding => {
-                let (rung, cause) = self.obstacle(now_ns, facts, plan);
+                let (rung, cause) = obstacle();
                 let held_ns = self
                     .holding_since_ns
                     .map_or(0, |since| now_ns.saturating_sub(since));
@@ -326,7 +342,13 @@ impl Supervisor {
     }
 
     /// The rung that the facts of this period alone ask for.
-    fn obstacle(&self, now_ns: u64, facts: &Facts, plan: Option<&Plan>) -> (Rung, Cause) {
+    fn obstacle(
+        &self,
+        now_ns: u64,
+        facts: &Facts,
+        plan: Option<&Plan>,
+        can_begin: bool,
+    ) -> (Rung, Cause) {
         if facts.ending {
             return (Rung::SafeStop, Cause::Shutdown);
         }
@@ -348,6 +370,9 @@ impl Supervisor {
         let Some(plan) = plan.filter(|plan| plan.header().start_ns >= self.fresh_after_ns) else {
             return (Rung::Holding, Cause::NoPlan);
         };
+        if !can_begin {
+            return (Rung::Holding, Cause::OutsideLimits);
+        }
         if now_ns.saturating_sub(plan.header().start_ns) <= self.plan_timeout_ns {
             return (Rung::Running, Cause::None);
         }
@@ -429,7 +454,7 @@ mod tests {
         let mut supervisor = supervisor(change);
         let start = 1000 * MS;
         assert_eq!(
-            supervisor.judge(start, &well(start), Some(&plan(start))),
+            supervisor.judge(start, &well(start), Some(&plan(start)), true),
             Rung::Running
         );
         supervisor
@@ -445,11 +470,14 @@ mod tests {
             (well(now), None, Cause::NoPlan),
         ];
         for (facts, plan, cause) in first {
-            assert_eq!(supervisor.judge(now, &facts, plan.as_ref()), Rung::Waiting);
+            assert_eq!(
+                supervisor.judge(now, &facts, plan.as_ref(), true),
+                Rung::Waiting
+            );
             assert_eq!(supervisor.cause(), cause);
         }
         assert_eq!(
-            supervisor.judge(now, &well(now), Some(&plan(now))),
+            supervisor.judge(now, &well(now), Some(&plan(now)), true),
             Rung::Running
         );
         assert_eq!(supervisor.cause(), Cause::None);
@@ -464,7 +492,7 @@ mod tests {
             ..well(now)
         };
         assert_eq!(
-            supervisor.judge(now, &facts, Some(&plan(now))),
+            supervisor.judge(now, &facts, Some(&plan(now)), true),
             Rung::Waiting
         );
         assert_eq!(supervisor.cause(), Cause::PolicyThread);
@@ -478,7 +506,7 @@ mod tests {
             .map(|ms| {
                 let now = ms * MS;
                 let facts = well(if observing { now } else { 1000 * MS });
-                supervisor.judge(now, &facts, Some(&last))
+                supervisor.judge(now, &facts, Some(&last), true)
             })
             .collect()
     }
@@ -555,7 +583,7 @@ mod tests {
             );
             let now = 2100 * MS;
             assert_eq!(
-                supervisor.judge(now, &well(now), Some(&plan(now))),
+                supervisor.judge(now, &well(now), Some(&plan(now)), true),
                 Rung::Running
             );
             assert_eq!(
@@ -564,7 +592,7 @@ mod tests {
             );
             let now = 5100 * MS;
             assert_eq!(
-                supervisor.judge(now, &well(now), Some(&plan(now))),
+                supervisor.judge(now, &well(now), Some(&plan(now)), true),
                 expected
             );
         }
@@ -579,25 +607,25 @@ mod tests {
             ..well(1100 * MS)
         });
         assert_eq!(
-            supervisor.judge(now, &stop(0), Some(&plan(now))),
+            supervisor.judge(now, &stop(0), Some(&plan(now)), true),
             Rung::EmergencyStop
         );
         assert_eq!(
-            supervisor.judge(now + MS, &stop(0), Some(&plan(now))),
+            supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
             Rung::EmergencyStop
         );
         supervisor.begin(now + MS);
         assert_eq!(
-            supervisor.judge(now + MS, &stop(0), Some(&plan(now))),
+            supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
             Rung::EmergencyStop
         );
         // Re-armed: what was known before does not count.
         assert_eq!(
-            supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now))),
+            supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now)), true),
             Rung::Waiting
         );
         assert_eq!(
-            supervisor.judge(now + 3 * MS, &stop(1), Some(&plan(now))),
+            supervisor.judge(now + 3 * MS, &stop(1), Some(&plan(now)), true),
             Rung::Waiting
         );
         let news = Facts {
@@ -605,7 +633,7 @@ mod tests {
             ..stop(1)
         };
         assert_eq!(
-            supervisor.judge(now + 5 * MS, &news, Some(&plan(now + 4 * MS))),
+            supervisor.judge(now + 5 * MS, &news, Some(&plan(now + 4 * MS)), true),
             Rung::Running
         );
     }
@@ -619,11 +647,11 @@ mod tests {
             ..well(1000 * MS)
         };
         assert_eq!(
-            supervisor.judge(1001 * MS, &both, None),
+            supervisor.judge(1001 * MS, &both, None, true),
             Rung::EmergencyStop
         );
         assert_eq!(
-            supervisor.judge(1002 * MS, &both, None),
+            supervisor.judge(1002 * MS, &both, None, true),
             Rung::EmergencyStop
         );
     }
@@ -653,7 +681,10 @@ mod tests {
             let mut supervisor = armed(|_| ());
             let mut facts = well(1000 * MS);
             change(&mut facts);
-            assert_eq!(supervisor.judge(now, &facts, Some(&plan(1000 * MS))), rung);
+            assert_eq!(
+                supervisor.judge(now, &facts, Some(&plan(1000 * MS)), true),
+                rung
+            );
             assert_eq!(supervisor.cause(), cause);
         }
     }
@@ -663,15 +694,15 @@ mod tests {
         let mut supervisor = armed(|_| ());
         let last = plan(1000 * MS);
         assert_eq!(
-            supervisor.judge(5, &well(1000 * MS), Some(&last)),
+            supervisor.judge(5, &well(1000 * MS), Some(&last), true),
             Rung::Running
         );
         assert_eq!(
-            supervisor.judge(u64::MAX, &well(1000 * MS), Some(&last)),
+            supervisor.judge(u64::MAX, &well(1000 * MS), Some(&last), true),
             Rung::Holding
         );
         assert_eq!(
-            supervisor.judge(0, &well(1000 * MS), Some(&last)),
+            supervisor.judge(0, &well(1000 * MS), Some(&last), true),
             Rung::Running
         );
     }

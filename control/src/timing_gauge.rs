@@ -43,6 +43,16 @@ pub struct Distribution {
     pub buckets: Vec<(f64, u64)>,
 }
 
+impl Distribution {
+    /// How many of the durations were at most `bound_us` long, to the width of a bucket.
+    #[must_use]
+    pub fn at_most(&self, bound_us: f64) -> u64 {
+        let buckets = self.buckets.iter();
+        let below = buckets.take_while(|(upper_us, _)| *upper_us <= bound_us);
+        below.map(|(_, count)| count).sum()
+    }
+}
+
 impl TimingGauge {
     /// Counts a tick, and `missed` periods before it that had none. For one thread only: of two that record at the same
     /// time, one may be lost.

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinestream_control::allocations::{CountingAllocator, is_counting};
 use kinestream_control::{
-    Clock, CommandEngine, CommandStatus, Interpolation, LoopOptions, MissPolicy, Plan, PlanHeader,
-    PlanWriter, RealtimeConfig, Timing, TimingGauge, fixed_rate, latest_plan,
+    Clock, Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, LoopOptions,
+    MissPolicy, PerJoint, Plan, PlanHeader, PlanWriter, RealtimeConfig, TickInputs, Timing,
+    TimingGauge, WatchdogConfig, fixed_rate, latest_plan,
 };
 
 #[global_allocator]
@@ -54,7 +55,7 @@ fn publish(mut plans: PlanWriter, stop: &AtomicBool) {
         chunk += 1;
         let positions = 1 + chunk as usize % POSITIONS;
         let header = PlanHeader {
-            stream: 0,
+            stream: (chunk / 50) as u32,
             chunk,
             observation_sequence: chunk,
             start_ns: chunk * 37_000_000,
@@ -73,10 +74,50 @@ fn publish(mut plans: PlanWriter, stop: &AtomicBool) {
     }
 }
 
+/// Everything on: limits that intervene, an orientation, a ladder with short times.
+fn controller(interpolation: Interpolation) -> Controller {
+    let config = ControllerConfig {
+        interpolation,
+        orientations: vec![[3, 4, 5, 6]],
+        limits: LimitsConfig {
+            lower: Some(PerJoint::All(-0.9)),
+            upper: Some(PerJoint::All(0.99)),
+            velocity: Some(PerJoint::All(2.0)),
+            acceleration: Some(PerJoint::All(20.0)),
+            jerk: Some(PerJoint::All(500.0)),
+            angular_velocity: Some(1.0),
+        },
+        watchdog: WatchdogConfig {
+            observation_timeout_ms: 50.0,
+            plan_timeout_ms: 400.0,
+            safe_stop_after_ms: 20.0,
+            ..WatchdogConfig::default()
+        },
+    };
+    Controller::new(&config, ACTION_SIZE, 2_000_000).unwrap()
+}
+
+/// What a period knows: now and then a stop, a request to re-arm, a NaN-free silence.
+fn inputs(index: u64, deadline_ns: u64, now_ns: u64) -> TickInputs {
+    TickInputs {
+        index,
+        deadline_ns,
+        now_ns,
+        facts: Facts {
+            observation_ns: now_ns - now_ns % 60_000_000,
+            policy_alive: index % 911 != 0,
+            session_alive: index % 787 != 0,
+            stop_requests: index / 700,
+            rearm_requests: index / 70,
+            ..Facts::default()
+        },
+    }
+}
+
 /// The whole path of a command, with plans from another thread; also returns how many commands came out of the ring.
 fn run_path(interpolation: Interpolation) -> (Timing, u64) {
     let (writer, mut plans) = latest_plan(POSITIONS, ACTION_SIZE);
-    let (sender, mut receiver) = rtrb::RingBuffer::<[f32; ACTION_SIZE]>::new(64);
+    let (sender, mut receiver) = rtrb::RingBuffer::<[f64; ACTION_SIZE]>::new(64);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| publish(writer, &stop));
@@ -93,24 +134,23 @@ fn run_path(interpolation: Interpolation) -> (Timing, u64) {
         });
         let control = scope.spawn(|| {
             let (clock, gauge) = (VirtualClock(Cell::new(0)), TimingGauge::default());
-            let mut engine = CommandEngine::new(interpolation, ACTION_SIZE);
+            let mut controller = controller(interpolation);
             let mut sender = sender;
             let timing = fixed_rate::run(&OPTIONS, &clock, &gauge, &stop, |tick| {
+                let inputs = inputs(tick.index, tick.deadline_ns, tick.now_ns);
+                let output = controller.tick(&inputs, plans.latest());
                 let mut values = [0.0; ACTION_SIZE];
-                let status = engine.command(plans.latest(), tick.now_ns, &mut values);
-                if status != CommandStatus::Idle {
+                values.copy_from_slice(controller.command());
+                if output.publish {
                     let _ = sender.push(values);
                 }
-                // Some ticks take long enough to miss periods; a withdrawn plan has the engine begin afresh.
+                // Some ticks take long enough to miss periods.
                 let cost_ns = if tick.index % 97 == 0 {
                     9_000_000
                 } else {
                     40_000
                 };
                 clock.0.set(clock.0.get() + cost_ns);
-                if tick.index % 501 == 0 {
-                    engine.reset();
-                }
                 std::thread::yield_now();
                 if tick.index >= TICKS && plans.received() >= PLANS {
                     ControlFlow::Break(())

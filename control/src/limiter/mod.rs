@@ -126,12 +126,11 @@ impl Limiter {
         })
     }
 
-    /// At rest at `position` `[Da]`, where the robot is. Differences count from here.
+    /// Whether [`Limiter::start`] would accept `position` `[Da]`.
     ///
     /// # Errors
-    /// Another size than an action has, numbers that are not finite, positions outside the box. The limiter stays as it
-    /// was.
-    pub fn start(&mut self, position: &[f64]) -> Result<(), StartError> {
+    /// As there.
+    pub fn check_start(&self, position: &[f64]) -> Result<(), StartError> {
         if position.len() != self.action_size {
             return Err(StartError::Size {
                 expected: self.action_size,
@@ -158,6 +157,16 @@ impl Limiter {
             let columns = none.columns();
             return Err(StartError::NoOrientation { columns });
         }
+        Ok(())
+    }
+
+    /// At rest at `position` `[Da]`, where the robot is. Differences count from here.
+    ///
+    /// # Errors
+    /// Another size than an action has, numbers that are not finite, positions outside the box. The limiter stays as it
+    /// was.
+    pub fn start(&mut self, position: &[f64]) -> Result<(), StartError> {
+        self.check_start(position)?;
         for (joint, &column) in self.joints.iter_mut().zip(&self.columns) {
             joint.start(position[column]);
         }
