@@ -212,7 +212,8 @@ impl Slot {
 }
 
 // Loom's atomics exist in its models only.
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 
