@@ -232,7 +232,8 @@ fn read(slots: &[AtomicU32], numbers: usize) -> impl Iterator<Item = f32> {
 }
 
 // Loom's atomics exist in its models only.
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 
