@@ -116,7 +116,10 @@ proptest! {
             + 20.0 * bounds.acceleration / bounds.jerk;
         let time = if time.is_finite() { time } else { 10.0 * (goal - last).abs() / bounds.velocity };
         let most = (time / period_s) as usize + 20;
-        prop_assume!(most < 20_000);
+        if most > 5_000 {
+            // Too slow a joint to wait for.
+            return Ok(());
+        }
         for index in 0..most + 50 {
             let reference = goal + rate * (index as f64 * period_s);
             let (command, interventions) = step(&mut scene.limiter, Some((reference, rate)));

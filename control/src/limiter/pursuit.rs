@@ -13,8 +13,9 @@ use rsruckig::profile::Profile;
 use super::stop::{Order, State};
 use crate::limits::JointLimits;
 
-/// Limits are tightened by this share, so that the solver's own tolerances do not lead beyond them.
-const TIGHT: f64 = 1.0 - 1e-8;
+/// Limits are tightened by this share, so that the solver's own tolerances do not lead beyond them, nor the last digits by
+/// which its way misses its end.
+const TIGHT: f64 = 1.0 - 1e-7;
 /// The frame is at most this share of the limits fast: some speed must be left to approach it.
 const FRAME: f64 = 0.99;
 
@@ -32,6 +33,8 @@ struct Frame {
     apart: State,
     velocity: (f64, f64),
     acceleration: (f64, f64),
+    /// The reference at the end of the period: where the way leads.
+    end: State,
     /// About how long the way takes.
     seconds: f64,
 }
@@ -133,7 +136,7 @@ impl Pursuit {
         let brake = way.brake.t.into_iter().zip(way.brake.j);
         let phases = brake.chain(way.t.into_iter().zip(way.j));
         let phases = phases.map(|(seconds, control)| (seconds * unit, control * jerk));
-        Some(walk(state, Order::Jerk, phases, 0.0, period_s))
+        Some(walk(state, Order::Jerk, phases, frame.end, period_s))
     }
 
     fn step_acceleration_limited(
@@ -184,7 +187,13 @@ impl Pursuit {
         let brake = std::iter::once((way.brake.t[0], way.brake.a[0]));
         let phases = brake.chain(way.t.into_iter().zip(way.a));
         let phases = phases.map(|(seconds, control)| (seconds * unit, control * acceleration));
-        Some(walk(state, Order::Acceleration, phases, 0.0, period_s))
+        Some(walk(
+            state,
+            Order::Acceleration,
+            phases,
+            frame.end,
+            period_s,
+        ))
     }
 }
 
@@ -222,17 +231,22 @@ impl Frame {
             apart,
             velocity: (-v - speed, v - speed),
             acceleration: (-a - gain, a - gain),
+            end: State {
+                position: reference.position,
+                velocity: speed,
+                acceleration: gain,
+            },
             seconds: seconds.max(period_s),
         }
     }
 }
 
-/// The state after `period_s` of these phases, and of `rest` once they are over.
+/// The state after `period_s` of these phases: `end`, exactly, where they are over by then.
 fn walk(
     state: State,
     order: Order,
     phases: impl Iterator<Item = (f64, f64)>,
-    rest: f64,
+    end: State,
     period_s: f64,
 ) -> State {
     let (mut state, mut left) = (state, period_s);
@@ -241,5 +255,5 @@ fn walk(
         state = state.after(order, control, seconds);
         left -= seconds;
     }
-    state.after(order, rest, left)
+    if left > 0.0 { end } else { state }
 }
