@@ -317,6 +317,7 @@ fn frame(
             .collect(),
         state: snapshot.run_state,
         fault: statistics.fault.clone(),
+        ..Frame::default()
     }
 }
 
