@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// The simulator as a node of its own, over zenoh.
     Sim(SimArguments),
+    /// Watch a running runtime: rates, lateness, missed periods, limits, nodes.
+    ///
+    /// It only looks: no key of it stops, resets or changes anything. q, Esc or Ctrl-C ends it.
+    Top(TopArguments),
     /// Train a policy from demonstrations.
     Train(TrainArguments),
     /// Score a policy on Push-T under the published protocol.
@@ -107,6 +111,27 @@ pub(crate) struct SimArguments {
     /// Print one JSON object with the scores on stdout at the end.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArguments {
+    /// Configuration file of the runtime: says robot, namespace and where it listens.
+    pub(crate) config: Option<PathBuf>,
+    /// Address to connect to, in place of the configuration's; tcp/127.0.0.1:7447 without either.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// Name of the robot, in place of the configuration's; pusht without either.
+    #[arg(long)]
+    pub(crate) robot: Option<String>,
+    /// Print one snapshot as plain text and end; so it does as well where stdout is no terminal.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one snapshot as one JSON object and end.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Seconds that a snapshot waits for the runtime.
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    pub(crate) wait: f64,
 }
 
 #[derive(Debug, Args)]

@@ -6,10 +6,13 @@ mod commands;
 mod config;
 mod controller;
 mod device;
+#[allow(dead_code, reason = "`run` and `demo` start it")]
+mod metrics;
 mod nodes;
 mod output;
 mod page;
 mod shutdown;
+mod top;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -21,6 +24,10 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match cli.verbose {
+        // A log would be written across the picture.
+        _ if matches!(&cli.command, Command::Top(it) if commands::top::takes_the_screen(it)) => {
+            "off"
+        }
         0 => "warn,zenoh=error,kinestream=info",
         1 => "info,kinestream=debug",
         _ => "debug",
@@ -46,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Sim(arguments) => commands::sim::run(arguments),
+        Command::Top(arguments) => commands::top::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

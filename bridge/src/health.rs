@@ -190,6 +190,8 @@ pub struct ControlHealth {
     /// Histogram of the lateness: `[upper bound in µs, ticks]`, bounds rising, each tick in one bucket. The last bucket
     /// also holds what is above its bound. See [`lateness_buckets`].
     pub lateness_buckets: Vec<[f64; 2]>,
+    /// Sum of the lateness of all ticks, µs; none if nobody adds it up.
+    pub lateness_sum_us: Option<f64>,
     /// What the operating system granted.
     pub scheduling: Scheduling,
     /// Heap allocations of the control thread since it began to tick; none if nobody counts them.
@@ -402,6 +404,10 @@ impl Health {
             ("control.lateness_us.p99", lateness.p99),
             ("control.lateness_us.p999", lateness.p999),
             ("control.lateness_us.max", lateness.max),
+            (
+                "control.lateness_sum_us",
+                control.lateness_sum_us.unwrap_or(0.0),
+            ),
             ("control.execution_us.p50", execution.p50),
             ("control.execution_us.p99", execution.p99),
             ("control.execution_us.p999", execution.p999),

@@ -223,6 +223,7 @@ fn frame(
             .collect(),
         state: snapshot.run_state,
         fault: statistics.fault.clone(),
+        ..Frame::default()
     }
 }
 

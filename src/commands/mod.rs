@@ -8,4 +8,5 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod sim;
+pub(crate) mod top;
 pub(crate) mod train;

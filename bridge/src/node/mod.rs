@@ -5,6 +5,7 @@
 //! tokio task call them inside `spawn_blocking`. Publishers are for an ordinary thread, not for the control loop's own:
 //! zenoh allocates and may wait for its transmission queue.
 
+mod health;
 mod inbox;
 mod options;
 mod presence;
@@ -15,6 +16,7 @@ mod subscriber;
 use zenoh::Wait;
 use zenoh::liveliness::LivelinessToken;
 
+pub use health::HealthPublisher;
 pub use inbox::{Inbox, InboxCounts};
 pub use options::{Mode, SessionOptions, loopback_pair};
 pub use presence::Presence;

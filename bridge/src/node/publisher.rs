@@ -9,6 +9,7 @@ use zenoh::bytes::Encoding;
 use zenoh::qos::{CongestionControl, Priority};
 
 use super::{Node, NodeError};
+use crate::health::HealthError;
 use crate::keys::{KeyError, Keys};
 use crate::wire::{ContentError, Encode, Kind, VERSION};
 
@@ -99,20 +100,38 @@ impl Node {
         congestion: CongestionControl,
     ) -> Result<Publisher, NodeError> {
         let key = channel.key(self.keys())?;
+        let kind = channel.kind();
+        let (priority, _, express) = channel.quality();
+        let encoding = Encoding::APPLICATION_OCTET_STREAM
+            .with_schema(format!("kinestream/{}/{VERSION}", kind.name()));
+        let (inner, matching) =
+            self.declare_matched(key, encoding, (priority, congestion, express))?;
+        Ok(Publisher {
+            inner,
+            matching,
+            kind,
+            buffer: Vec::new(),
+            published: 0,
+            skipped: 0,
+        })
+    }
+
+    /// Declares a publisher of zenoh's, and watches whether anybody subscribes.
+    pub(super) fn declare_matched(
+        &self,
+        key: String,
+        encoding: Encoding,
+        (priority, congestion, express): (Priority, CongestionControl, bool),
+    ) -> Result<(zenoh::pubsub::Publisher<'static>, Arc<Matching>), NodeError> {
         let failed = |source| NodeError::Zenoh {
             doing: "declare the publisher of",
             key: key.clone(),
             source,
         };
-        let (priority, _, express) = channel.quality();
-        let kind = channel.kind();
         let inner = self
             .session()
             .declare_publisher(key.clone())
-            .encoding(
-                Encoding::APPLICATION_OCTET_STREAM
-                    .with_schema(format!("kinestream/{}/{VERSION}", kind.name())),
-            )
+            .encoding(encoding)
             .priority(priority)
             .congestion_control(congestion)
             .express(express)
@@ -126,14 +145,7 @@ impl Node {
             .background()
             .wait()
             .map_err(failed)?;
-        Ok(Publisher {
-            inner,
-            matching,
-            kind,
-            buffer: Vec::new(),
-            published: 0,
-            skipped: 0,
-        })
+        Ok((inner, matching))
     }
 }
 
@@ -169,19 +181,13 @@ impl Publisher {
     /// Whether anybody subscribes now, as far as this session knows.
     #[must_use]
     pub fn is_matched(&self) -> bool {
-        self.matching.now.load(Ordering::Acquire)
+        self.matching.now()
     }
 
     /// Blocks until somebody subscribes or `limit` has passed; returns whether somebody does.
     #[must_use]
     pub fn wait_until_matched(&self, limit: Duration) -> bool {
-        let guard = self.matching.lock();
-        let waited = self
-            .matching
-            .changed
-            .wait_timeout_while(guard, limit, |()| !self.is_matched());
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.is_matched()
+        self.matching.wait(limit)
     }
 
     /// The whole key.
@@ -217,6 +223,9 @@ pub enum PublishError {
     /// The message breaks the format's limits.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// Health with a value that a reader would refuse.
+    #[error(transparent)]
+    Health(#[from] HealthError),
     /// zenoh refused it, as a rule because the session is closed.
     #[error("cannot publish {key}: {source}")]
     Put {
@@ -229,13 +238,26 @@ pub enum PublishError {
 
 /// Whether subscribers are there, kept up to date by zenoh's callback so that asking costs one load.
 #[derive(Debug, Default)]
-struct Matching {
+pub(super) struct Matching {
     now: AtomicBool,
     gate: Mutex<()>,
     changed: Condvar,
 }
 
 impl Matching {
+    pub(super) fn now(&self) -> bool {
+        self.now.load(Ordering::Acquire)
+    }
+
+    pub(super) fn wait(&self, limit: Duration) -> bool {
+        let guard = self.lock();
+        let waited = self
+            .changed
+            .wait_timeout_while(guard, limit, |()| !self.now());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.now()
+    }
+
     fn set(&self, matching: bool) {
         let guard = self.lock();
         self.now.store(matching, Ordering::Release);

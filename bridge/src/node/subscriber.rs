@@ -1,5 +1,6 @@
 //! Subscriptions: decoded messages go to a callback or into a bounded [`Inbox`]; what does not decode is counted.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +9,7 @@ use zenoh::sample::{Sample, SampleKind};
 
 use super::inbox::{Inbox, Shared};
 use super::{Node, NodeError};
-use crate::wire::{ContentError, Decode, DecodeError, MAX_MESSAGE_BYTES};
+use crate::wire::{Decode, DecodeError, MAX_MESSAGE_BYTES};
 
 /// A running subscription; dropping it ends it.
 #[derive(Debug)]
@@ -44,6 +45,11 @@ impl Counts {
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
     }
+
+    /// Counts a payload that decoded.
+    pub(super) fn receive(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Node {
@@ -58,12 +64,32 @@ impl Node {
         M: Decode,
         F: for<'a> Fn(M::View<'a>) + Send + Sync + 'static,
     {
+        self.subscribe_bytes(key, MAX_MESSAGE_BYTES, move |bytes, counts| {
+            let view = M::view(bytes)?;
+            counts.receive();
+            callback(view);
+            Ok::<_, DecodeError>(())
+        })
+    }
+
+    /// Calls `take` with every payload of at most `limit` bytes; what it refuses is counted as malformed, what it takes it
+    /// counts itself, before it hands it on.
+    pub(super) fn subscribe_bytes<E, F>(
+        &self,
+        key: &str,
+        limit: usize,
+        take: F,
+    ) -> Result<Subscription, NodeError>
+    where
+        E: Display,
+        F: Fn(&[u8], &Counts) -> Result<(), E> + Send + Sync + 'static,
+    {
         let counts = Arc::new(Counts::default());
         let counted = Arc::clone(&counts);
         let inner = self
             .session()
             .declare_subscriber(key.to_owned())
-            .callback(move |sample| deliver::<M, F>(&sample, &counted, &callback))
+            .callback(move |sample| deliver(&sample, limit, &counted, &take))
             .wait()
             .map_err(|source| NodeError::Zenoh {
                 doing: "subscribe to",
@@ -94,35 +120,33 @@ impl Node {
     }
 }
 
-fn deliver<M, F>(sample: &Sample, counts: &Counts, callback: &F)
-where
-    M: Decode,
-    F: for<'a> Fn(M::View<'a>),
-{
+fn deliver<E: Display>(
+    sample: &Sample,
+    limit: usize,
+    counts: &Counts,
+    take: &impl Fn(&[u8], &Counts) -> Result<(), E>,
+) {
     if sample.kind() != SampleKind::Put {
         return;
     }
     let payload = sample.payload();
     // Checked before `to_bytes`, which copies a payload that arrived in fragments.
-    let outcome = if payload.len() > MAX_MESSAGE_BYTES {
-        let (limit, found) = (MAX_MESSAGE_BYTES as u64, payload.len() as u64);
-        Err(DecodeError::Content(ContentError::TooLarge {
-            field: "message length",
-            limit,
-            found,
-        }))
+    let outcome = if payload.len() > limit {
+        let found = payload.len();
+        Err(format!("expected at most {limit} bytes, found {found}"))
     } else {
-        let bytes = payload.to_bytes();
-        M::view(&bytes).map(|view| {
-            counts.received.fetch_add(1, Ordering::Relaxed);
-            callback(view);
-        })
+        take(&payload.to_bytes(), counts).map_err(|error| error.to_string())
     };
     if let Err(error) = outcome {
         let count = counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
         // The first and then ever fewer: a hostile sender must not fill the log.
         if count.is_power_of_two() {
-            tracing::warn!(key = sample.key_expr().as_str(), count, %error, "malformed payload skipped");
+            tracing::warn!(
+                key = sample.key_expr().as_str(),
+                count,
+                error,
+                "malformed payload skipped"
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use zenoh::Wait;
 
 use super::*;
+use crate::health::{Health, Rung};
 use crate::wire::{
     Action, ActionFlags, Command, DecodeError, Kind, Message, Name, Observation, ObservationView,
     Plan, Request, Stamp, Status, Values,
@@ -443,4 +444,42 @@ fn wait(done: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("did not come true within {LIMIT:?}");
+}
+
+#[test]
+fn health_arrives_as_sent_and_what_is_wrong_is_counted_and_skipped() {
+    let (runtime, watcher) = pair();
+    let mut publisher = runtime.health_publisher().unwrap();
+    let mut health = Health {
+        robot: "arm".to_owned(),
+        rung: Rung::Running,
+        ..Health::default()
+    };
+    // Nobody listens: nothing is sent, but what is wrong is still said.
+    assert!(!publisher.publish(&health).unwrap());
+    health.uptime_s = f64::INFINITY;
+    assert!(matches!(
+        publisher.publish(&health),
+        Err(PublishError::Health(_))
+    ));
+    let inbox = watcher.health_inbox(4).unwrap();
+    assert!(publisher.wait_until_matched(LIMIT));
+    let raw = runtime.session();
+    for payload in ["", "{", r#"{"uptime_s": -1}"#, &" ".repeat(100_000)] {
+        raw.put(publisher.key(), payload).wait().unwrap();
+    }
+    health.uptime_s = 1.5;
+    assert!(publisher.publish(&health).unwrap());
+    // Another priority may overtake: the malformed ones are waited for by their count.
+    assert_eq!(inbox.next(LIMIT).unwrap(), health);
+    let begun = std::time::Instant::now();
+    while inbox.counts().malformed < 4 && begun.elapsed() < LIMIT {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let expected = InboxCounts {
+        received: 1,
+        dropped: 0,
+        malformed: 4,
+    };
+    assert_eq!(inbox.counts(), expected);
 }

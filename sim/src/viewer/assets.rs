@@ -18,7 +18,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// All of them.
-pub(super) const ASSETS: [Asset; 8] = [
+pub(super) const ASSETS: [Asset; 9] = [
     Asset {
         path: "/",
         content_type: HTML,
@@ -53,6 +53,11 @@ pub(super) const ASSETS: [Asset; 8] = [
         path: "/panel.js",
         content_type: JAVASCRIPT,
         text: include_str!("page/panel.js"),
+    },
+    Asset {
+        path: "/health.js",
+        content_type: JAVASCRIPT,
+        text: include_str!("page/health.js"),
     },
     Asset {
         path: "/hand.js",

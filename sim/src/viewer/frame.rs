@@ -4,6 +4,7 @@
 //! served on `/frame.json` and `/ws`.
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// One snapshot of the demo. Positions are in pixels of the 512 x 512 table, y pointing down.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -47,6 +48,11 @@ pub struct Frame {
     pub state: RunState,
     /// What went wrong, for the person watching; `None` when nothing did.
     pub fault: Option<String>,
+    /// How the runtime fares, in the JSON form that it publishes; the page skips what it does not
+    /// know. `None` hides that part of the page.
+    pub health: Option<Value>,
+    /// Names of the nodes that are alive. The page remembers those that have gone.
+    pub nodes: Vec<String>,
 }
 
 /// A partially denoised plan of `Tp` positions.
@@ -153,6 +159,8 @@ mod tests {
             "history",
             "state",
             "fault",
+            "health",
+            "nodes",
         ] {
             assert!(names.contains(&name), "{name} is missing in {names:?}");
         }

@@ -2,6 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { Hand } from "./hand.js";
+import { Health } from "./health.js";
 import { Motion, PlanFlow } from "./motion.js";
 import { Panel } from "./panel.js";
 import { drawLegend, drawTable, palette } from "./scene.js";
@@ -17,12 +18,14 @@ let colours = palette();
 function repaint() {
   colours = palette();
   panel.refresh();
+  health.refresh();
   drawLegend(legend, colours);
 }
 
 let motion = new Motion();
 const plan = new PlanFlow();
 const panel = new Panel();
+const health = new Health();
 dark.addEventListener("change", repaint);
 addEventListener("resize", repaint);
 repaint();
@@ -40,6 +43,7 @@ const connection = new Connection(
     motion.push(next, performance.now());
     plan.take(next.plan);
     panel.take(next);
+    health.take(next);
   },
   (state) => {
     // That nobody answers after a goodbye is no news.
@@ -97,6 +101,7 @@ function draw(now) {
   hand.step(now);
   drawTable(table, colours, { shown, goal: frame?.goal, points: plan.points, hand: hand.shown, clock });
   panel.draw(colours, link);
+  health.draw(colours);
   showNotice();
   requestAnimationFrame(draw);
 }

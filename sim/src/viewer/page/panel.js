@@ -12,17 +12,17 @@ const STATES = {
   finished: "Finished",
 };
 
-const element = (id) => document.getElementById(id);
-const NONE = "–";
+export const element = (id) => document.getElementById(id);
+export const NONE = "–";
 
 /** A number with fixed decimals; what was not measured shows as a dash. */
-const fixed = (value, digits, unit = "") =>
+export const fixed = (value, digits, unit = "") =>
   Number.isFinite(value) ? `${value.toFixed(digits)}${unit}` : NONE;
 const milliseconds = (value) => fixed(value, value < 10 ? 2 : 1, " ms");
-const hertz = (value) => fixed(value, value < 20 ? 1 : 0, " Hz");
-const count = (value) => (Number.isFinite(value) ? value.toLocaleString("en") : NONE);
+export const hertz = (value) => fixed(value, value < 20 ? 1 : 0, " Hz");
+export const count = (value) => (Number.isFinite(value) ? value.toLocaleString("en") : NONE);
 
-function write(id, text) {
+export function write(id, text) {
   const target = element(id);
   // Untouched text keeps the layout, and a person's selection.
   if (target.textContent !== text) target.textContent = text;
@@ -142,7 +142,7 @@ function drawLine(canvas, values, { p50_ms: median, p99_ms: high }, colours) {
   context.fill();
 }
 
-function baseLine(context, width, height, colours) {
+export function baseLine(context, width, height, colours) {
   context.fillStyle = colours.line;
   context.fillRect(0, height - 1, width, 1);
 }

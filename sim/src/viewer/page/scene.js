@@ -27,7 +27,7 @@ export function onBlock([x, y], margin) {
 export function palette() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["surface", "text", "muted", "line", "wall", "goal", "block", "agent", "plan", "good"];
+  const names = ["surface", "text", "muted", "line", "wall", "goal", "block", "agent", "plan", "good", "bad"];
   const colours = Object.fromEntries(names.map((name) => [name, read(name)]));
   return { ...colours, goalStrength: Number(read("goal-strength")) };
 }
