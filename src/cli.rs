@@ -192,7 +192,8 @@ pub(crate) struct EvalArguments {
     /// comes late.
     #[arg(long, value_name = "ACTIONS")]
     pub(crate) commit_ahead: Option<usize>,
-    /// Score every way to live with delay at 0, 100, 200 and 400 ms.
+    /// Score every way to live with delay at 0, 100, 200 and 400 ms; --steps are the evaluations of
+    /// a chunk here, 10 unless given.
     #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead"])]
     pub(crate) delay_curve: bool,
     /// Episodes in one batch.

@@ -116,3 +116,48 @@ fn row(observation: &[f64; OBSERVATION_SIZE]) -> Vec<f32> {
 fn target(action: &[f32]) -> [f64; 2] {
     [f64::from(action[0]), f64::from(action[1])]
 }
+
+#[cfg(test)]
+mod tests {
+    use kinestream_policy::config::PlanMode;
+    use kinestream_sim::delay::{Delay, Delayed, Entry};
+    use kinestream_sim::evaluation::{Episode, evaluate};
+    use tch::Device;
+
+    use super::*;
+
+    const SEEDS: [u32; 2] = [7, 8];
+    const STEPS: usize = 13;
+
+    fn controller(mode: PlanMode) -> PolicyController {
+        let folder = std::path::Path::new(crate::checkpoint::SHIPPED);
+        let mut checkpoint = crate::checkpoint::open(folder, Device::Cpu).unwrap();
+        checkpoint.policy_mut().plan.mode = mode;
+        PolicyController::new(Policy::new(checkpoint, Device::Cpu, SEEDS.len()).unwrap()).unwrap()
+    }
+
+    fn late(mode: PlanMode, steps: usize, entry: Entry) -> (Vec<Episode>, f64) {
+        let delay = Delay {
+            steps,
+            action_steps: 4,
+            entry,
+        };
+        let mut late = Delayed::new(controller(mode), delay);
+        let episodes = evaluate(&mut late, &SEEDS, STEPS, |_, _| {}).unwrap();
+        (episodes, late.planning().evaluations_per_action())
+    }
+
+    #[test]
+    fn plans_that_come_late_by_nothing_are_the_plain_evaluation() {
+        tch::set_num_threads(1);
+        for mode in [PlanMode::Streaming, PlanMode::Chunk] {
+            let mut plain = controller(mode);
+            let episodes = evaluate(&mut plain, &SEEDS, STEPS, |_, _| {}).unwrap();
+            for entry in [Entry::First, Entry::Due] {
+                let expected = (episodes.clone(), plain.evaluations_per_action());
+                assert_eq!(late(mode, 0, entry), expected, "{mode:?}");
+            }
+            assert_ne!(late(mode, 2, Entry::Due).0, episodes);
+        }
+    }
+}

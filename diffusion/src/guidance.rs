@@ -68,3 +68,176 @@ pub fn soft_mask(actions: usize, committed: usize, overlap: usize) -> Vec<f32> {
     };
     (0..actions).map(|index| weight(index) as f32).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::noise::NoiseStream;
+    use crate::sampler::Transition;
+    use crate::{NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver};
+
+    fn sampler(prediction: Prediction, solver: Solver, clip_sample: Option<f64>) -> Sampler {
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
+        let config = SamplerConfig {
+            prediction,
+            solver,
+            clip_sample,
+        };
+        Sampler::new(config, schedule).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        Vec::try_from(tensor.flatten(0, -1)).unwrap()
+    }
+
+    fn furthest(a: &Tensor, b: &Tensor) -> f64 {
+        f64::try_from((a - b).abs().max()).unwrap()
+    }
+
+    fn guide(target: &Tensor, pull: &[f32]) -> Guide {
+        Guide {
+            target: target.shallow_clone(),
+            pull: Tensor::from_slice(pull).view([1, -1, 1]),
+        }
+    }
+
+    #[test]
+    fn the_gain_is_beta_in_noise_and_zero_at_clean() {
+        assert!((gain(0.0, 5.0) - 5.0).abs() < 1e-12);
+        assert_eq!(gain(1.0, 5.0), 0.0);
+        // tau = 1/2: min(5 / 2, 1).
+        assert!((flow_time(0.5) - 0.5).abs() < 1e-12);
+        assert!((gain(0.5, 5.0) - 1.0).abs() < 1e-12);
+        // In the velocity form of the paper, at some tau of its own.
+        let tau = 0.3_f64;
+        let odds = (tau / (1.0 - tau)).powi(2);
+        let alpha = odds / (1.0 + odds);
+        assert!((flow_time(alpha) - tau).abs() < 1e-12);
+        let spread = (1.0 - tau).powi(2) / (tau.powi(2) + (1.0 - tau).powi(2));
+        let weight = ((1.0 - tau) / (tau * spread)).min(5.0);
+        assert!((gain(alpha, 5.0) - (1.0 - tau) * weight).abs() < 1e-12);
+        for level in 0..=1000 {
+            let (alpha, tau) = (f64::from(level) / 1e3, flow_time(f64::from(level) / 1e3));
+            let gain = gain(alpha, 5.0);
+            assert!((0.0..=5.0).contains(&gain));
+            // From the middle on the target is never overshot.
+            assert!(tau < 0.5 || gain <= 1.0 + 1e-12, "{tau} {gain}");
+        }
+    }
+
+    #[test]
+    fn the_mask_is_that_of_the_paper() {
+        // H = 8, s = 2, d = 2: c of actions 2 to 5 is 4/5, 3/5, 2/5, 1/5.
+        let mask = soft_mask(8, 2, 6);
+        let decayed = |c: f64| (c * (c.exp() - 1.0) / (1.0_f64.exp() - 1.0)) as f32;
+        let expected = [
+            1.0,
+            1.0,
+            decayed(0.8),
+            decayed(0.6),
+            decayed(0.4),
+            decayed(0.2),
+            0.0,
+            0.0,
+        ];
+        for (weight, expected) in mask.iter().zip(expected) {
+            assert!((weight - expected).abs() < 1e-6, "{mask:?}");
+        }
+        assert_eq!(soft_mask(3, 0, 0), [0.0; 3]);
+        // More committed than the old chunk holds.
+        assert_eq!(soft_mask(4, 3, 2), [1.0, 1.0, 0.0, 0.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn masks_fall_from_one_to_zero(
+            actions in 1_usize..40, committed in 0_usize..40, overlap in 0_usize..40
+        ) {
+            let overlap = overlap.min(actions);
+            let mask = soft_mask(actions, committed, overlap);
+            prop_assert_eq!(mask.len(), actions);
+            prop_assert!(mask.is_sorted_by(|a, b| a >= b));
+            prop_assert!(mask[..committed.min(overlap)].iter().all(|weight| *weight == 1.0));
+            let soft = &mask[committed.min(overlap)..overlap];
+            prop_assert!(soft.iter().all(|weight| *weight > 0.0 && *weight < 1.0));
+            prop_assert!(mask[overlap..].iter().all(|weight| *weight == 0.0));
+        }
+
+        /// The step in the paper's variables: A + (tau' - tau) (v + weight W (Y - x0)).
+        #[test]
+        fn a_guided_ddim_step_is_the_guided_flow_step(
+            from in 1_i64..95, by in 1_i64..30, weight in 0.0_f32..1.0, seed in 0_u64..1000
+        ) {
+            let to = (from - by).max(-1);
+            let mut random = NoiseStream::new(seed);
+            let mut draw = || Tensor::from_slice(&random.normals(6)).view([1, 3, 2]);
+            let (sample, x0, target) = (draw(), draw(), draw());
+            let sampler = sampler(Prediction::Sample, Solver::Ddim { eta: 0.0 }, None);
+            let (before, after) = (
+                sampler.schedule().alpha_cumprod(from),
+                sampler.schedule().alpha_cumprod(to),
+            );
+            let pull = gain(before, 5.0) as f32 * weight;
+            let moves = [Transition { from, to }; 3];
+            let next =
+                sampler.guided_step(&sample, &x0, &moves, None, &guide(&target, &[pull; 3]));
+            let scale = |alpha: f64| alpha.sqrt() + (1.0 - alpha).sqrt();
+            let (tau, later) = (flow_time(before), flow_time(after));
+            let flow = &sample / scale(before);
+            let velocity = (&x0 - &flow) / (1.0 - tau)
+                + (&target - &x0) * (f64::from(pull) / (1.0 - tau));
+            let expected = (flow + velocity * (later - tau)) * scale(after);
+            let error = furthest(&next, &expected);
+            prop_assert!(error < 2e-4, "{}", error);
+        }
+    }
+
+    #[test]
+    fn a_pull_of_zero_changes_no_bit_and_one_ends_at_the_target() {
+        let mut random = NoiseStream::new(3);
+        let mut draw = || Tensor::from_slice(&random.normals(8)).view([1, 4, 2]);
+        let (sample, output, noise) = (draw(), draw(), draw());
+        let target = draw().clamp(-1.0, 1.0);
+        for solver in [
+            Solver::Ddpm,
+            Solver::Ddim { eta: 0.0 },
+            Solver::Ddim { eta: 0.5 },
+        ] {
+            for prediction in [
+                Prediction::Epsilon,
+                Prediction::Sample,
+                Prediction::Velocity,
+            ] {
+                let sampler = sampler(prediction, solver, Some(1.0));
+                let moves = [(99, 80), (50, 49), (3, -1), (-1, -1)]
+                    .map(|(from, to)| Transition { from, to });
+                let free = sampler.step(&sample, &output, &moves, Some(&noise));
+                let none = guide(&target, &[0.0; 4]);
+                let unguided = sampler.guided_step(&sample, &output, &moves, Some(&noise), &none);
+                assert_eq!(
+                    values(&unguided),
+                    values(&free),
+                    "{solver:?} {prediction:?}"
+                );
+                let all = guide(&target, &[1.0; 4]);
+                let next = sampler.guided_step(&sample, &output, &moves, Some(&noise), &all);
+                assert_eq!(values(&next)[4..6], values(&target)[4..6]);
+                // What is clean already stays.
+                assert_eq!(values(&next)[6..], values(&sample)[6..]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_overshooting_pull_stays_within_the_clipping_bound() {
+        let sampler = sampler(Prediction::Sample, Solver::Ddim { eta: 0.0 }, Some(1.0));
+        let zeros = Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu));
+        let target = Tensor::from_slice(&[0.5_f32, -0.5]).view([1, 1, 2]);
+        let moves = [Transition { from: 3, to: -1 }];
+        let next = sampler.guided_step(&zeros, &zeros, &moves, None, &guide(&target, &[5.0]));
+        assert_eq!(values(&next), [1.0, -1.0]);
+    }
+}

@@ -529,4 +529,62 @@ mod tests {
         let ours = plan(16, Alignment::NewestObservation, 1);
         assert_eq!((ours.chunks(), ours.ladder_levels()), (16, 16));
     }
+
+    #[test]
+    fn chunks_lie_behind_the_committed_prefix() {
+        let mut plan = plan(16, Alignment::OldestObservation, 4);
+        plan.commit_ahead = 3;
+        assert_eq!((plan.first_open(), plan.chunks()), (4, 3));
+        let chunks: Vec<_> = (0..16).map(|position| plan.chunk_of(position)).collect();
+        assert_eq!(chunks, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn a_prefix_that_cannot_be_is_refused() {
+        let message = |change: fn(&mut PlanConfig)| {
+            let mut plan = plan(16, Alignment::NewestObservation, 4);
+            change(&mut plan);
+            plan.check_delay().map_err(|error| error.to_string())
+        };
+        for (change, expected) in [
+            (
+                (|plan| plan.commit_ahead = 5) as fn(&mut PlanConfig),
+                "plan.commit_ahead is 5, expected 0 to 4",
+            ),
+            (
+                |plan| (plan.action_steps, plan.commit_ahead) = (14, 3),
+                "plan.commit_ahead is 3, expected 0 to 2",
+            ),
+            (
+                |plan| (plan.mode, plan.commit_ahead) = (PlanMode::Released, 1),
+                "expected 0 with plan.mode released",
+            ),
+            (
+                |plan| plan.inpaint = Some(InpaintConfig::default()),
+                "plan.inpaint is set, with plan.mode streaming",
+            ),
+            (
+                |plan| {
+                    plan.mode = PlanMode::Chunk;
+                    plan.inpaint = Some(InpaintConfig { guidance: 0.0 });
+                },
+                "plan.inpaint.guidance is 0",
+            ),
+        ] {
+            let message = message(change).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+        assert_eq!(message(|plan| plan.commit_ahead = 4), Ok(()));
+    }
+
+    #[test]
+    fn without_a_prefix_nothing_of_it_is_written() {
+        let plan = plan(16, Alignment::NewestObservation, 4);
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(
+            !text.contains("commit") && !text.contains("inpaint"),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<PlanConfig>(&text).unwrap(), plan);
+    }
 }

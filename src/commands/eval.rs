@@ -264,7 +264,7 @@ impl Variant {
                 plan.action_steps = (1.0 / steps).round() as usize;
             }
         }
-        self.override_prefix(plan, delay_steps);
+        self.override_prefix(plan, delay_steps)?;
         if let Some(steps) = self.steps {
             plan.levels = Some(if plan.mode == PlanMode::Chunk {
                 steps.round().max(1.0) as usize
@@ -276,7 +276,7 @@ impl Variant {
     }
 
     /// What is committed while a plan is computed, at the same evaluations per observation.
-    fn override_prefix(&self, plan: &mut PlanConfig, delay_steps: usize) {
+    fn override_prefix(&self, plan: &mut PlanConfig, delay_steps: usize) -> Result<()> {
         let commits = match self.chunk {
             None => plan.mode == PlanMode::Streaming,
             Some(join) => matches!(join, Join::Inpaint | Join::Prefix),
@@ -285,7 +285,16 @@ impl Variant {
         plan.commit_ahead = match self.commit_ahead {
             Some(actions) => actions,
             None if delay_steps == 0 && self.chunk.is_none() => plan.commit_ahead,
-            None if commits => delay_steps,
+            None if commits => {
+                ensure!(
+                    delay_steps <= plan.action_steps,
+                    "--delay-ms {} is {delay_steps} actions, more than the {} that a plan brings; \
+                     add --action-steps {delay_steps} or lower the delay",
+                    self.delay_ms,
+                    plan.action_steps
+                );
+                delay_steps
+            }
             None => 0,
         };
         plan.inpaint = match self.chunk {
@@ -295,6 +304,7 @@ impl Variant {
         if plan.mode == PlanMode::Streaming && plan.chunks() != chunks {
             plan.levels = Some((levels * plan.chunks() + chunks / 2) / chunks);
         }
+        Ok(())
     }
 }
 
