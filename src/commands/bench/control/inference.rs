@@ -1,6 +1,6 @@
 //! The policy beside the loop: it plays Push-T in the simulator and publishes its plans.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ pub(super) struct Inference {
     thread: JoinHandle<Result<InferenceReport>>,
     /// Where plans go; the loop's slices have a hand-off each.
     writer: Arc<Mutex<Option<PlanWriter>>>,
+    plans: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     positions: usize,
     action_size: usize,
@@ -77,17 +78,18 @@ impl Inference {
         let mut player = Player::new(policy, wanted == BesidePolicy::Continuous)?;
         let writer = Arc::new(Mutex::new(None));
         let stop = Arc::new(AtomicBool::new(false));
-        let (plans, seen) = (Arc::clone(&writer), Arc::clone(&stop));
+        let plans = Arc::new(AtomicU64::new(0));
+        let (handed, count, seen) = (Arc::clone(&writer), Arc::clone(&plans), Arc::clone(&stop));
         let play = move || {
             if let Some(cpu) = cpu {
                 realtime::pin_current_thread(cpu)?;
             }
             let (answers, evaluations) = (player.answers, player.policy.evaluations());
-            let plans = player.play(&plans, &seen)?;
+            player.play(&handed, &count, &seen)?;
             Ok(InferenceReport {
                 observations: player.answers - answers,
                 evaluations: player.policy.evaluations() - evaluations,
-                plans,
+                plans: count.load(Ordering::Relaxed),
                 observation_to_action_ms: player.latencies.percentiles_ms(),
                 threads,
                 cpu,
@@ -100,6 +102,7 @@ impl Inference {
         Ok(Self {
             thread,
             writer,
+            plans,
             stop,
             positions,
             action_size,
@@ -111,10 +114,13 @@ impl Inference {
         (self.positions, self.action_size)
     }
 
-    /// Has plans go there from now on.
-    pub(super) fn publish_to(&self, writer: PlanWriter) {
+    /// Has plans go there from now on. Returns how to find out whether one has arrived, or none
+    /// ever will.
+    pub(super) fn publish_to(&self, writer: PlanWriter) -> impl Fn() -> bool {
         let mut current = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(writer);
+        let before = self.plans.load(Ordering::Relaxed);
+        move || self.plans.load(Ordering::Relaxed) > before || self.thread.is_finished()
     }
 
     /// Ends it.
@@ -149,17 +155,21 @@ impl Player {
         Ok(player)
     }
 
-    /// Plays until told to stop; returns how many plans the loop was handed.
-    fn play(&mut self, writer: &Mutex<Option<PlanWriter>>, stop: &AtomicBool) -> Result<u64> {
+    /// Plays until told to stop; counts the plans that the loop was handed.
+    fn play(
+        &mut self,
+        writer: &Mutex<Option<PlanWriter>>,
+        plans: &AtomicU64,
+        stop: &AtomicBool,
+    ) -> Result<()> {
         let period = Duration::from_secs_f64(1.0 / self.policy.config().task.rate_hz);
         let mut due = Instant::now();
-        let mut plans = 0;
         while !stop.load(Ordering::SeqCst) {
             let plan = self.answer()?;
             if Instant::now() >= due {
                 if let Some(writer) = &mut *writer.lock().unwrap_or_else(PoisonError::into_inner) {
                     writer.publish(&plan)?;
-                    plans += 1;
+                    plans.fetch_add(1, Ordering::Relaxed);
                 }
                 due += period;
             }
@@ -167,7 +177,7 @@ impl Player {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
         }
-        Ok(plans)
+        Ok(())
     }
 
     /// One observation, its plan, and one step of the simulator by the plan's first action.

@@ -172,7 +172,7 @@ fn loop_slice(
     let (positions, action_size) = inference.map_or((1, 1), Inference::plan_size);
     let (writer, reader) = latest_plan(positions, action_size);
     if let Some(inference) = inference {
-        inference.publish_to(writer);
+        progress.wait(inference.publish_to(writer));
     }
     let (mut path, commands) = CommandPath::new(reader, action_size)?;
     let last = conditions.periods(slice) - 1;
