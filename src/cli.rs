@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// Runs diffusion policies as real-time controllers, without Python.
 ///
@@ -236,6 +237,94 @@ pub(crate) enum Join {
 pub(crate) enum Bench {
     /// Latency from observation to action, as a multiple of one network evaluation.
     Policy(BenchPolicyArguments),
+    /// Timing of the command loop: lateness, execution time, missed periods, allocations.
+    ///
+    /// Runs the command path at a fixed rate, with a policy computing plans on another processor.
+    /// Lateness is the time from a tick's deadline to its waking. Loads and rivals are started and
+    /// ended by this command; slices of at most ten seconds alternate between the loop and the
+    /// rivals, so that all of them meet the same state of the machine.
+    Control(BenchControlArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchControlArguments {
+    /// Commands per second.
+    #[arg(long, default_value_t = 500.0)]
+    pub(crate) rate: f64,
+    /// Seconds to measure the loop; every rival takes as long again.
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) seconds: f64,
+    /// Priority under SCHED_FIFO, 1 to 99; 0 for ordinary scheduling.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) priority: u32,
+    /// Processor of the loop and of cyclictest, counted from 0; the last one by default. The policy
+    /// gets another, where there is one.
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    /// Leave the processors' idle states alone, in place of keeping them awake as cyclictest does.
+    #[arg(long)]
+    pub(crate) allow_idle: bool,
+    /// Fail where something asked for is not granted, in place of saying so.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// What the policy does meanwhile.
+    #[arg(long, value_enum, default_value_t = BesidePolicy::Continuous)]
+    pub(crate) policy: BesidePolicy,
+    /// Checkpoint folder; the shipped one by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Threads of LibTorch; one is pinned to its processor, more are not.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// What else the machine has to do meanwhile.
+    #[arg(long, value_enum, default_value_t = Load::None)]
+    pub(crate) load: Load,
+    /// Folder for the disk load's file of 64 MB; the system's folder for temporary files by
+    /// default, which may lie in memory.
+    #[arg(long)]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Other loops to measure in the same run, comma-separated; those that cannot run here are left
+    /// out, and named.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) against: Vec<RivalName>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BesidePolicy {
+    /// Inference without a pause; plans are published at the policy's rate.
+    Continuous,
+    /// Observations and plans at the policy's rate, as on a robot.
+    Paced,
+    /// No policy and no plans.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Load {
+    /// Nothing.
+    None,
+    /// A busy thread for every processor.
+    Cpu,
+    /// Writing and syncing a file.
+    Disk,
+    /// Both.
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RivalName {
+    /// cyclictest of rt-tests, at the same priority, period and processor.
+    Cyclictest,
+    /// A loop on tokio's interval, as people write it.
+    Tokio,
+    /// A Python loop on time.sleep, as people write it.
+    Python,
 }
 
 #[derive(Debug, Args)]

@@ -19,7 +19,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Bench, Cli, Command};
+use kinestream_control::allocations::CountingAllocator;
 use tracing_subscriber::EnvFilter;
+
+/// Counts, so that the control loop can show that it allocates nothing.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,9 +50,10 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
-        Command::Bench {
-            what: Bench::Policy(arguments),
-        } => commands::bench::policy(arguments),
+        Command::Bench { what } => match what {
+            Bench::Policy(arguments) => commands::bench::policy::run(arguments),
+            Bench::Control(arguments) => commands::bench::control::run(arguments),
+        },
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(arguments),
         Command::Demo(arguments) => commands::demo::run(arguments),

@@ -35,7 +35,7 @@ fn help_names_every_command_and_shows_examples() {
 
 #[test]
 fn help_of_every_command_explains_its_flags() {
-    let commands: [(&[&str], &[&str]); 8] = [
+    let commands: [(&[&str], &[&str]); 9] = [
         (
             &["demo"],
             &[
@@ -69,6 +69,19 @@ fn help_of_every_command_explains_its_flags() {
         (
             &["bench", "policy"],
             &["--checkpoint", "--seconds", "--rate", "--threads", "--json"],
+        ),
+        (
+            &["bench", "control"],
+            &[
+                "--rate",
+                "--seconds",
+                "--priority",
+                "--cpu",
+                "--load",
+                "--policy",
+                "--against",
+                "--json",
+            ],
         ),
         (&["inspect"], &["<PATH>", "--json"]),
         (&["doctor"], &["--json"]),
@@ -114,7 +127,7 @@ fn wrong_usage_exits_with_2_and_says_what_was_wrong() {
         (&["eval", "a.toml", "--frobnicate"], &["--frobnicate"]),
         (&["demo", "chess"], &["chess", "pusht"]),
         (&["demo", "--port", "70000"], &["70000", "--port"]),
-        (&["bench"], &["policy"]),
+        (&["bench"], &["policy", "control"]),
         (&["inspect"], &["<PATH>"]),
     ];
     for (arguments, words) in wrong {

@@ -1,6 +1,7 @@
 //! `kinestream doctor`: what this machine has, and what to do about what it lacks.
 
 use anyhow::{Result, bail};
+use kinestream_control::{Machine, RealtimeConfig, realtime};
 use serde::Serialize;
 use tch::Device;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
         cuda(),
         shipped(),
         sockets(),
+        real_time(),
     ];
     let failed = findings
         .iter()
@@ -198,6 +200,28 @@ fn sockets() -> Finding {
             what: "loopback",
             verdict: Verdict::Failed,
             found: format!("127.0.0.1 takes no listener: {error}"),
+        },
+    }
+}
+
+/// Whether the control loop would be given what it asks for by default.
+fn real_time() -> Finding {
+    let wanted = RealtimeConfig::default();
+    let machine = Machine::read();
+    let kernel = format!("kernel {} {}", machine.kernel, machine.preemption);
+    match &realtime::would_refuse(&wanted)[..] {
+        [] => Finding {
+            what: "real time",
+            verdict: Verdict::Ok,
+            found: format!(
+                "SCHED_FIFO {} and locked memory are granted; {kernel}",
+                wanted.priority
+            ),
+        },
+        refused => Finding {
+            what: "real time",
+            verdict: Verdict::Note,
+            found: format!("not granted: {}; {kernel}", refused.join("; ")),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! `kinestream bench`: what this machine does, as ratios within one run.
+//! `kinestream bench policy`: latency from observation to action, as ratios within one run.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ struct PolicyReport {
     gflop_per_s: f64,
 }
 
-pub(crate) fn policy(arguments: &BenchPolicyArguments) -> Result<()> {
+pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(Some(arguments.threads))?;
     ensure!(

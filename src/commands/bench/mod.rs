@@ -1,0 +1,4 @@
+//! `kinestream bench`: what this machine does, as ratios within one run.
+
+pub(crate) mod control;
+pub(crate) mod policy;
