@@ -41,6 +41,10 @@ pub(crate) enum Command {
     ///
     /// It only looks: no key of it stops, resets or changes anything. q, Esc or Ctrl-C ends it.
     Top(TopArguments),
+    /// Stop a running runtime at once (emergency stop), or leave such a stop.
+    Stop(StopArguments),
+    /// Run the engines again on a recording and compare every plan and command, bit for bit.
+    Resim(ResimArguments),
     /// Train a policy from demonstrations.
     Train(TrainArguments),
     /// Score a policy on Push-T under the published protocol.
@@ -76,6 +80,12 @@ pub(crate) struct DemoArguments {
     /// Checkpoint folder; the shipped one by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
+    /// Record everything to this MCAP file, for `kinestream replay` and `resim`.
+    #[arg(long, value_name = "OUT.mcap")]
+    pub(crate) record: Option<PathBuf>,
+    /// End after this many seconds, whatever the episode.
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<f64>,
     /// Print one JSON object with the result on stdout.
     #[arg(long)]
     pub(crate) json: bool,
@@ -94,9 +104,45 @@ pub(crate) struct RunArguments {
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
+    /// Record everything to this MCAP file, for `kinestream replay` and `resim`.
+    #[arg(long, value_name = "OUT.mcap")]
+    pub(crate) record: Option<PathBuf>,
     /// Print the whole configuration with all defaults, and end.
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Run the engines again on a recording and compare every plan and command, bit for bit.
+///
+/// Takes recordings that `run --record` and `demo --record` made. Status 1 if anything differs, with
+/// the place of the first difference. Equal bits are promised on the machine that recorded.
+#[derive(Debug, Args)]
+pub(crate) struct ResimArguments {
+    /// The recording.
+    pub(crate) file: PathBuf,
+    /// Checkpoint folder; the recorded one by default. Its weights must be the recorded ones.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Stop a running runtime at once (emergency stop), or leave such a stop.
+///
+/// Commands come to rest under the configured limits and stay there. Any sample on
+/// <namespace>/<robot>/cmd/estop does the same. A stop is left only with --rearm, and then only
+/// after a new observation and a new plan.
+#[derive(Debug, Args)]
+pub(crate) struct StopArguments {
+    /// Configuration file of the runtime: its [session] and robot say where it is.
+    pub(crate) config: PathBuf,
+    /// Leave an emergency stop or a safe stop.
+    #[arg(long)]
+    pub(crate) rearm: bool,
+    /// Print the runtime's answer as one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

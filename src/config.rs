@@ -56,6 +56,12 @@ pub(crate) struct RuntimeConfig {
     pub(crate) device: String,
     /// Threads of LibTorch.
     pub(crate) threads: usize,
+    /// Processor that the policy thread is kept on, counted from 0; absent for any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu: Option<usize>,
+    /// Port on 127.0.0.1 where Prometheus finds /metrics; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics_port: Option<u16>,
     /// Plans wait for a congested receiver in place of being dropped: for simulators in lock step.
     pub(crate) lossless: bool,
 }
@@ -67,6 +73,8 @@ impl Default for RuntimeConfig {
             robot: "pusht".into(),
             device: "cpu".into(),
             threads: 1,
+            cpu: None,
+            metrics_port: None,
             lossless: false,
         }
     }
@@ -104,6 +112,17 @@ impl Config {
             source.display()
         );
         Ok(())
+    }
+
+    /// How others reach the runtime of this configuration: one file describes both sides, so where
+    /// the runtime listens, they connect. Errors name `source`.
+    pub(crate) fn session_towards_runtime(&self, source: &Path) -> Result<SessionOptions> {
+        self.check_session(source)?;
+        let mut session = self.session.clone();
+        if session.connect.is_empty() {
+            session.connect = std::mem::take(&mut session.listen);
+        }
+        Ok(session)
     }
 
     /// The part that a checkpoint carries.

@@ -6,11 +6,11 @@ mod commands;
 mod config;
 mod controller;
 mod device;
-#[allow(dead_code, reason = "`run` and `demo` start it")]
 mod metrics;
 mod nodes;
 mod output;
 mod page;
+mod recording;
 mod shutdown;
 mod top;
 
@@ -60,6 +60,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Sim(arguments) => commands::sim::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
+        Command::Resim(arguments) => commands::resim::run(arguments),
+        Command::Stop(arguments) => commands::stop::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,28 +1,30 @@
 //! `kinestream demo`: runtime and simulator as two zenoh nodes in one process, and the viewer page.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
 use kinestream_bridge::node::loopback_pair;
-use kinestream_bridge::{Node, Plan as WirePlan};
-use kinestream_control::{Percentiles, TimingReport, latest_plan};
+use kinestream_bridge::{Inbox, Node, Plan as WirePlan, Presence};
+use kinestream_control::Percentiles;
 use kinestream_policy::Policy;
 use kinestream_sim::evaluation::{self, Episode};
 use kinestream_sim::pusht::GOAL_POSE;
 use kinestream_sim::viewer::{Frame, Latency};
 use serde::Serialize;
+use serde_json::json;
 use tch::Device;
 
 use crate::cli::DemoArguments;
 use crate::config::Config;
-use crate::nodes::commands::CommandNode;
-use crate::nodes::policy::{PolicyNode, PolicyStatistics};
+use crate::nodes::policy::PolicyStatistics;
+use crate::nodes::runtime::{Runtime, RuntimeReport};
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use crate::output::say;
 use crate::page::{self, FRAME, Meter, Page};
-use crate::{checkpoint, device, output, shutdown};
+use crate::recording::Tap;
+use crate::{checkpoint, device, output, recording, shutdown};
 
 /// The configuration that the demo runs, the one that its weights were trained with.
 const CONFIG: &str = include_str!("../../configs/pusht-state.toml");
@@ -46,13 +48,16 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
-    let config = Config::parse(CONFIG, "the built-in configuration")?;
-    let folder = arguments
-        .checkpoint
-        .clone()
-        .unwrap_or_else(|| checkpoint::SHIPPED.into());
+    let mut config = Config::parse(CONFIG, "the built-in configuration")?;
+    if let Some(folder) = &arguments.checkpoint {
+        config.runtime.checkpoint.clone_from(folder);
+    }
     device::set_threads(Some(config.runtime.threads))?;
-    let policy = Policy::new(checkpoint::open(&folder, Device::Cpu)?, Device::Cpu, 1)?;
+    let policy = Policy::new(
+        checkpoint::open(&config.runtime.checkpoint, Device::Cpu)?,
+        Device::Cpu,
+        1,
+    )?;
     let stop = shutdown::flag()?;
     let page = if arguments.headless {
         None
@@ -60,7 +65,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         Some(Page::open(arguments.port, &stop)?)
     };
     let begun = Instant::now();
-    let system = System::start(&config, policy, arguments, page.as_ref(), &stop)?;
+    let seeds = [u64::from(arguments.seed)];
+    let tap = recording::tap(arguments.record.as_deref(), "demo", &config, &seeds)?;
+    let mut system = System::start(&config, policy, arguments, page.as_ref(), &tap)?;
     if let Some(page) = &page {
         eprintln!(
             "kinestream demo: open http://{}  (Ctrl-C ends it)",
@@ -70,22 +77,33 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let bar = output::progress(arguments.episodes, "episodes");
     let mut meter = Meter::new();
     let mut shown = None;
-    while !system.has_ended() && !stop.load(Ordering::SeqCst) {
+    let is_over = || {
+        arguments
+            .seconds
+            .is_some_and(|most| begun.elapsed().as_secs_f64() >= most)
+    };
+    while !system.has_ended() && !stop.load(Ordering::SeqCst) && !is_over() {
         std::thread::sleep(FRAME);
-        let (snapshot, statistics) = (system.simulator.snapshot(), system.planner.statistics());
+        system.runtime.tell()?;
+        let (snapshot, statistics) = (system.simulator.snapshot(), system.runtime.statistics());
         bar.set_position(snapshot.episodes.len() as u64);
         bar.set_message(format!("score {:.2}", snapshot.best));
-        meter.measure(statistics.plans, system.commands.published());
+        meter.measure(statistics.plans, system.runtime.published());
         if let Some(page) = &page {
             // Plans are rarer than pictures: the last one stays until the next arrives.
             shown = system.plans.latest().or(shown);
-            page.handle()
-                .publish(frame(&snapshot, &statistics, shown.as_ref(), &meter));
+            page.handle().publish(Frame {
+                health: health(&system.runtime),
+                nodes: system.presence.alive(),
+                ..frame(&snapshot, &statistics, shown.as_ref(), &meter)
+            });
         }
     }
-    stop.store(true, Ordering::SeqCst);
     bar.finish_and_clear();
-    let report = system.finish(begun)?;
+    let report = system.finish(begun);
+    recording::finish(&tap);
+    let report = report?;
+    stop.store(true, Ordering::SeqCst);
     if let Some(page) = page {
         page.close()?;
     }
@@ -98,11 +116,12 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
 
 /// All nodes of the demo.
 struct System {
-    planner: PolicyNode,
-    commands: CommandNode,
+    runtime: Runtime,
     simulator: SimulatorNode,
-    plans: kinestream_bridge::node::Inbox<WirePlan>,
-    _nodes: [Node; 3],
+    simulator_stop: Arc<AtomicBool>,
+    plans: Inbox<WirePlan>,
+    presence: Presence,
+    _nodes: [Node; 2],
 }
 
 impl System {
@@ -111,56 +130,49 @@ impl System {
         policy: Policy,
         arguments: &DemoArguments,
         page: Option<&Page>,
-        stop: &Arc<AtomicBool>,
+        tap: &Tap,
     ) -> Result<Self> {
         let (listener, connector) = loopback_pair("kinestream")?;
         let robot = &config.runtime.robot;
-        let runtime = Node::open(&listener, robot, "runtime")?;
+        let node = Arc::new(Node::open(&listener, robot, "runtime")?);
         let world = Node::open(&connector, robot, "simulator")?;
         let observer = Node::open(&connector, robot, "viewer")?;
-        let (positions, action_size) = (policy.config().plan.horizon, policy.action_size());
-        let (writer, reader) = latest_plan(positions, action_size);
-        let stream = Arc::new(AtomicU32::new(0));
-        let commands = CommandNode::start(
-            &runtime,
-            config.control,
-            action_size,
-            reader,
-            Arc::clone(&stream),
-            Arc::clone(stop),
-        )?;
-        let planner = PolicyNode::start(&runtime, policy, writer, false, stream, Arc::clone(stop))?;
+        let info = json!({ "policy": policy.config(), "control": config.control });
+        let runtime = Runtime::start(&node, config, policy, info, tap.clone())?;
         let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let options = SimulatorOptions {
             seed: arguments.seed,
             episodes: arguments.episodes,
         };
         let viewer = page.map(|page| page.handle().clone());
-        let simulator = SimulatorNode::start(&world, options, viewer, Arc::clone(stop))?;
+        let simulator_stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&simulator_stop);
+        let simulator = SimulatorNode::start(&world, options, viewer, tap.clone(), stop)?;
         Ok(Self {
-            planner,
-            commands,
+            runtime,
             simulator,
+            simulator_stop,
             plans,
-            _nodes: [runtime, world, observer],
+            presence: observer.presence()?,
+            _nodes: [world, observer],
         })
     }
 
     fn has_ended(&self) -> bool {
-        self.planner.has_ended() || self.simulator.has_ended()
+        self.runtime.has_ended() || self.simulator.has_ended()
     }
 
     fn finish(self, begun: Instant) -> Result<Report> {
         let snapshot = self.simulator.snapshot();
-        let statistics = self.planner.statistics();
-        self.planner.join()?;
-        let actions_published = self.commands.published();
-        let TimingReport {
-            missed,
-            lateness_us,
-            ..
-        } = self.commands.join()?;
+        // The runtime first: what it commands on its way to rest still has a robot.
+        let ended = self.runtime.finish();
+        self.simulator_stop.store(true, Ordering::SeqCst);
         let episodes = self.simulator.join()?;
+        let RuntimeReport {
+            statistics,
+            published,
+            timing,
+        } = ended?;
         let summary = evaluation::summarise(&episodes);
         Ok(Report {
             task: "pusht",
@@ -169,13 +181,13 @@ impl System {
             mean_max_reward: summary.mean_max_reward,
             success_rate: summary.success_rate,
             episodes,
-            actions_published,
+            actions_published: published,
             actions_received: snapshot.actions_received,
             plans_published: statistics.plans,
             evaluations_per_action: statistics.evaluations as f64 / statistics.plans.max(1) as f64,
             latency_ms: statistics.latency_ms,
-            command_lateness_us: lateness_us,
-            missed,
+            command_lateness_us: timing.lateness_us,
+            missed: timing.missed,
             wall_s: begun.elapsed().as_secs_f64(),
         })
     }
@@ -225,6 +237,13 @@ fn frame(
         fault: statistics.fault.clone(),
         ..Frame::default()
     }
+}
+
+/// How the runtime fares, in the form in which it is published.
+fn health(runtime: &Runtime) -> Option<serde_json::Value> {
+    runtime
+        .health()
+        .and_then(|health| serde_json::to_value(health).ok())
 }
 
 fn print(report: &Report) {

@@ -13,23 +13,20 @@ use crate::cli::SimArguments;
 use crate::config::Config;
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions};
 use crate::output::say;
+use crate::recording::Tap;
 use crate::{output, shutdown};
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
-    let mut config = Config::read(&arguments.config)?;
-    config.check_session(&arguments.config)?;
-    // One file describes both sides: where the runtime listens, the simulator connects.
-    if config.session.connect.is_empty() {
-        config.session.connect = std::mem::take(&mut config.session.listen);
-    }
+    let config = Config::read(&arguments.config)?;
+    let session = config.session_towards_runtime(&arguments.config)?;
     let stop = shutdown::flag()?;
-    let node = Node::open(&config.session, &config.runtime.robot, "simulator")?;
+    let node = Node::open(&session, &config.runtime.robot, "simulator")?;
     let options = SimulatorOptions {
         seed: arguments.seed,
         episodes: arguments.episodes,
     };
-    let simulator = SimulatorNode::start(&node, options, None, Arc::clone(&stop))?;
-    tracing::info!("waiting for a runtime at {:?}", config.session.connect);
+    let simulator = SimulatorNode::start(&node, options, None, Tap::off(), Arc::clone(&stop))?;
+    tracing::info!("waiting for a runtime at {:?}", session.connect);
     let mut told = 0;
     while !simulator.has_ended() {
         std::thread::sleep(Duration::from_millis(50));

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,27 +13,41 @@ use anyhow::{Context, Result, bail, ensure};
 use kinestream_bridge::Node;
 use kinestream_bridge::node::{Channel, Publisher};
 use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
+use kinestream_control::fixed_rate::{self, LoopOptions, Tick};
 use kinestream_control::{
-    CommandEngine, CommandStatus, ControlLoop, Interpolation, LoopOptions, MissPolicy, PlanReader,
-    RealtimeConfig, TimingReport, fixed_rate,
+    Clock, ControlLoop, Controller, ControllerConfig, Granted, Interpolation, Interventions,
+    LimitsConfig, MissPolicy, Monotonic, PlanReader, RealtimeConfig, Rung, TickInputs, TickOutput,
+    TimingGauge, TimingReport, WatchdogConfig,
 };
 use serde::{Deserialize, Serialize};
 
+use super::signals::{Gauges, Signals};
 use super::stamp;
+use crate::recording::{Tap, TickRecord, TickTap, topic};
 
 /// Numbers of an action at most.
-const MOST_NUMBERS: usize = 64;
+pub(crate) const MOST_NUMBERS: usize = 64;
 /// Commands that wait for the publisher thread at most.
 const RING: usize = 256;
 
-/// How commands are formed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// How commands are formed, limited and watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ControlConfig {
     /// Commands per second, above 0, at most 10,000.
     pub(crate) rate_hz: f64,
     /// hold, linear or cubic: how a command lies between the actions of a plan.
     pub(crate) interpolation: Interpolation,
+    /// skip, catch_up or fault: what follows when a period was missed.
+    pub(crate) missed: MissPolicy,
+    /// Groups of four columns of the action that are a quaternion x, y, z, w.
+    pub(crate) orientations: Vec<[usize; 4]>,
+    /// What the control thread asks of the operating system.
+    pub(crate) realtime: RealtimeConfig,
+    /// Position, velocity, acceleration and jerk that no command exceeds.
+    pub(crate) limits: LimitsConfig,
+    /// What is watched, and what follows.
+    pub(crate) watchdog: WatchdogConfig,
 }
 
 impl Default for ControlConfig {
@@ -41,7 +55,35 @@ impl Default for ControlConfig {
         Self {
             rate_hz: 100.0,
             interpolation: Interpolation::Hold,
+            missed: MissPolicy::default(),
+            orientations: Vec::new(),
+            realtime: RealtimeConfig::default(),
+            limits: LimitsConfig::default(),
+            watchdog: WatchdogConfig::default(),
         }
+    }
+}
+
+impl ControlConfig {
+    /// The engine of the loop.
+    pub(crate) fn controller(&self, action_size: usize) -> Result<Controller> {
+        ensure!(
+            (1..=MOST_NUMBERS).contains(&action_size),
+            "actions have {action_size} numbers, commands carry 1 to {MOST_NUMBERS}"
+        );
+        ensure!(
+            self.rate_hz > 0.0 && self.rate_hz <= 10_000.0,
+            "control.rate_hz is {}, expected above 0, at most 10000",
+            self.rate_hz
+        );
+        let config = ControllerConfig {
+            interpolation: self.interpolation,
+            orientations: self.orientations.clone(),
+            limits: self.limits.clone(),
+            watchdog: self.watchdog,
+        };
+        let period_ns = (1e9 / self.rate_hz).round() as u64;
+        Ok(Controller::new(&config, action_size, period_ns)?)
     }
 }
 
@@ -49,100 +91,81 @@ impl Default for ControlConfig {
 #[derive(Debug, Clone, Copy)]
 struct Outgoing {
     due_ns: u64,
-    stream: u32,
-    chunk: u64,
-    position: f64,
-    flags: ActionFlags,
+    output: TickOutput,
     size: usize,
     values: [f32; MOST_NUMBERS],
+}
+
+/// What a command node reads from, and tells.
+pub(crate) struct Wiring {
+    pub(crate) plans: PlanReader,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) tap: Tap,
 }
 
 /// A running command node.
 pub(crate) struct CommandNode {
     control: ControlLoop,
     publisher: JoinHandle<Result<()>>,
-    published: Arc<AtomicU64>,
 }
 
 impl CommandNode {
-    /// Starts the control thread and the publisher thread. Commands carry the number in `stream`.
+    /// Starts the control thread and the publisher thread.
     pub(crate) fn start(
-        node: &Node,
-        config: ControlConfig,
+        node: &Arc<Node>,
+        config: &ControlConfig,
         action_size: usize,
-        mut plans: PlanReader,
-        stream: Arc<AtomicU32>,
+        wiring: Wiring,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        ensure!(
-            (1..=MOST_NUMBERS).contains(&action_size),
-            "actions have {action_size} numbers, commands carry 1 to {MOST_NUMBERS}"
-        );
-        ensure!(
-            config.rate_hz > 0.0 && config.rate_hz <= 10_000.0,
-            "control.rate_hz is {}, expected above 0, at most 10000",
-            config.rate_hz
-        );
-        let (mut sender, receiver) = rtrb::RingBuffer::new(RING);
-        let mut engine = CommandEngine::new(config.interpolation, action_size);
-        let mut following = 0;
-        let seen_stream = Arc::clone(&stream);
-        let tick = move |tick: fixed_rate::Tick| {
-            let mut values = [0.0; MOST_NUMBERS];
-            let stream = seen_stream.load(Ordering::Relaxed);
-            let plan = plans.latest();
-            if stream != following {
-                // A new stream begins at rest, not on the way from the last one's command.
-                engine.reset();
-                following = stream;
-            }
-            let status = engine.command(plan, tick.now_ns, &mut values[..action_size]);
-            let (position, flags) = match status {
-                CommandStatus::Idle => (0, ActionFlags::HOLDING),
-                CommandStatus::Early => (0, ActionFlags::NONE),
-                CommandStatus::Active { position } => (position, ActionFlags::NONE),
-                CommandStatus::Late { position } => (position, ActionFlags::HOLDING),
-            };
-            // Without a plan nothing is sent: whoever listens holds what it had.
-            if let Some(plan) = plan {
-                let chunk = plan.header().chunk;
-                // A full ring means that the publisher thread is behind: this command is left out.
-                let _ = sender.push(Outgoing {
-                    due_ns: tick.deadline_ns,
-                    stream,
-                    chunk,
-                    position: position as f64,
-                    flags,
-                    size: action_size,
-                    values,
-                });
-            }
-            ControlFlow::Continue(())
+        let Wiring {
+            plans,
+            signals,
+            gauges,
+            tap,
+        } = wiring;
+        let controller = config.controller(action_size)?;
+        let (sender, receiver) = rtrb::RingBuffer::new(RING);
+        let mut turn = Turn {
+            controller,
+            plans,
+            signals: Arc::clone(&signals),
+            gauges: Arc::clone(&gauges),
+            sender,
+            tap: tap.ticks(),
+            missed_is_fault: config.missed == MissPolicy::Fault,
         };
-        let actions = node.publisher(Channel::Action)?;
-        let published = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&published);
+        let publisher = Sender {
+            actions: node.publisher(Channel::Action)?,
+            node: Arc::clone(node),
+            receiver,
+            signals,
+            gauges,
+            tap,
+        };
         let seen = Arc::clone(&stop);
         let publisher = std::thread::Builder::new()
             .name("publisher".into())
-            .spawn(move || publish(actions, receiver, &count, &seen))
+            .spawn(move || publisher.run(&seen))
             .context("cannot start the publisher thread")?;
         let options = LoopOptions {
             rate_hz: config.rate_hz,
-            missed: MissPolicy::Skip,
-            realtime: RealtimeConfig::nothing(),
+            missed: config.missed,
+            realtime: config.realtime,
         };
-        let control = fixed_rate::spawn(&options, stop, tick)?;
-        Ok(Self {
-            control,
-            publisher,
-            published,
-        })
+        let control = fixed_rate::spawn(&options, stop, move |tick| turn.take(&tick))?;
+        Ok(Self { control, publisher })
     }
 
-    /// Commands sent so far.
-    pub(crate) fn published(&self) -> u64 {
-        self.published.load(Ordering::Relaxed)
+    /// What the operating system granted to the control thread.
+    pub(crate) fn granted(&self) -> &Granted {
+        self.control.granted()
+    }
+
+    /// How well the rate is kept, at any time.
+    pub(crate) fn timing(&self) -> Arc<TimingGauge> {
+        self.control.gauge()
     }
 
     /// Waits for both threads; returns how well the rate was kept.
@@ -156,31 +179,109 @@ impl CommandNode {
     }
 }
 
-fn publish(
-    mut actions: Publisher,
-    mut receiver: rtrb::Consumer<Outgoing>,
-    published: &AtomicU64,
-    stop: &AtomicBool,
-) -> Result<()> {
-    let mut sequence = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let Ok(outgoing) = receiver.pop() else {
-            std::thread::sleep(Duration::from_micros(500));
-            continue;
+/// What the control thread does in a period. Nothing in here waits, allocates or prints.
+struct Turn {
+    controller: Controller,
+    plans: PlanReader,
+    signals: Arc<Signals>,
+    gauges: Arc<Gauges>,
+    sender: rtrb::Producer<Outgoing>,
+    tap: TickTap,
+    missed_is_fault: bool,
+}
+
+impl Turn {
+    fn take(&mut self, tick: &Tick) -> ControlFlow<()> {
+        let inputs = TickInputs {
+            index: tick.index,
+            deadline_ns: tick.deadline_ns,
+            now_ns: tick.now_ns,
+            facts: self.signals.facts(self.missed_is_fault && tick.missed > 0),
         };
-        sequence += 1;
-        let sent = actions.publish(&ActionSlice {
-            stamp: Stamp {
-                monotonic_ns: outgoing.due_ns,
-                ..stamp(sequence, outgoing.stream)
-            },
-            chunk: outgoing.chunk,
-            position: outgoing.position,
-            noise: 0.0,
-            flags: outgoing.flags,
-            values: &outgoing.values[..outgoing.size],
-        })?;
-        published.fetch_add(u64::from(sent), Ordering::Relaxed);
+        let plan = self.plans.latest();
+        let output = self.controller.tick(&inputs, plan);
+        let command = self.controller.command();
+        if output.publish {
+            let mut values = [0.0; MOST_NUMBERS];
+            for (slot, value) in values.iter_mut().zip(command) {
+                *slot = *value as f32;
+            }
+            let outgoing = Outgoing {
+                due_ns: tick.deadline_ns,
+                output,
+                size: command.len(),
+                values,
+            };
+            // A full ring means that the publisher thread is behind: this command is left out.
+            if self.sender.push(outgoing).is_err() {
+                self.gauges.command_dropped();
+            }
+        }
+        let record = TickRecord {
+            inputs,
+            plan: plan.map(|plan| plan.header().chunk),
+            output,
+            command,
+        };
+        self.tap.tick(tick.now_ns, &record);
+        self.gauges.record(&output, &self.controller);
+        ControlFlow::Continue(())
     }
-    Ok(())
+}
+
+/// What the publisher thread owns.
+struct Sender {
+    actions: Publisher,
+    node: Arc<Node>,
+    receiver: rtrb::Consumer<Outgoing>,
+    signals: Arc<Signals>,
+    gauges: Arc<Gauges>,
+    tap: Tap,
+}
+
+impl Sender {
+    fn run(mut self, stop: &AtomicBool) -> Result<()> {
+        let (mut sequence, mut met) = (0, false);
+        while !stop.load(Ordering::SeqCst) {
+            // Commands that nobody receives any more move nothing: the watchdog should know.
+            met |= self.actions.is_matched();
+            let alive = self.node.is_open() && (self.actions.is_matched() || !met);
+            self.signals.set_session_alive(alive);
+            let Ok(outgoing) = self.receiver.pop() else {
+                std::thread::sleep(Duration::from_micros(500));
+                continue;
+            };
+            sequence += 1;
+            let output = &outgoing.output;
+            let message = ActionSlice {
+                stamp: Stamp {
+                    monotonic_ns: outgoing.due_ns,
+                    ..stamp(sequence, output.stream)
+                },
+                chunk: output.chunk,
+                position: output.position as f64,
+                noise: 0.0,
+                flags: flags(output),
+                values: &outgoing.values[..outgoing.size],
+            };
+            if self.actions.publish(&message)? {
+                self.gauges.command_published();
+            }
+            self.tap.wire(topic::ACTION, Monotonic.now_ns(), &message);
+        }
+        Ok(())
+    }
+}
+
+fn flags(output: &TickOutput) -> ActionFlags {
+    let mut flags = match output.rung {
+        Rung::Waiting | Rung::Holding => ActionFlags::HOLDING,
+        Rung::Running | Rung::Continuing if output.late => ActionFlags::HOLDING,
+        Rung::Running | Rung::Continuing => ActionFlags::NONE,
+        Rung::SafeStop | Rung::EmergencyStop => ActionFlags::HOLDING.with(ActionFlags::STOPPING),
+    };
+    if output.interventions != Interventions::NONE {
+        flags = flags.with(ActionFlags::LIMITED);
+    }
+    flags
 }

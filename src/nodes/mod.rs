@@ -1,7 +1,11 @@
 //! The nodes of a running system, each with threads of its own: policy, command loop, simulator.
+//! [`runtime`] puts policy and command loop together, as a robot sees them.
 
 pub(crate) mod commands;
+mod monitor;
 pub(crate) mod policy;
+pub(crate) mod runtime;
+pub(crate) mod signals;
 pub(crate) mod simulator;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -4,20 +4,24 @@
 //! meanwhile enter the history, and the newest is answered. The plan rolls by the time between the
 //! observations' stamps.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use kinestream_bridge::node::{Channel, Inbox, Publisher};
-use kinestream_bridge::wire::{PlanSlice, Request};
+use kinestream_bridge::wire::{PlanSlice, Request, Stamp};
 use kinestream_bridge::{Command, Node, Observation};
-use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter};
-use kinestream_policy::roll::Roll;
-use kinestream_policy::{Error, Policy};
+use kinestream_control::{
+    Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter, pin_current_thread,
+};
+use kinestream_policy::arrivals::Arrival;
+use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::{Engine, Error, Policy};
 
+use super::signals::Signals;
 use super::{INBOX, PATIENCE, stamp};
+use crate::recording::{PolicyInput, Tap, topic};
 
 /// Evaluations before the node says that it is ready; they are not measured.
 const WARM_UP: usize = 20;
@@ -28,6 +32,10 @@ pub(crate) struct PolicyStatistics {
     pub(crate) observations: u64,
     /// Observations and plans refused for their contents.
     pub(crate) refused: u64,
+    /// Observations that came twice.
+    pub(crate) repeated: u64,
+    /// Observations that came after a newer one.
+    pub(crate) out_of_order: u64,
     /// Payloads that did not decode.
     pub(crate) malformed: u64,
     pub(crate) plans: u64,
@@ -36,8 +44,21 @@ pub(crate) struct PolicyStatistics {
     pub(crate) latency_ms: Percentiles,
     /// The newest of these latencies.
     pub(crate) last_latency_ms: f64,
+    /// Actions that came due while the newest plan was made, counted.
+    pub(crate) delay_actions: u64,
+    /// The most of these.
+    pub(crate) most_delay_actions: u64,
     /// Why the last observation or plan was refused, if it was.
     pub(crate) fault: Option<String>,
+}
+
+/// How a policy node runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PolicyOptions {
+    /// Plans wait for a congested receiver, for simulators in lock step.
+    pub(crate) lossless: bool,
+    /// Processor that the thread is kept on.
+    pub(crate) cpu: Option<usize>,
 }
 
 /// A running policy node.
@@ -47,22 +68,22 @@ pub(crate) struct PolicyNode {
 }
 
 struct Shell {
-    policy: Policy,
-    roll: Roll,
-    stream: u32,
+    engine: Engine,
     observations: Inbox<Observation>,
     resets: Inbox<Command>,
     plans: Publisher,
     commands: PlanWriter,
+    signals: Arc<Signals>,
+    tap: Tap,
     statistics: Arc<Mutex<PolicyStatistics>>,
     latencies: Latencies,
-    /// The stream that commands are marked with.
-    current_stream: Arc<AtomicU32>,
-    period_ns: u64,
     sequence: u64,
-    chunk: u64,
-    /// Evaluations of the warm-up.
-    warm_up: u64,
+}
+
+/// A valid observation.
+struct Observed {
+    arrived_ns: u64,
+    values: Vec<f32>,
 }
 
 impl PolicyNode {
@@ -72,37 +93,40 @@ impl PolicyNode {
         node: &Node,
         mut policy: Policy,
         commands: PlanWriter,
-        lossless: bool,
-        current_stream: Arc<AtomicU32>,
+        options: PolicyOptions,
+        signals: &Arc<Signals>,
+        tap: Tap,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         warm_up(&mut policy)?;
-        let period_ns = (1e9 / policy.config().task.rate_hz) as u64;
         let statistics = Arc::new(Mutex::new(PolicyStatistics::default()));
-        let plans = if lossless {
+        let plans = if options.lossless {
             node.lossless_publisher(Channel::Plan)?
         } else {
             node.publisher(Channel::Plan)?
         };
         let shell = Shell {
-            roll: Roll::new(period_ns),
-            stream: 0,
             resets: node.inbox(&node.keys().command("reset")?, INBOX)?,
             observations: node.inbox(&node.keys().observation("state")?, INBOX)?,
             plans,
             commands,
+            signals: Arc::clone(signals),
+            tap,
             statistics: Arc::clone(&statistics),
             latencies: Latencies::new(),
-            current_stream,
-            period_ns,
             sequence: 0,
-            chunk: 0,
-            warm_up: policy.evaluations(),
-            policy,
+            engine: Engine::new(policy)?,
         };
+        let alive = Alive(Arc::clone(signals));
         let thread = std::thread::Builder::new()
             .name("policy".into())
-            .spawn(move || shell.run(&stop))
+            .spawn(move || {
+                let _alive = alive;
+                if let Some(cpu) = options.cpu {
+                    pin_current_thread(cpu).with_context(|| format!("runtime.cpu = {cpu}"))?;
+                }
+                shell.run(&stop)
+            })
             .context("cannot start the policy thread")?;
         Ok(Self { thread, statistics })
     }
@@ -128,19 +152,29 @@ impl PolicyNode {
     }
 }
 
+/// Says that the policy thread has ended, however it ends.
+struct Alive(Arc<Signals>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.policy_ended();
+    }
+}
+
 impl Shell {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Ordering::SeqCst) {
-            let Some(mut observation) = self.observations.next(PATIENCE) else {
-                continue;
-            };
+            let mut waiting = self.observations.next(PATIENCE);
             self.take_resets()?;
-            // Only the newest is answered; those before it still belong into the history.
-            while let Some(newer) = self.observations.try_next() {
-                self.record(&observation)?;
-                observation = newer;
+            // All enter the history; one plan answers them, made for the newest.
+            let mut newest = None;
+            while let Some(observation) = waiting {
+                newest = self.take(&observation)?.or(newest);
+                waiting = self.observations.try_next();
             }
-            self.answer(&observation)?;
+            if let Some(observed) = newest {
+                self.answer(&observed)?;
+            }
         }
         Ok(())
     }
@@ -148,109 +182,99 @@ impl Shell {
     fn take_resets(&mut self) -> Result<()> {
         while let Some(command) = self.resets.try_next() {
             if let Request::Reset { seed } = command.request {
-                self.begin(command.stamp.stream, seed)?;
+                let stream = command.stamp.stream;
+                self.tap
+                    .policy_input(Monotonic.now_ns(), &PolicyInput::Reset { stream, seed });
+                self.engine.begin(stream, seed)?;
+                // The plan of the last stream must not move the robot of this one.
+                self.commands.withdraw();
             }
         }
         Ok(())
     }
 
-    fn begin(&mut self, stream: u32, seed: u64) -> Result<()> {
-        self.policy.reset(0, seed)?;
-        self.roll.reset();
-        // The plan of the last stream must not move the robot of this one.
-        self.commands.withdraw();
-        self.stream = stream;
-        self.current_stream.store(stream, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Takes an observation into the history; false if it was refused.
-    fn record(&mut self, observation: &Observation) -> Result<bool> {
-        let values: Vec<f32> = observation
-            .values
-            .to_f64()
-            .iter()
-            .map(|value| *value as f32)
-            .collect();
-        if observation.stamp.stream != self.stream {
-            // The reset of this stream was lost, or the sender began without one.
-            self.begin(
-                observation.stamp.stream,
-                u64::from(observation.stamp.stream),
-            )?;
-        }
-        let consumed = self.roll.consumed(observation.stamp.monotonic_ns);
-        self.policy.advance(0, consumed);
-        match self.policy.observe(0, &values) {
-            Ok(()) => {
-                self.update(|statistics| statistics.observations += 1);
-                Ok(true)
-            }
-            Err(error @ (Error::NonFiniteObservation { .. } | Error::ObservationSize { .. })) => {
-                self.refuse(&error.to_string());
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn answer(&mut self, observation: &Observation) -> Result<()> {
+    /// Takes an observation into the history; none if it was left out.
+    fn take(&mut self, observation: &Observation) -> Result<Option<Observed>> {
         let arrived_ns = Monotonic.now_ns();
-        let begun = Instant::now();
-        if !self.record(observation)? {
-            return Ok(());
+        self.tap.wire(topic::STATE, arrived_ns, observation);
+        self.tap
+            .policy_input(arrived_ns, &PolicyInput::Observation { arrived_ns });
+        let values = numbers(observation);
+        let Stamp {
+            stream,
+            sequence,
+            monotonic_ns: time_ns,
+            ..
+        } = observation.stamp;
+        if stream != self.engine.stream() {
+            self.commands.withdraw();
         }
-        let before = self.policy.evaluations();
-        while self.policy.refine(&[0])? > 0 {}
-        let replanned = self.policy.evaluations() > before;
-        let plan = match self.policy.plan(0) {
-            Ok(plan) => plan,
-            Err(error @ Error::NonFinitePlan) => {
-                self.refuse(&error.to_string());
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let latency = begun.elapsed().as_nanos() as u64;
-        self.sequence += 1;
-        self.chunk += 1;
-        let size = self.policy.action_size();
-        let actions = &plan.actions[plan.current * size..];
-        let noise = &plan.noise[plan.current..];
-        let header = PlanHeader {
-            chunk: self.chunk,
-            start_ns: arrived_ns,
-            period_ns: self.period_ns,
-            action_size: size,
-            committed: plan.committed,
-            observation_sequence: observation.stamp.sequence,
-        };
-        self.commands
-            .publish(&Plan::new(header, actions.to_vec())?)?;
-        let levels = self.policy.config().plan.ladder_levels() as u32;
-        self.plans.publish(&PlanSlice {
-            stamp: stamp(self.sequence, self.stream),
-            chunk: self.chunk,
-            observation_sequence: observation.stamp.sequence,
-            first_action_ns: arrived_ns,
-            period_ns: self.period_ns,
-            dims: size as u32,
-            committed: plan.committed as u32,
-            levels,
-            noise,
-            level: &plan.levels[plan.current..],
-            actions,
+        let taken = self.engine.take(&Sensed {
+            stream,
+            sequence,
+            time_ns,
+            values: &values,
         })?;
-        let latency_ms = replanned.then(|| {
-            self.latencies.record(latency);
-            (latency as f64 / 1e6, self.latencies.percentiles_ms())
+        match taken {
+            Taken::Valid => {
+                self.signals.observed(arrived_ns);
+                self.update(|statistics| statistics.observations += 1);
+                return Ok(Some(Observed { arrived_ns, values }));
+            }
+            Taken::Old(Arrival::Repeated) => self.update(|statistics| statistics.repeated += 1),
+            Taken::Old(_) => self.update(|statistics| statistics.out_of_order += 1),
+            Taken::Refused(reason) => self.refuse(&reason),
+        }
+        Ok(None)
+    }
+
+    fn answer(&mut self, observed: &Observed) -> Result<()> {
+        let arrived_ns = observed.arrived_ns;
+        self.tap
+            .policy_input(Monotonic.now_ns(), &PolicyInput::Answer { arrived_ns });
+        match self.engine.answer(arrived_ns)? {
+            Some(answer) => self.publish(&answer, &observed.values),
+            None => {
+                self.refuse(&Error::NonFinitePlan.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&mut self, answer: &Answer, observation: &[f32]) -> Result<()> {
+        self.sequence += 1;
+        let size = self.engine.policy().action_size();
+        let plan = plan_of(answer, observation, self.engine.policy())?;
+        self.commands.publish(&plan)?;
+        let taken_ns = Monotonic.now_ns().saturating_sub(answer.start_ns);
+        let levels = self.engine.policy().config().plan.ladder_levels() as u32;
+        let message = PlanSlice {
+            stamp: stamp(self.sequence, answer.stream),
+            chunk: answer.chunk,
+            observation_sequence: answer.observation_sequence,
+            first_action_ns: answer.start_ns,
+            period_ns: answer.period_ns,
+            dims: size as u32,
+            committed: answer.committed as u32,
+            levels,
+            noise: &answer.noise,
+            level: &answer.levels,
+            actions: &answer.actions,
+        };
+        self.plans.publish(&message)?;
+        self.tap.wire(topic::PLAN, Monotonic.now_ns(), &message);
+        let latency_ms = (answer.evaluations > 0).then(|| {
+            self.latencies.record(taken_ns);
+            (taken_ns as f64 / 1e6, self.latencies.percentiles_ms())
         });
-        let evaluations = self.policy.evaluations() - self.warm_up;
         let malformed = self.observations.counts().malformed;
+        let delay = taken_ns / answer.period_ns;
         self.update(|statistics| {
             statistics.malformed = malformed;
             statistics.plans += 1;
-            statistics.evaluations = evaluations;
+            statistics.evaluations += answer.evaluations;
+            statistics.delay_actions = delay;
+            statistics.most_delay_actions = statistics.most_delay_actions.max(delay);
             statistics.fault = None;
             if let Some((last, percentiles)) = latency_ms {
                 statistics.last_latency_ms = last;
@@ -279,6 +303,30 @@ impl Shell {
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }
+}
+
+/// An observation's numbers as the policy takes them.
+pub(crate) fn numbers(observation: &Observation) -> Vec<f32> {
+    let values = observation.values.to_f64();
+    values.iter().map(|value| *value as f32).collect()
+}
+
+/// The plan for the control thread that an answer to `observation` is.
+pub(crate) fn plan_of(answer: &Answer, observation: &[f32], policy: &Policy) -> Result<Plan> {
+    let header = PlanHeader {
+        stream: answer.stream,
+        chunk: answer.chunk,
+        start_ns: answer.start_ns,
+        period_ns: answer.period_ns,
+        action_size: policy.action_size(),
+        committed: answer.committed,
+        observation_sequence: answer.observation_sequence,
+    };
+    let plan = Plan::new(header, answer.actions.clone())?;
+    Ok(match &policy.config().plan.primer_columns {
+        Some(columns) => plan.with_measured(columns.iter().map(|&at| observation[at]).collect())?,
+        None => plan,
+    })
 }
 
 /// Runs the network until LibTorch has chosen kernels and allocated, then forgets it all.

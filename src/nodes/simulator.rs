@@ -19,6 +19,7 @@ use kinestream_sim::pusht::{CONTROL_STEP, PHYSICS_STEP, PushT, State, StepOutcom
 use kinestream_sim::viewer::{Input, RunState, ViewerHandle};
 
 use super::{INBOX, stamp};
+use crate::recording::{SimInput, SimStep, Tap};
 
 /// Physics steps in one control step.
 const PHYSICS_PER_CONTROL: u64 = (CONTROL_STEP / PHYSICS_STEP) as u64;
@@ -60,6 +61,7 @@ struct Shell {
     observations: Publisher,
     resets: Publisher,
     viewer: Option<ViewerHandle>,
+    tap: Tap,
     snapshot: Arc<Mutex<Snapshot>>,
     options: SimulatorOptions,
     target: Option<[f64; 2]>,
@@ -81,6 +83,7 @@ impl SimulatorNode {
         node: &Node,
         options: SimulatorOptions,
         viewer: Option<ViewerHandle>,
+        tap: Tap,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
@@ -90,6 +93,7 @@ impl SimulatorNode {
             observations: node.publisher(Channel::Observation("state"))?,
             resets: node.publisher(Channel::Command("reset"))?,
             viewer,
+            tap,
             snapshot: Arc::clone(&snapshot),
             options,
             target: None,
@@ -186,17 +190,10 @@ impl Shell {
         }
         let target = self.target.unwrap_or(self.world.state().agent_position);
         self.world.physics_step(target)?;
-        if !self.world.block_is_on_table() {
-            // Physics lets a T be squeezed through a wall; a person gets it back.
-            let State {
-                block_position: [x, y],
-                block_angle,
-                ..
-            } = self.world.state();
-            self.world
-                .move_block([x.clamp(100.0, 412.0), y.clamp(100.0, 412.0)], block_angle)?;
-        }
+        // Physics lets a T be squeezed through a wall; a person gets it back.
+        self.world.return_block()?;
         self.step += 1;
+        self.record(target);
         Ok(ControlFlow::Continue(()))
     }
 
@@ -222,12 +219,16 @@ impl Shell {
         self.best = 0.0;
         self.target = None;
         self.sequence += 1;
-        self.resets.publish(&Command {
-            stamp: stamp(self.sequence, self.stream),
+        let stream = self.stream;
+        self.record_input(&SimInput::Reset { seed, stream });
+        let command = Command {
+            stamp: stamp(self.sequence, stream),
             request: Request::Reset {
                 seed: u64::from(seed),
             },
-        })?;
+        };
+        self.tap.wire("cmd/reset", Monotonic.now_ns(), &command);
+        self.resets.publish(&command)?;
         Ok(())
     }
 
@@ -245,10 +246,16 @@ impl Shell {
         match input {
             Input::DragBlock { x, y, angle } => {
                 self.held = true;
-                self.world.move_block([x, y], angle)?;
+                let position = [x, y];
+                self.world.move_block(position, angle)?;
+                self.record_input(&SimInput::MoveBlock { position, angle });
             }
             Input::ReleaseBlock => self.held = false,
-            Input::PushAgent { vx, vy } => self.world.push_agent([vx, vy])?,
+            Input::PushAgent { vx, vy } => {
+                let velocity = [vx, vy];
+                self.world.push_agent(velocity)?;
+                self.record_input(&SimInput::PushAgent { velocity });
+            }
             Input::Pause => self.paused = true,
             Input::Resume => self.paused = false,
             Input::Reset { seed } => {
@@ -257,6 +264,29 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    fn record(&self, target: [f64; 2]) {
+        if !self.tap.is_on() {
+            return;
+        }
+        let (state, outcome) = (self.world.state(), self.world.outcome());
+        let [x, y] = state.block_position;
+        let step = SimStep {
+            seed: self.seed,
+            stream: self.stream,
+            step: self.step,
+            target,
+            agent: state.agent_position,
+            block: [x, y, state.block_angle],
+            coverage: outcome.coverage,
+            reward: outcome.reward,
+        };
+        self.tap.sim_step(Monotonic.now_ns(), &step);
+    }
+
+    fn record_input(&self, input: &SimInput) {
+        self.tap.sim_input(Monotonic.now_ns(), input);
     }
 
     fn show(&self, missed: u64) {

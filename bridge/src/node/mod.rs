@@ -11,10 +11,11 @@ mod options;
 mod presence;
 mod publisher;
 mod service;
+mod stop;
 mod subscriber;
 
 use zenoh::Wait;
-use zenoh::liveliness::LivelinessToken;
+pub use zenoh::liveliness::LivelinessToken;
 
 pub use health::HealthPublisher;
 pub use inbox::{Inbox, InboxCounts};
@@ -22,6 +23,7 @@ pub use options::{Mode, SessionOptions, loopback_pair};
 pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};
 pub use service::Service;
+pub use stop::{StopHandler, StopListener, StopRequest};
 pub use subscriber::{Counts, Subscription};
 
 use crate::keys::{KeyError, Keys};
@@ -97,17 +99,22 @@ impl Node {
             })
     }
 
+    /// Whether the session is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.session.is_closed()
+    }
+
+    /// Announces a part of this program that may come and go, as `alive/<name>`, as long as the token lives.
+    ///
+    /// # Errors
+    /// A name that is no key, or zenoh refused.
+    pub fn announce_part(&self, name: &str) -> Result<LivelinessToken, NodeError> {
+        declare_token(&self.session, self.keys.alive(name)?)
+    }
+
     fn announce(session: zenoh::Session, keys: Keys, name: &str) -> Result<Self, NodeError> {
-        let key = keys.alive(name)?;
-        let token = session
-            .liveliness()
-            .declare_token(key.clone())
-            .wait()
-            .map_err(|source| NodeError::Zenoh {
-                doing: "declare the liveliness token",
-                key,
-                source,
-            })?;
+        let token = declare_token(&session, keys.alive(name)?)?;
         Ok(Self {
             session,
             keys,
@@ -115,6 +122,18 @@ impl Node {
             _token: token,
         })
     }
+}
+
+fn declare_token(session: &zenoh::Session, key: String) -> Result<LivelinessToken, NodeError> {
+    session
+        .liveliness()
+        .declare_token(key.clone())
+        .wait()
+        .map_err(|source| NodeError::Zenoh {
+            doing: "declare the liveliness token",
+            key,
+            source,
+        })
 }
 
 /// Why a node could not be opened or could not do what was asked.

@@ -58,7 +58,11 @@ impl Node {
     /// [`NodeError::Reply`] if the reply is an error, longer than 1 MiB or not JSON; [`NodeError::Zenoh`] if the session is
     /// closed.
     pub fn ask(&self, name: &str, limit: Duration) -> Result<Option<Value>, NodeError> {
-        let key = self.keys().info(name)?;
+        self.ask_key(self.keys().info(name)?, limit)
+    }
+
+    /// The first reply on a key; none if nobody answers in time.
+    pub(super) fn ask_key(&self, key: String, limit: Duration) -> Result<Option<Value>, NodeError> {
         let replies = self
             .session()
             .get(key.clone())

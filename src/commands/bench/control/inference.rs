@@ -207,6 +207,7 @@ impl Player {
         self.world
             .step([f64::from(actions[0]), f64::from(actions[1])])?;
         let header = PlanHeader {
+            stream: 0,
             chunk: self.answers,
             observation_sequence: self.answers,
             start_ns: Monotonic.now_ns(),

@@ -174,7 +174,7 @@ fn loop_slice(
     if let Some(inference) = inference {
         progress.wait(inference.publish_to(writer));
     }
-    let (mut path, commands) = CommandPath::new(reader, action_size)?;
+    let (mut path, commands) = CommandPath::new(reader, action_size, conditions.options.rate_hz)?;
     let last = conditions.periods(slice) - 1;
     let stop = Arc::new(AtomicBool::new(false));
     let running = fixed_rate::spawn(&conditions.options, stop, move |tick| {

@@ -4,7 +4,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kinestream_control::{CommandEngine, Interpolation, PlanReader, Tick};
+use kinestream_control::{
+    Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, PerJoint, PlanReader, Tick,
+    TickInputs, WatchdogConfig,
+};
 
 /// Numbers of an action at most, as in `nodes::commands`.
 const MOST_NUMBERS: usize = 64;
@@ -14,8 +17,7 @@ const RING: usize = 256;
 /// The control thread's side.
 pub(super) struct CommandPath {
     plans: PlanReader,
-    engine: CommandEngine,
-    action_size: usize,
+    controller: Controller,
     sender: rtrb::Producer<Command>,
 }
 
@@ -30,7 +32,11 @@ struct Command {
 
 impl CommandPath {
     /// Both sides; the publisher's is a thread that ends with the path.
-    pub(super) fn new(plans: PlanReader, action_size: usize) -> Result<(Self, Commands)> {
+    pub(super) fn new(
+        plans: PlanReader,
+        action_size: usize,
+        rate_hz: f64,
+    ) -> Result<(Self, Commands)> {
         ensure!(
             (1..=MOST_NUMBERS).contains(&action_size),
             "actions have {action_size} numbers, commands carry 1 to {MOST_NUMBERS}"
@@ -55,8 +61,7 @@ impl CommandPath {
             .context("cannot start the publisher thread")?;
         let path = Self {
             plans,
-            engine: CommandEngine::new(Interpolation::Linear, action_size),
-            action_size,
+            controller: controller(action_size, rate_hz)?,
             sender,
         };
         Ok((path, Commands(publisher)))
@@ -64,18 +69,54 @@ impl CommandPath {
 
     /// One tick.
     pub(super) fn tick(&mut self, tick: Tick) {
-        let mut values = [0.0; MOST_NUMBERS];
-        let plan = self.plans.latest();
-        let values_due = &mut values[..self.action_size];
-        self.engine.command(plan, tick.now_ns, values_due);
-        // Without a plan nothing is sent; a full ring drops the command.
-        if plan.is_some() {
-            let _ = self.sender.push(Command {
-                _due_ns: tick.deadline_ns,
-                _values: values,
-            });
+        let inputs = TickInputs {
+            index: tick.index,
+            deadline_ns: tick.deadline_ns,
+            now_ns: tick.now_ns,
+            facts: Facts {
+                observation_ns: tick.now_ns,
+                policy_alive: true,
+                session_alive: true,
+                ..Facts::default()
+            },
+        };
+        let output = self.controller.tick(&inputs, self.plans.latest());
+        if !output.publish {
+            return;
         }
+        let mut values = [0.0; MOST_NUMBERS];
+        for (slot, value) in values.iter_mut().zip(self.controller.command()) {
+            *slot = *value as f32;
+        }
+        // A full ring drops the command.
+        let _ = self.sender.push(Command {
+            _due_ns: tick.deadline_ns,
+            _values: values,
+        });
     }
+}
+
+/// The whole engine of a loop, with limits that plans for Push-T reach now and then.
+fn controller(action_size: usize, rate_hz: f64) -> Result<Controller> {
+    let all = |limit| Some(PerJoint::All(limit));
+    let config = ControllerConfig {
+        interpolation: Interpolation::Linear,
+        limits: LimitsConfig {
+            lower: all(0.0),
+            upper: all(512.0),
+            velocity: all(600.0),
+            acceleration: all(6_000.0),
+            jerk: all(200_000.0),
+            ..LimitsConfig::default()
+        },
+        watchdog: WatchdogConfig {
+            plan_timeout_ms: 0.0,
+            ..WatchdogConfig::default()
+        },
+        ..ControllerConfig::default()
+    };
+    let period_ns = (1e9 / rate_hz).round() as u64;
+    Ok(Controller::new(&config, action_size, period_ns)?)
 }
 
 impl Commands {

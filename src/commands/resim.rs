@@ -1,0 +1,408 @@
+//! `kinestream resim`: runs the engines again on a recording's inputs and compares every bit.
+//!
+//! The policy gets the recorded resets and observations in their order, the controller the recorded
+//! ticks with the plans that the policy made now. On the machine that recorded, with as many threads
+//! of LibTorch, nothing may differ.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use kinestream_bridge::Observation;
+use kinestream_bridge::recording::{RecordedMessage, Recording};
+use kinestream_bridge::wire::{Decode, Plan as WirePlan};
+use kinestream_control::{Plan, TickOutput};
+use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::{Engine, Policy};
+use serde::Serialize;
+
+use crate::cli::ResimArguments;
+use crate::nodes::policy::{numbers, plan_of};
+use crate::output::{self, say};
+use crate::recording::{CheckpointIdentity, Opening, PolicyInput, TickRecord, decode, topic};
+use crate::{checkpoint, device};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    file: String,
+    duration_s: f64,
+    complete: bool,
+    plans_compared: u64,
+    commands_compared: u64,
+    differing: u64,
+    first_difference: Option<Difference>,
+    /// Messages that the recorder had no room for; comparing ends before the first gap.
+    missing: u64,
+    note: Option<String>,
+}
+
+/// Where recording and re-simulation part.
+#[derive(Debug, Clone, Serialize)]
+struct Difference {
+    /// plan or command.
+    what: &'static str,
+    /// The plan's chunk, or the tick's index.
+    number: u64,
+    /// Seconds from the beginning of the recording.
+    at_s: f64,
+    field: &'static str,
+    recorded: String,
+    resimulated: String,
+}
+
+pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
+    let recording = Recording::open(&arguments.file)?;
+    let survey = recording.survey()?;
+    let mut messages = recording.messages()?;
+    let first = messages.next().transpose()?;
+    let opening = match &first {
+        Some(message) if &*message.topic == topic::CONFIG => Opening::decode(&message.bytes)?,
+        _ => bail!(
+            "{}: the recording does not begin with its configuration: too little of it has survived",
+            arguments.file.display()
+        ),
+    };
+    let begun_ns = first.map_or(0, |message| message.log_ns);
+    let Some(recorded) = &opening.checkpoint else {
+        bail!(
+            "{}: recorded by `kinestream {}`, from outside; resim needs what the policy and the \
+             control thread were told: `run --record` or `demo --record`",
+            arguments.file.display(),
+            opening.command
+        );
+    };
+    let config = opening.config()?;
+    let folder = arguments.checkpoint.as_ref().unwrap_or(&recorded.folder);
+    let found = CheckpointIdentity::of(folder)?;
+    ensure!(
+        (&found.weights_sha256, &found.config_sha256)
+            == (&recorded.weights_sha256, &recorded.config_sha256),
+        "{}: not the checkpoint that was recorded (model.safetensors {} there, {} in the \
+         recording); name that one with --checkpoint",
+        folder.display(),
+        &found.weights_sha256[..12],
+        &recorded.weights_sha256[..12]
+    );
+    let device = device::parse(&config.runtime.device)?;
+    device::set_threads(Some(config.runtime.threads))?;
+    let loaded = checkpoint::open(folder, device)?;
+    let mut engine = Engine::new(Policy::new(loaded, device, 1)?)?;
+    let bar = output::progress(survey.messages, "messages");
+    let mut policy = PolicyAgain::new(&mut engine, begun_ns);
+    let mut ticks = Vec::new();
+    let mut missing = Gaps::default();
+    for message in messages {
+        let message = message?;
+        bar.inc(1);
+        if missing.is_gap(&message) {
+            continue;
+        }
+        match &*message.topic {
+            topic::TICK => ticks.push(message),
+            _ => policy.take(&message)?,
+        }
+    }
+    bar.finish_and_clear();
+    let PolicyAgain {
+        plans,
+        compared: plans_compared,
+        differing: mut differing,
+        mut first_difference,
+        ..
+    } = policy;
+    let action_size = engine.policy().action_size();
+    let mut controller = config.control.controller(action_size)?;
+    let (mut commands_compared, mut unknown) = (0, 0);
+    for message in &ticks {
+        let record: TickRecord = decode(topic::TICK, &message.bytes)
+            .with_context(|| arguments.file.display().to_string())?;
+        let plan = match record.plan {
+            Some(chunk) if !plans.contains_key(&chunk) => {
+                // Its inputs were lost at the end of a cut file.
+                unknown = ticks.len() as u64 - commands_compared;
+                break;
+            }
+            Some(chunk) => plans.get(&chunk),
+            None => None,
+        };
+        let output = controller.tick(&record.inputs, plan);
+        commands_compared += 1;
+        if let Some(found) = compare_tick(&record, &output, controller.command(), begun_ns) {
+            differing += 1;
+            if first_difference
+                .as_ref()
+                .is_none_or(|first| found.at_s < first.at_s)
+            {
+                first_difference = Some(found);
+            }
+        }
+    }
+    let report = Report {
+        file: arguments.file.display().to_string(),
+        duration_s: survey.duration_s(),
+        complete: survey.complete,
+        plans_compared,
+        commands_compared,
+        differing,
+        first_difference,
+        missing: missing.count,
+        note: (unknown > 0).then(|| {
+            format!("{unknown} commands at the end rest on plans whose inputs did not survive")
+        }),
+    };
+    if arguments.json {
+        output::json(&report)?;
+    } else {
+        print(&report);
+    }
+    ensure!(
+        report.plans_compared + report.commands_compared > 0,
+        "{}: nothing to compare: no plan and no command has survived",
+        arguments.file.display()
+    );
+    ensure!(
+        report.differing == 0,
+        "{} of {} plans and commands differ",
+        report.differing,
+        report.plans_compared + report.commands_compared
+    );
+    Ok(())
+}
+
+/// The policy on its recorded inputs.
+struct PolicyAgain<'a> {
+    engine: &'a mut Engine,
+    begun_ns: u64,
+    /// The newest observation's bytes, which the next input is about.
+    observation: Option<Observation>,
+    /// Numbers of the newest valid observation.
+    values: Vec<f32>,
+    answer: Option<Answer>,
+    plans: HashMap<u64, Plan>,
+    compared: u64,
+    differing: u64,
+    first_difference: Option<Difference>,
+}
+
+impl<'a> PolicyAgain<'a> {
+    fn new(engine: &'a mut Engine, begun_ns: u64) -> Self {
+        Self {
+            engine,
+            begun_ns,
+            observation: None,
+            values: Vec::new(),
+            answer: None,
+            plans: HashMap::new(),
+            compared: 0,
+            differing: 0,
+            first_difference: None,
+        }
+    }
+
+    fn take(&mut self, message: &RecordedMessage) -> Result<()> {
+        match &*message.topic {
+            topic::STATE => self.observation = Some(Observation::decode(&message.bytes)?),
+            topic::POLICY_INPUT => self.input(decode(topic::POLICY_INPUT, &message.bytes)?)?,
+            topic::PLAN => self.compare(&WirePlan::decode(&message.bytes)?, message.log_ns),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, input: PolicyInput) -> Result<()> {
+        match input {
+            PolicyInput::Reset { stream, seed } => self.engine.begin(stream, seed)?,
+            PolicyInput::Observation { .. } => {
+                let Some(observation) = self.observation.take() else {
+                    return Ok(());
+                };
+                let values = numbers(&observation);
+                let taken = self.engine.take(&Sensed {
+                    stream: observation.stamp.stream,
+                    sequence: observation.stamp.sequence,
+                    time_ns: observation.stamp.monotonic_ns,
+                    values: &values,
+                })?;
+                if taken == Taken::Valid {
+                    self.values = values;
+                }
+            }
+            PolicyInput::Answer { arrived_ns } => {
+                self.answer = self.engine.answer(arrived_ns)?;
+                if let Some(answer) = &self.answer {
+                    let plan = plan_of(answer, &self.values, self.engine.policy())?;
+                    self.plans.insert(answer.chunk, plan);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, recorded: &WirePlan, log_ns: u64) {
+        self.compared += 1;
+        let found = match self.answer.take() {
+            None => Some(("plan", "one".to_owned(), "none".to_owned())),
+            Some(answer) => first_field(recorded, &answer),
+        };
+        let Some((field, recorded_value, resimulated)) = found else {
+            return;
+        };
+        self.differing += 1;
+        self.first_difference.get_or_insert(Difference {
+            what: "plan",
+            number: recorded.chunk,
+            at_s: seconds(self.begun_ns, log_ns),
+            field,
+            recorded: recorded_value,
+            resimulated,
+        });
+    }
+}
+
+type Field = (&'static str, String, String);
+
+/// The first field in which a plan differs.
+fn first_field(recorded: &WirePlan, answer: &Answer) -> Option<Field> {
+    let numbers = [
+        ("chunk", recorded.chunk, answer.chunk),
+        (
+            "observation_sequence",
+            recorded.observation_sequence,
+            answer.observation_sequence,
+        ),
+        ("first_action_ns", recorded.first_action_ns, answer.start_ns),
+        ("period_ns", recorded.period_ns, answer.period_ns),
+        (
+            "stream",
+            u64::from(recorded.stamp.stream),
+            u64::from(answer.stream),
+        ),
+        (
+            "committed",
+            u64::from(recorded.committed),
+            answer.committed as u64,
+        ),
+    ];
+    let differing = numbers.into_iter().find(|(_, one, other)| one != other);
+    differing
+        .map(|(field, one, other)| (field, one.to_string(), other.to_string()))
+        .or_else(|| first_bits("actions", &recorded.actions, &answer.actions))
+        .or_else(|| first_bits("noise", &recorded.noise, &answer.noise))
+}
+
+/// The first number whose bits differ; lengths count too.
+fn first_bits(field: &'static str, recorded: &[f32], again: &[f32]) -> Option<Field> {
+    if recorded.len() != again.len() {
+        let numbers = |count: usize| format!("{count} numbers");
+        return Some((field, numbers(recorded.len()), numbers(again.len())));
+    }
+    let mut pairs = recorded.iter().zip(again).enumerate();
+    let (at, (one, other)) = pairs.find(|(_, (one, other))| one.to_bits() != other.to_bits())?;
+    Some((
+        field,
+        format!("{one:?} at {at}"),
+        format!("{other:?} at {at}"),
+    ))
+}
+
+fn compare_tick(
+    record: &TickRecord,
+    output: &TickOutput,
+    command: &[f64],
+    begun_ns: u64,
+) -> Option<Difference> {
+    let field = if record.output != *output {
+        Some((
+            "output",
+            format!("{:?}", record.output),
+            format!("{output:?}"),
+        ))
+    } else if record.command.len() != command.len() {
+        let numbers = |count: usize| format!("{count} numbers");
+        Some((
+            "command",
+            numbers(record.command.len()),
+            numbers(command.len()),
+        ))
+    } else {
+        let mut pairs = record.command.iter().zip(command).enumerate();
+        pairs
+            .find(|(_, (one, other))| one.to_bits() != other.to_bits())
+            .map(|(at, (one, other))| {
+                (
+                    "command",
+                    format!("{one:?} at {at}"),
+                    format!("{other:?} at {at}"),
+                )
+            })
+    };
+    field.map(|(field, recorded, resimulated)| Difference {
+        what: "command",
+        number: record.inputs.index,
+        at_s: seconds(begun_ns, record.inputs.now_ns),
+        field,
+        recorded,
+        resimulated,
+    })
+}
+
+/// Numbers of messages that were not recorded: after a gap in a topic nothing of it is compared.
+#[derive(Default)]
+struct Gaps {
+    newest: HashMap<std::sync::Arc<str>, u32>,
+    count: u64,
+    broken: bool,
+}
+
+impl Gaps {
+    fn is_gap(&mut self, message: &RecordedMessage) -> bool {
+        let matters = [topic::POLICY_INPUT, topic::STATE, topic::PLAN, topic::TICK];
+        if !matters.contains(&&*message.topic) {
+            return false;
+        }
+        let newest = self.newest.entry(message.topic.clone()).or_default();
+        let skipped = message.sequence.wrapping_sub(*newest).wrapping_sub(1);
+        *newest = message.sequence;
+        self.count += u64::from(skipped);
+        self.broken |= skipped > 0;
+        self.broken
+    }
+}
+
+fn seconds(begun_ns: u64, now_ns: u64) -> f64 {
+    now_ns.saturating_sub(begun_ns) as f64 / 1e9
+}
+
+fn print(report: &Report) {
+    say!(
+        "{}: {:.1} s, {}",
+        report.file,
+        report.duration_s,
+        if report.complete { "complete" } else { "cut" }
+    );
+    say!(
+        "{} plans and {} commands compared, {} differ",
+        report.plans_compared,
+        report.commands_compared,
+        report.differing
+    );
+    if report.missing > 0 {
+        say!(
+            "{} messages were not recorded; what comes after the first of them was not compared",
+            report.missing
+        );
+    }
+    if let Some(note) = &report.note {
+        say!("{note}");
+    }
+    if let Some(first) = &report.first_difference {
+        say!(
+            "first difference: {} {} at {:.3} s, {}: recorded {}, now {}",
+            first.what,
+            first.number,
+            first.at_s,
+            first.field,
+            first.recorded,
+            first.resimulated
+        );
+    }
+}
