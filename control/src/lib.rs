@@ -7,7 +7,7 @@
 //! The control thread asks the operating system for what [`realtime`] is told, and says what it was given; [`timing_gauge`]
 //! shows how well it keeps its rate while it runs.
 //!
-//! [`timeline`], [`command`], [`latest`] and [`fixed_rate::Schedule`] read no clock: they take `now_ns`, nanoseconds of any
+//! [`timeline`], [`command`], [`latest`] and [`schedule`] read no clock: they take `now_ns`, nanoseconds of any
 //! clock that does not go backwards. [`clock`], [`realtime`] and the loop of [`fixed_rate`] are the thin shell with the real
 //! one. This crate knows neither LibTorch nor the network.
 
@@ -21,18 +21,20 @@ pub mod latencies;
 pub mod latest;
 pub mod machine;
 pub mod realtime;
+pub mod schedule;
 pub mod timeline;
+pub mod timing;
 pub mod timing_gauge;
 
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
 pub use curve::Interpolation;
-pub use fixed_rate::{
-    ControlLoop, LoopError, LoopOptions, MissPolicy, Schedule, Tick, Timing, TimingReport,
-};
+pub use fixed_rate::{ControlLoop, LoopError, LoopOptions, Tick};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
 pub use machine::Machine;
 pub use realtime::{Granted, RealtimeConfig, RealtimeError};
+pub use schedule::{MissPolicy, Schedule};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
+pub use timing::{Timing, TimingReport};
 pub use timing_gauge::{Distribution, TimingGauge, TimingSnapshot};
