@@ -1,7 +1,6 @@
-//! A loop at a fixed rate: when each tick is due, a thread that keeps to it, and how well it did.
+//! A loop at a fixed rate, on a thread of its own.
 //!
-//! Deadlines are absolute: a late tick does not shift those after it. What happens when whole periods have passed is the
-//! [`MissPolicy`]'s to say; those left out are counted. Between two ticks the loop itself allocates nothing, takes no lock
+//! Deadlines follow a [`Schedule`]: a late tick does not shift those after it. Between two ticks the loop itself allocates nothing, takes no lock
 //! and prints nothing: one system call, the sleep, and then the time, which is all that stands between the wake-up and the
 //! tick.
 
@@ -10,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::allocations::{is_counting, thread_allocations};
 use crate::clock::{Clock, Monotonic};
-use crate::latencies::{Latencies, Percentiles};
 use crate::realtime::{self, Granted, RealtimeConfig, RealtimeError};
+use crate::schedule::{MissPolicy, Schedule};
+use crate::timing::{Timing, TimingReport};
 use crate::timing_gauge::TimingGauge;
 
 /// One turn of the loop.
@@ -33,24 +32,6 @@ pub struct Tick {
     pub missed: u64,
 }
 
-/// What a loop does when whole periods have passed without a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissPolicy {
-    /// Leaves them out, counts them and goes on in phase.
-    #[default]
-    Skip,
-    /// Runs their ticks, one right after the other, as long as they were due at most 100 ms ago ([`CATCH_UP_NS`]); leaves
-    /// out and counts older ones. For commands that have to be complete, such as a trajectory that is counted off in steps.
-    CatchUp,
-    /// As skip; whoever ticks takes a missed period for a fault and brings the robot to rest.
-    Fault,
-}
-
-/// How long ago a tick may have been due that [`MissPolicy::CatchUp`] still runs, in nanoseconds. A stall of any length is
-/// followed by at most so much of the past: 50 ticks at 500 Hz, none below 10 Hz.
-pub const CATCH_UP_NS: u64 = 100_000_000;
-
 /// How a loop runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoopOptions {
@@ -60,52 +41,6 @@ pub struct LoopOptions {
     pub missed: MissPolicy,
     /// What the thread asks of the operating system.
     pub realtime: RealtimeConfig,
-}
-
-/// Which period comes next. Clock-free.
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    start_ns: u64,
-    period_ns: u64,
-    /// How many past periods are caught up at most.
-    catch_up: u64,
-    next: u64,
-    missed: u64,
-}
-
-/// How well a loop kept its rate, with every duration counted; see [`TimingReport`] for the figures.
-#[derive(Debug, Clone)]
-pub struct Timing {
-    /// Ticks per second asked for.
-    pub rate_hz: f64,
-    /// Ticks run.
-    pub ticks: u64,
-    /// Periods in which no tick ran.
-    pub missed: u64,
-    /// Uses of the heap by the loop's thread from before the first tick to after the last: allocations, reallocations and
-    /// releases. None where [`CountingAllocator`](crate::allocations::CountingAllocator) is not installed.
-    pub allocations: Option<u64>,
-    /// From a tick's deadline to its waking.
-    pub lateness: Latencies,
-    /// From a tick's waking to its end.
-    pub execution: Latencies,
-}
-
-/// How well a loop kept its rate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct TimingReport {
-    /// Ticks per second asked for.
-    pub rate_hz: f64,
-    /// Ticks run.
-    pub ticks: u64,
-    /// Periods in which no tick ran.
-    pub missed: u64,
-    /// Uses of the heap by the loop's thread while it ticked, 0 by promise; none if this program does not count them.
-    pub allocations: Option<u64>,
-    /// From a tick's deadline to its waking, in microseconds.
-    pub lateness_us: Percentiles,
-    /// From a tick's waking to its end, in microseconds.
-    pub execution_us: Percentiles,
 }
 
 /// Why a loop did not start or did not end well.
@@ -278,89 +213,6 @@ impl ControlLoop {
     }
 }
 
-impl Timing {
-    /// Nothing counted yet.
-    #[must_use]
-    pub fn new(rate_hz: f64) -> Self {
-        Self {
-            rate_hz,
-            ticks: 0,
-            missed: 0,
-            allocations: None,
-            lateness: Latencies::new(),
-            execution: Latencies::new(),
-        }
-    }
-
-    /// Adds what another loop of the same rate counted.
-    pub fn merge(&mut self, other: &Self) {
-        self.ticks += other.ticks;
-        self.missed += other.missed;
-        self.allocations = match (self.allocations, other.allocations) {
-            (Some(one), Some(other)) => Some(one + other),
-            (one, other) => one.or(other),
-        };
-        self.lateness.merge(&other.lateness);
-        self.execution.merge(&other.execution);
-    }
-
-    /// The figures.
-    #[must_use]
-    pub fn report(&self) -> TimingReport {
-        TimingReport {
-            rate_hz: self.rate_hz,
-            ticks: self.ticks,
-            missed: self.missed,
-            allocations: self.allocations,
-            lateness_us: self.lateness.percentiles_us(),
-            execution_us: self.execution.percentiles_us(),
-        }
-    }
-}
-
-impl Schedule {
-    /// Period 0 is due at `start_ns`, each next one `period_ns` (at least 1) later. Those that have passed are skipped.
-    #[must_use]
-    pub fn new(start_ns: u64, period_ns: u64) -> Self {
-        Self {
-            start_ns,
-            period_ns: period_ns.max(1),
-            catch_up: 0,
-            next: 0,
-            missed: 0,
-        }
-    }
-
-    /// The same with another policy.
-    #[must_use]
-    pub fn on_miss(self, policy: MissPolicy) -> Self {
-        let catch_up = match policy {
-            MissPolicy::CatchUp => CATCH_UP_NS / self.period_ns,
-            MissPolicy::Skip | MissPolicy::Fault => 0,
-        };
-        Self { catch_up, ..self }
-    }
-
-    /// Index and deadline of the period to wait for at `now_ns`: the one after the last, which may have begun already. If
-    /// that has passed too, the running one, or the oldest that is still to be caught up.
-    pub fn next(&mut self, now_ns: u64) -> (u64, u64) {
-        let running = now_ns.saturating_sub(self.start_ns) / self.period_ns;
-        let index = self.next.max(running.saturating_sub(self.catch_up));
-        self.missed += index - self.next;
-        self.next = index.saturating_add(1);
-        let deadline_ns = self
-            .start_ns
-            .saturating_add(index.saturating_mul(self.period_ns));
-        (index, deadline_ns)
-    }
-
-    /// Periods left out so far.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        self.missed
-    }
-}
-
 fn finish(thread: JoinHandle<Result<Timing, LoopError>>) -> Result<Timing, LoopError> {
     thread.join().unwrap_or_else(|panic| {
         let message = panic
@@ -386,6 +238,8 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::latencies::Percentiles;
+    use crate::schedule::CATCH_UP_NS;
 
     /// Moves only when slept on or pushed.
     struct VirtualClock(Cell<u64>);
@@ -442,27 +296,6 @@ mod tests {
         assert_eq!(seen.lateness.percentiles_us.max, report.lateness_us.max);
         assert_eq!(seen.execution.percentiles_us.max, report.execution_us.max);
         (ticks, report)
-    }
-
-    #[test]
-    fn deadlines_keep_their_phase() {
-        let mut schedule = Schedule::new(1000, 100);
-        let found = [0, 1000, 1150, 1199, 1299, 1320, 1777, 1778].map(|now| schedule.next(now));
-        let expected = [0, 1, 2, 3, 4, 5, 7, 8].map(|index| (index, 1000 + index * 100));
-        assert_eq!(found, expected);
-        assert_eq!(schedule.missed(), 1);
-    }
-
-    #[test]
-    fn extreme_times_are_harmless() {
-        for missed in [MissPolicy::Skip, MissPolicy::CatchUp, MissPolicy::Fault] {
-            let mut schedule = Schedule::new(u64::MAX, 0).on_miss(missed);
-            assert_eq!(schedule.next(0), (0, u64::MAX));
-            assert_eq!(schedule.next(u64::MAX), (1, u64::MAX));
-            let mut schedule = Schedule::new(0, 1).on_miss(missed);
-            schedule.next(u64::MAX);
-            schedule.next(5);
-        }
     }
 
     #[test]
@@ -525,10 +358,6 @@ mod tests {
         assert_eq!(ticks[2..5], [(2, 0), (902, 899), (903, 0)]);
         assert_eq!((report.ticks, report.missed), (202, 899));
         assert_eq!(report.lateness_us.max, 100_300.0);
-        // Slower than 10 Hz there is nothing so recent.
-        let mut schedule = Schedule::new(0, 200_000_000).on_miss(MissPolicy::CatchUp);
-        schedule.next(0);
-        assert_eq!(schedule.next(900_000_000), (4, 800_000_000));
     }
 
     #[test]
@@ -548,23 +377,6 @@ mod tests {
         .unwrap();
         assert_eq!(timing.ticks + timing.missed, 2001);
         assert!(timing.missed > 500);
-    }
-
-    #[test]
-    fn timings_add_up() {
-        let (_, report) = stalled(MissPolicy::Skip, 4_300_000, 9);
-        let mut sum = Timing::new(1000.0);
-        let mut part = Timing::new(1000.0);
-        part.ticks = report.ticks;
-        part.missed = report.missed;
-        part.lateness.record(300_000);
-        sum.merge(&part);
-        assert_eq!(sum.allocations, None);
-        part.allocations = Some(2);
-        sum.merge(&part);
-        sum.merge(&part);
-        assert_eq!((sum.ticks, sum.missed, sum.allocations), (21, 9, Some(4)));
-        assert_eq!(sum.lateness.count(), 3);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! The control thread asks the operating system for what [`realtime`] is told, and says what it was given; [`timing_gauge`]
 //! shows how well it keeps its rate while it runs.
 //!
-//! [`timeline`], [`command`], [`latest`] and [`fixed_rate::Schedule`] read no clock: they take `now_ns`, nanoseconds of any
+//! [`timeline`], [`command`], [`latest`] and [`schedule`] read no clock: they take `now_ns`, nanoseconds of any
 //! clock that does not go backwards. [`clock`], [`realtime`] and the loop of [`fixed_rate`] are the thin shell with the real
 //! one. This crate knows neither LibTorch nor the network.
 
@@ -26,24 +26,28 @@ pub mod machine;
 pub mod orientation;
 mod quaternion;
 pub mod realtime;
+pub mod schedule;
 pub mod supervisor;
 pub mod timeline;
+pub mod timing;
 pub mod timing_gauge;
 
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
 pub use controller::{Controller, ControllerConfig, ControllerError, TickInputs, TickOutput};
 pub use curve::Interpolation;
-pub use fixed_rate::{
-    ControlLoop, LoopError, LoopOptions, MissPolicy, Schedule, Tick, Timing, TimingReport,
-};
+pub use fixed_rate::{ControlLoop, LoopError, LoopOptions, Tick};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
 pub use limiter::{Interventions, LimitCounts, Limiter, StartError};
 pub use limits::{LimitsConfig, LimitsError, PerJoint};
 pub use machine::Machine;
 pub use orientation::{OrientationError, Orientations};
+pub use realtime::{Granted, RealtimeConfig, RealtimeError};
 pub use realtime::{Granted, RealtimeConfig, RealtimeError, pin_current_thread};
+pub use schedule::{MissPolicy, Schedule};
+pub use schedule::{MissPolicy, Schedule};
 pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
+pub use timing::{Timing, TimingReport};
 pub use timing_gauge::{Distribution, TimingGauge, TimingSnapshot};
