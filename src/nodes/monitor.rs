@@ -11,7 +11,7 @@ use kinestream_bridge::health::{
 };
 use kinestream_bridge::node::{Channel, HealthPublisher, LivelinessToken, Publisher};
 use kinestream_bridge::wire::{RunState, Status};
-use kinestream_control::{Clock, Granted, Monotonic, Percentiles, Rung, TimingGauge};
+use kinestream_control::{Cause, Clock, Granted, Monotonic, Percentiles, Rung, TimingGauge};
 
 use super::policy::PolicyStatistics;
 use super::signals::Gauges;
@@ -215,9 +215,11 @@ impl Monitor {
     /// The part `control` is present on the wire while commands move the robot or may at once.
     fn announce(&mut self, rung: Rung) -> Result<()> {
         let (before, now) = (self.rung, rung);
-        let reason = self.gauges.cause().text();
+        let cause = self.gauges.cause();
+        let reason = cause.text();
         match now {
             Rung::Running | Rung::Continuing => tracing::info!("{before:?} -> {now:?}"),
+            _ if cause == Cause::Shutdown => tracing::debug!("{before:?} -> {now:?}: {reason}"),
             Rung::Waiting | Rung::Holding => tracing::warn!("{before:?} -> {now:?}: {reason}"),
             Rung::SafeStop | Rung::EmergencyStop => {
                 tracing::error!("{before:?} -> {now:?}: {reason}");
