@@ -188,6 +188,25 @@ impl PushT {
         Ok(())
     }
 
+    /// Brings a T that has been squeezed off the table back, to the nearest place at least 100 pixels
+    /// from the table's edges; returns whether it had been off.
+    ///
+    /// # Errors
+    /// As [`PushT::move_block`].
+    pub fn return_block(&mut self) -> Result<bool, PushTError> {
+        if self.block_is_on_table() {
+            return Ok(false);
+        }
+        let State {
+            block_position: [x, y],
+            block_angle,
+            ..
+        } = self.state();
+        let (low, high) = (100.0, TABLE_SIZE - 100.0);
+        self.move_block([x.clamp(low, high), y.clamp(low, high)], block_angle)?;
+        Ok(true)
+    }
+
     /// Puts the agent at `position` (pixels), limited to the table, and at rest.
     ///
     /// # Errors

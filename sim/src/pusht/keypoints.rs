@@ -28,6 +28,40 @@ pub const T_KEYPOINTS: [[f64; 2]; KEYPOINTS] = [
     [23.541_461_220_249_09, -1.700_288_109_462_615_2],
 ];
 
+/// The pose of a T, as [`super::GOAL_POSE`], whose keypoints are nearest to the nine in `observation`
+/// (least squares); none if it is too short or holds numbers that are not finite.
+#[must_use]
+pub fn pose_of(observation: &[f64]) -> Option<[f64; 3]> {
+    let seen = observation.get(..2 * KEYPOINTS)?;
+    if !seen.iter().all(|value| value.is_finite()) {
+        return None;
+    }
+    let count = KEYPOINTS as f64;
+    let mean = |axis: usize, points: &[[f64; 2]]| {
+        points.iter().map(|point| point[axis]).sum::<f64>() / count
+    };
+    let mut table = [[0.0; 2]; KEYPOINTS];
+    for (point, pair) in table.iter_mut().zip(seen.chunks_exact(2)) {
+        point.copy_from_slice(pair);
+    }
+    let own = [mean(0, &T_KEYPOINTS), mean(1, &T_KEYPOINTS)];
+    let there = [mean(0, &table), mean(1, &table)];
+    // The best turn of points about their means, in closed form.
+    let (mut cosine, mut sine) = (0.0, 0.0);
+    for ([x, y], [u, v]) in T_KEYPOINTS.into_iter().zip(table) {
+        let (x, y, u, v) = (x - own[0], y - own[1], u - there[0], v - there[1]);
+        cosine += x * u + y * v;
+        sine += x * v - y * u;
+    }
+    let angle = sine.atan2(cosine);
+    let (s, c) = angle.sin_cos();
+    Some([
+        there[0] - (c * own[0] - s * own[1]),
+        there[1] - (s * own[0] + c * own[1]),
+        angle,
+    ])
+}
+
 /// The observation for a T placed by `block` and an agent at `agent`.
 pub(super) fn observation(block: &Transform, agent: Vector) -> [f64; OBSERVATION_SIZE] {
     let mut observation = [0.0; OBSERVATION_SIZE];
@@ -69,5 +103,19 @@ mod tests {
             }
             assert_eq!(observation[18..], [agent_x, agent_y]);
         }
+    }
+
+    #[test]
+    fn the_pose_is_found_from_the_keypoints() {
+        for pose in [[222.0, 381.0, 3.0], [0.0, 0.0, -2.5], [256.0, 256.0, 0.0]] {
+            let [x, y, angle] = pose;
+            let block = Transform::new(Vector::new(x, y), angle, Vector::ZERO);
+            let found = pose_of(&observation(&block, Vector::ZERO)).unwrap();
+            for (value, expected) in found.iter().zip(pose) {
+                assert!((value - expected).abs() < 1e-9, "{found:?} is not {pose:?}");
+            }
+        }
+        assert_eq!(pose_of(&[0.0; 17]), None);
+        assert_eq!(pose_of(&[f64::NAN; 20]), None);
     }
 }

@@ -4,7 +4,8 @@
 //! rectangles that share an edge only, so the intersection's area is the sum over the four
 //! pairs of rectangles.
 
-use super::physics::Vector;
+use super::physics::{Transform, Vector};
+use super::scene;
 
 /// Coverage above which an episode counts as solved.
 pub const SUCCESS_COVERAGE: f64 = 0.95;
@@ -24,6 +25,16 @@ pub struct StepOutcome {
 }
 
 impl StepOutcome {
+    /// The outcome for a T at a pose, as [`super::GOAL_POSE`] says it.
+    #[must_use]
+    pub fn of_pose([x, y, angle]: [f64; 3]) -> Self {
+        let block = Transform::new(Vector::new(x, y), angle, Vector::ZERO);
+        Self::from_coverage(coverage(
+            &scene::rectangles_at(&block),
+            &scene::goal_rectangles(),
+        ))
+    }
+
     pub(super) fn from_coverage(coverage: f64) -> Self {
         Self {
             coverage,
@@ -127,6 +138,13 @@ mod tests {
         let expected = 2.0 * (2.0_f64.sqrt() - 1.0);
         assert!((intersection_area(&straight, &turned) - expected).abs() < 1e-15);
         assert!((intersection_area(&turned, &straight) - expected).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_t_on_its_goal_covers_it() {
+        let outcome = StepOutcome::of_pose(scene::GOAL_POSE);
+        assert!((outcome.coverage - 1.0).abs() < 1e-12 && outcome.success);
+        assert_eq!(StepOutcome::of_pose([60.0, 60.0, 3.0]).coverage, 0.0);
     }
 
     #[test]
