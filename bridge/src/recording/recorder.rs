@@ -3,9 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct Recorder {
     queue: SyncSender<Entry>,
     shared: Arc<Shared>,
     channels: AtomicUsize,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a recorder did so far.
@@ -93,7 +93,7 @@ impl Recorder {
             queue,
             shared,
             channels: AtomicUsize::new(0),
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -140,10 +140,18 @@ impl Recorder {
         }
     }
 
-    /// Writes what has been sent, then index and footer; returns the totals. Messages sent from now on are dropped.
-    #[must_use]
-    pub fn finish(mut self) -> RecorderStatus {
-        self.close();
+    /// Writes what has been sent, then index and footer; returns the totals. Messages sent from now on are dropped. A
+    /// second call only returns the totals.
+    pub fn finish(&self) -> RecorderStatus {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            self.shared.finishing.store(true, Ordering::Release);
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                self.shared
+                    .set_fault("the recorder's thread panicked; please report this".to_owned());
+            }
+        }
         self.status()
     }
 
@@ -169,23 +177,11 @@ impl Recorder {
         });
         index
     }
-
-    fn close(&mut self) {
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        self.shared.finishing.store(true, Ordering::Release);
-        thread.thread().unpark();
-        if thread.join().is_err() {
-            self.shared
-                .set_fault("the recorder's thread panicked; please report this".to_owned());
-        }
-    }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.close();
+        self.finish();
     }
 }
 

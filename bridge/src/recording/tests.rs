@@ -117,6 +117,7 @@ fn what_was_sent_comes_back() {
     assert!(states.send(30, 29, b""));
     let status = recorder.finish();
     assert_eq!((status.messages, status.dropped), (4, 0));
+    assert_eq!(recorder.finish(), status);
     assert!(!states.send(40, 40, b"late"));
 
     let recording = Recording::open(&path).unwrap();
