@@ -9,6 +9,7 @@ mod inbox;
 mod options;
 mod presence;
 mod publisher;
+mod raw;
 mod service;
 mod subscriber;
 
@@ -19,6 +20,7 @@ pub use inbox::{Inbox, InboxCounts};
 pub use options::{Mode, SessionOptions, loopback_pair};
 pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};
+pub use raw::RawPublisher;
 pub use service::Service;
 pub use subscriber::{Counts, Subscription};
 

@@ -41,7 +41,7 @@ impl Channel<'_> {
         }
     }
 
-    fn key(self, keys: &Keys) -> Result<String, KeyError> {
+    pub(super) fn key(self, keys: &Keys) -> Result<String, KeyError> {
         Ok(match self {
             Self::Observation(name) => keys.observation(name)?,
             Self::Action => keys.action(),
@@ -51,7 +51,13 @@ impl Channel<'_> {
         })
     }
 
-    fn quality(self) -> (Priority, CongestionControl, bool) {
+    /// zenoh's encoding, with the kind of message as its schema.
+    pub(super) fn encoding(self) -> Encoding {
+        Encoding::APPLICATION_OCTET_STREAM
+            .with_schema(format!("kinestream/{}/{VERSION}", self.kind().name()))
+    }
+
+    pub(super) fn quality(self) -> (Priority, CongestionControl, bool) {
         match self {
             Self::Observation(_) | Self::Action => {
                 (Priority::RealTime, CongestionControl::Drop, true)
@@ -109,23 +115,13 @@ impl Node {
         let inner = self
             .session()
             .declare_publisher(key.clone())
-            .encoding(
-                Encoding::APPLICATION_OCTET_STREAM
-                    .with_schema(format!("kinestream/{}/{VERSION}", kind.name())),
-            )
+            .encoding(channel.encoding())
             .priority(priority)
             .congestion_control(congestion)
             .express(express)
             .wait()
             .map_err(failed)?;
-        let matching = Arc::new(Matching::default());
-        let seen = Arc::clone(&matching);
-        inner
-            .matching_listener()
-            .callback(move |status| seen.set(status.matching()))
-            .background()
-            .wait()
-            .map_err(failed)?;
+        let matching = Matching::watch(&inner).map_err(failed)?;
         Ok(Publisher {
             inner,
             matching,
@@ -169,7 +165,7 @@ impl Publisher {
     /// Whether anybody subscribes now, as far as this session knows.
     #[must_use]
     pub fn is_matched(&self) -> bool {
-        self.matching.now.load(Ordering::Acquire)
+        self.matching.is_now()
     }
 
     /// Blocks until somebody subscribes or `limit` has passed; returns whether somebody does.
@@ -229,13 +225,31 @@ pub enum PublishError {
 
 /// Whether subscribers are there, kept up to date by zenoh's callback so that asking costs one load.
 #[derive(Debug, Default)]
-struct Matching {
+pub(super) struct Matching {
     now: AtomicBool,
     gate: Mutex<()>,
     changed: Condvar,
 }
 
 impl Matching {
+    /// Follows a publisher for as long as that lives.
+    pub(super) fn watch(
+        publisher: &zenoh::pubsub::Publisher<'static>,
+    ) -> Result<Arc<Self>, zenoh::Error> {
+        let matching = Arc::new(Self::default());
+        let seen = Arc::clone(&matching);
+        publisher
+            .matching_listener()
+            .callback(move |status| seen.set(status.matching()))
+            .background()
+            .wait()?;
+        Ok(matching)
+    }
+
+    pub(super) fn is_now(&self) -> bool {
+        self.now.load(Ordering::Acquire)
+    }
+
     fn set(&self, matching: bool) {
         let guard = self.lock();
         self.now.store(matching, Ordering::Release);

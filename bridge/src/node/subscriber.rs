@@ -18,6 +18,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    pub(super) fn new(inner: zenoh::pubsub::Subscriber<()>, counts: Arc<Counts>) -> Self {
+        Self {
+            _inner: inner,
+            counts,
+        }
+    }
+
     /// What arrived so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
@@ -43,6 +50,15 @@ impl Counts {
     #[must_use]
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the new count.
+    pub(super) fn count_malformed(&self) -> u64 {
+        self.malformed.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
@@ -70,10 +86,7 @@ impl Node {
                 key: key.to_owned(),
                 source,
             })?;
-        Ok(Subscription {
-            _inner: inner,
-            counts,
-        })
+        Ok(Subscription::new(inner, counts))
     }
 
     /// Collects messages of kind `M` under `key` in a queue of `capacity` (at least 1). When it is full the oldest is
@@ -114,12 +127,12 @@ where
     } else {
         let bytes = payload.to_bytes();
         M::view(&bytes).map(|view| {
-            counts.received.fetch_add(1, Ordering::Relaxed);
+            counts.count_received();
             callback(view);
         })
     };
     if let Err(error) = outcome {
-        let count = counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = counts.count_malformed();
         // The first and then ever fewer: a hostile sender must not fill the log.
         if count.is_power_of_two() {
             tracing::warn!(key = sample.key_expr().as_str(), count, %error, "malformed payload skipped");
