@@ -11,6 +11,10 @@ fn main() {
         return;
     };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    // Recordings name the version that computed them.
+    if let Ok(version) = std::fs::read_to_string(Path::new(&folder).join("../build-version")) {
+        println!("cargo:rustc-env=KINESTREAM_LIBTORCH={}", version.trim());
+    }
     if Path::new(&folder).join("libtorch_cuda.so").exists() {
         println!("cargo:rustc-link-arg=-L{folder}");
         for argument in ["--push-state,--no-as-needed", "-ltorch_cuda", "--pop-state"] {

@@ -9,6 +9,8 @@ mod device;
 mod nodes;
 mod output;
 mod page;
+#[allow(dead_code, unused_imports, reason = "demo and run are to call it")]
+mod recording;
 mod shutdown;
 
 use std::io::IsTerminal;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Policy(arguments),
         } => commands::bench::policy(arguments),
+        Command::Record(arguments) => commands::record::run(arguments),
+        Command::Replay(arguments) => commands::replay::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(arguments),
         Command::Demo(arguments) => commands::demo::run(arguments),

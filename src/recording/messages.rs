@@ -1,0 +1,72 @@
+//! Messages of recordings that no other program reads.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that the policy thread took, in the order in which it took them: with the seeds and
+/// the observations' own bytes, all that its plans depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PolicyInput {
+    /// The policy began afresh.
+    Reset {
+        /// The stream that begins.
+        stream: u32,
+        /// Seed of the policy's noise.
+        seed: u64,
+    },
+    /// An observation entered the history.
+    Observation {
+        /// Its stream.
+        stream: u32,
+        /// Its sequence number; its bytes are the last ones before on `obs/state`.
+        sequence: u64,
+        /// Whether a plan answers it, or it is only remembered.
+        answered: bool,
+        /// When it was taken, nanoseconds of the monotonic clock; the plan's first action is due.
+        arrived_ns: u64,
+    },
+}
+
+/// The bundled simulator after one physics step of 10 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SimStep {
+    /// Seed of the episode.
+    pub(crate) seed: u32,
+    /// Stream of the episode.
+    pub(crate) stream: u32,
+    /// Physics steps since the reset, this one included: from 1.
+    pub(crate) step: u64,
+    /// Where the agent was told to go, pixels.
+    pub(crate) target: [f64; 2],
+    /// Where the agent is, pixels.
+    pub(crate) agent: [f64; 2],
+    /// Where the T is: x, y in pixels, angle in radians.
+    pub(crate) block: [f64; 3],
+    /// Covered share of the goal, 0 to 1.
+    pub(crate) coverage: f64,
+    /// Reward, 0 to 1.
+    pub(crate) reward: f64,
+}
+
+/// What changed the simulator's world before its next physics step, other than targets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SimInput {
+    /// An episode began.
+    Reset {
+        /// Its seed.
+        seed: u32,
+        /// Its stream.
+        stream: u32,
+    },
+    /// A person put the T somewhere: `PushT::move_block`.
+    MoveBlock {
+        /// Origin of the T, pixels.
+        position: [f64; 2],
+        /// Its angle, radians.
+        angle: f64,
+    },
+    /// A person pushed the agent: `PushT::push_agent`.
+    PushAgent {
+        /// Added velocity, pixels per second.
+        velocity: [f64; 2],
+    },
+}

@@ -1,0 +1,122 @@
+//! The first message of every recording: what was recorded, with which configuration and weights.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kinestream_control::{Clock, Monotonic};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint;
+use crate::config::Config;
+use crate::nodes::stamp;
+
+/// Version of the messages that only this program reads, and of this one.
+pub(crate) const VERSION: u32 = 1;
+
+/// What a recording begins with, on the topic `config`, as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    /// [`VERSION`] of the program that recorded.
+    pub(crate) version: u32,
+    /// The program and its version.
+    pub(crate) program: String,
+    /// The command that recorded: demo, run, record.
+    pub(crate) command: String,
+    /// Nanoseconds since 1970-01-01 UTC at the beginning.
+    pub(crate) created_wall_ns: u64,
+    /// The same moment on the monotonic clock, which all log times are on.
+    pub(crate) created_monotonic_ns: u64,
+    /// The configuration, with all defaults.
+    pub(crate) config: serde_json::Value,
+    /// What was loaded; none where the policy ran elsewhere.
+    pub(crate) checkpoint: Option<CheckpointIdentity>,
+    /// Seeds given on the command line.
+    pub(crate) seeds: Vec<u64>,
+    /// Threads of LibTorch; none where it did not run.
+    pub(crate) threads: Option<usize>,
+    /// Version of LibTorch that the program was built with, if known.
+    pub(crate) libtorch: Option<String>,
+}
+
+/// Which weights these were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckpointIdentity {
+    /// The folder, as it was named.
+    pub(crate) folder: PathBuf,
+    /// SHA-256 of `model.safetensors`, as `sha256sum` prints it.
+    pub(crate) weights_sha256: String,
+    /// SHA-256 of `config.json`, which holds the plan, the network and the normalisers.
+    pub(crate) config_sha256: String,
+}
+
+impl Opening {
+    /// An opening of this moment, without checkpoint, seeds and threads.
+    pub(crate) fn new(command: &str, config: &Config) -> Result<Self> {
+        Ok(Self {
+            version: VERSION,
+            program: concat!("kinestream ", env!("CARGO_PKG_VERSION")).into(),
+            command: command.into(),
+            created_wall_ns: stamp(0, 0).wall_ns,
+            created_monotonic_ns: Monotonic.now_ns(),
+            config: serde_json::to_value(config).context("cannot record the configuration")?,
+            checkpoint: None,
+            seeds: Vec::new(),
+            threads: None,
+            libtorch: option_env!("KINESTREAM_LIBTORCH").map(Into::into),
+        })
+    }
+
+    /// Reads it back.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).context(
+            "the recording's `config` message does not decode; was it recorded by another version?",
+        )
+    }
+
+    /// The configuration, which other versions may not know.
+    pub(crate) fn config(&self) -> Result<Config> {
+        serde_json::from_value(self.config.clone()).with_context(|| {
+            format!(
+                "the recording's configuration is that of {}, this is {}",
+                self.program,
+                env!("CARGO_PKG_VERSION")
+            )
+        })
+    }
+}
+
+impl CheckpointIdentity {
+    /// Reads the files of a checkpoint folder, found as [`checkpoint::locate`] finds it.
+    pub(crate) fn of(named: &Path) -> Result<Self> {
+        let folder = checkpoint::locate(named);
+        Ok(Self {
+            folder: named.to_path_buf(),
+            weights_sha256: sha256(&folder.join(kinestream_policy::checkpoint::WEIGHTS_FILE))?,
+            config_sha256: sha256(&folder.join(kinestream_policy::checkpoint::CONFIG_FILE))?,
+        })
+    }
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let hash = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+        }
+        Ok(hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
+    };
+    hash().with_context(|| format!("cannot read {}", path.display()))
+}

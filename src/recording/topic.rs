@@ -1,0 +1,66 @@
+//! Names and formats of the topics.
+
+use kinestream_bridge::recording::{Format, Schema};
+
+use super::codec::ENCODING;
+
+/// What was recorded, on what, when: the first message. JSON.
+pub(crate) const CONFIG: &str = "config";
+/// Observations that the policy reads.
+pub(crate) const STATE: &str = "obs/state";
+/// Plans.
+pub(crate) const PLAN: &str = "plan";
+/// Commands to the robot.
+pub(crate) const ACTION: &str = "act";
+/// Counters and state.
+pub(crate) const STATUS: &str = "status";
+/// Health of the control loop, JSON.
+pub(crate) const HEALTH: &str = "health";
+/// What the policy thread took, in its order.
+pub(crate) const POLICY_INPUT: &str = "policy/input";
+/// Every tick of the control thread.
+pub(crate) const TICK: &str = "control/tick";
+/// Every physics step of the bundled simulator.
+pub(crate) const SIM_STEP: &str = "sim/step";
+/// What else changed the simulator's world.
+pub(crate) const SIM_INPUT: &str = "sim/input";
+
+/// Whether the messages of a topic travel over zenoh under the same name.
+pub(crate) fn is_on_zenoh(topic: &str) -> bool {
+    matches!(topic, PLAN | ACTION | STATUS | HEALTH)
+        || topic.starts_with("obs/")
+        || topic.starts_with("cmd/")
+}
+
+/// How the messages of a topic are encoded.
+pub(crate) fn format(topic: &str) -> Format<'static> {
+    let own = |name, text| Format {
+        message_encoding: ENCODING,
+        schema: Some(Schema {
+            name,
+            encoding: "rust",
+            text,
+        }),
+    };
+    match topic {
+        CONFIG => Format::json("kinestream.Opening"),
+        HEALTH => Format::json("kinestream.Health"),
+        POLICY_INPUT => own(
+            "kinestream.PolicyInput",
+            "enum (u32): 0 Reset { stream: u32, seed: u64 }, \
+             1 Observation { stream: u32, sequence: u64, answered: bool, arrived_ns: u64 }",
+        ),
+        SIM_STEP => own(
+            "kinestream.SimStep",
+            "seed: u32, stream: u32, step: u64, target: [f64; 2], agent: [f64; 2], \
+             block: [f64; 3], coverage: f64, reward: f64",
+        ),
+        SIM_INPUT => own(
+            "kinestream.SimInput",
+            "enum (u32): 0 Reset { seed: u32, stream: u32 }, \
+             1 MoveBlock { position: [f64; 2], angle: f64 }, 2 PushAgent { velocity: [f64; 2] }",
+        ),
+        TICK => own("kinestream.TickRecord", "src/nodes/commands.rs"),
+        _ => Format::WIRE,
+    }
+}
