@@ -26,6 +26,8 @@ const EXAMPLES: &str = "Examples:
   kinestream train configs/pusht-state.toml --data pusht_cchi_v7_replay.zarr --out runs/pusht
   kinestream eval configs/pusht-state.toml --checkpoint runs/pusht --seeds 100000..100049
   kinestream run configs/pusht-state.toml     the runtime as a zenoh node
+  kinestream record today.mcap                what its nodes say, until Ctrl-C
+  kinestream replay today.mcap --speed 2
 
 Exit status: 0 done, 1 failed, 2 wrong usage.";
 
@@ -54,7 +56,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Bench,
     },
-    /// Show what a checkpoint folder holds and expects.
+    /// Record what a robot's nodes say over zenoh into an MCAP file.
+    Record(RecordArguments),
+    /// Play a recording into the viewer page, the simulator's physics and zenoh.
+    Replay(ReplayArguments),
+    /// Show what a checkpoint folder or a recording holds.
     Inspect(InspectArguments),
     /// Check this machine and the built-in parts, and say what to do about what is missing.
     Doctor(DoctorArguments),
@@ -396,8 +402,73 @@ pub(crate) struct BenchPolicyArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RecordArguments {
+    /// File to write; it must not exist.
+    pub(crate) out: PathBuf,
+    /// Configuration file with the robot's name and session; the built-in one by default.
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// End after this time; Ctrl-C by default.
+    #[arg(long, value_parser = parse_seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// Print one JSON object with the totals on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Recording, also one that was cut off.
+    pub(crate) file: PathBuf,
+    /// How fast: 1 as recorded, 2 twice as fast; 0 or `max` as fast as possible.
+    #[arg(long, default_value = "1", value_parser = parse_speed)]
+    pub(crate) speed: Speed,
+    /// Begin again at the end, until Ctrl-C.
+    #[arg(long = "loop")]
+    pub(crate) repeat: bool,
+    /// Begin this many seconds after the first message.
+    #[arg(long, default_value = "0", value_parser = parse_seconds)]
+    pub(crate) seek: f64,
+    /// No page.
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// Port of the page on 127.0.0.1.
+    #[arg(long, default_value_t = 8740)]
+    pub(crate) port: u16,
+    /// Publish on zenoh under this configuration's robot and session, in place of runtime and
+    /// robot. Recorded commands move whoever listens to them.
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// With --config: wait up to this many seconds until every topic has a subscriber.
+    #[arg(long, default_value = "0", value_parser = parse_seconds)]
+    pub(crate) wait: f64,
+    /// Print one JSON object with the result on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How fast a recording is played.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Speed {
+    /// This many times as fast as it was recorded.
+    Factor(f64),
+    /// As fast as possible.
+    Max,
+}
+
+impl Speed {
+    /// The factor; none for as fast as possible.
+    pub(crate) fn factor(self) -> Option<f64> {
+        match self {
+            Self::Factor(factor) => Some(factor),
+            Self::Max => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// Checkpoint folder.
+    /// Checkpoint folder, or recording.
     pub(crate) path: PathBuf,
     /// Print one JSON object on stdout.
     #[arg(long)]
@@ -444,6 +515,24 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(seeds)
 }
 
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok();
+    seconds
+        .filter(|seconds| (0.0..=1e9).contains(seconds))
+        .ok_or_else(|| format!("`{text}` is no number of seconds; write for example 2.5"))
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    match text.parse::<f64>() {
+        _ if text == "max" => Ok(Speed::Max),
+        Ok(0.0) => Ok(Speed::Max),
+        Ok(factor) if (1e-3..=1e6).contains(&factor) => Ok(Speed::Factor(factor)),
+        _ => Err(format!(
+            "`{text}` is no speed; write a factor from 0.001 to 1000000, or max"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -461,6 +550,20 @@ mod tests {
         assert_eq!(parse_seeds("7").unwrap().to_vec(), [7]);
         for wrong in ["5..3", "a..b", "", "1..", "0..4000000000"] {
             assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn speeds_are_factors_or_none() {
+        assert_eq!(parse_speed("0.5"), Ok(Speed::Factor(0.5)));
+        for fastest in ["0", "max", "0.0"] {
+            assert_eq!(parse_speed(fastest), Ok(Speed::Max), "{fastest}");
+        }
+        for wrong in ["-1", "nan", "inf", "fast", "", "1e-9"] {
+            assert!(parse_speed(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["-1", "nan", "inf", "soon"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::nodes::commands::ControlConfig;
 
+/// The configuration that runs where none is named, the one that the shipped weights were trained
+/// with.
+pub(crate) const BUILT_IN: &str = include_str!("../configs/pusht-state.toml");
+
 /// A configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -54,6 +54,8 @@ fn main() -> ExitCode {
             Bench::Policy(arguments) => commands::bench::policy::run(arguments),
             Bench::Control(arguments) => commands::bench::control::run(arguments),
         },
+        Command::Record(arguments) => commands::record::run(arguments),
+        Command::Replay(arguments) => commands::replay::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(arguments),
         Command::Demo(arguments) => commands::demo::run(arguments),

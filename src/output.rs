@@ -45,3 +45,12 @@ pub(crate) fn progress(length: u64, unit: &str) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+/// A line of text that is drawn again whenever it changes, on terminals only.
+pub(crate) fn status_line() -> ProgressBar {
+    let line = progress(0, "");
+    match ProgressStyle::with_template("{msg}") {
+        Ok(style) => line.with_style(style),
+        Err(_) => line,
+    }
+}

@@ -1,6 +1,7 @@
-//! `kinestream inspect`: what a checkpoint holds and expects.
+//! `kinestream inspect`: what a checkpoint holds and expects, or what has survived of a recording.
 
 use anyhow::Result;
+use kinestream_bridge::recording::{Recording, Survey};
 use kinestream_diffusion::Denoiser;
 use kinestream_policy::{Normaliser, PolicyConfig};
 use serde::Serialize;
@@ -8,7 +9,8 @@ use tch::Device;
 
 use crate::cli::InspectArguments;
 use crate::output::say;
-use crate::{checkpoint, output};
+use crate::recording::Opening;
+use crate::{checkpoint as checkpoints, output};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -30,8 +32,77 @@ struct Port {
     maximum: Vec<f32>,
 }
 
+#[derive(Debug, Serialize)]
+struct RecordingReport {
+    kind: &'static str,
+    path: String,
+    duration_s: f64,
+    survived: Survey,
+    /// The recording's first message.
+    opening: Option<Opening>,
+}
+
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
-    let loaded = checkpoint::open(&arguments.path, Device::Cpu)?;
+    if arguments.path.is_file() {
+        return recording(arguments);
+    }
+    checkpoint(arguments)
+}
+
+fn recording(arguments: &InspectArguments) -> Result<()> {
+    let recording = Recording::open(&arguments.path)?;
+    let survived = recording.survey()?;
+    let first = recording.messages()?.next().transpose()?;
+    let report = RecordingReport {
+        kind: "recording",
+        path: arguments.path.display().to_string(),
+        duration_s: survived.duration_s(),
+        survived,
+        // Recordings of other programs begin otherwise.
+        opening: first.and_then(|first| Opening::decode(&first.bytes).ok()),
+    };
+    if arguments.json {
+        return output::json(&report);
+    }
+    let survived = &report.survived;
+    say!(
+        "{}: a recording of {:.2} s, {}",
+        report.path,
+        report.duration_s,
+        survived.problem.as_deref().unwrap_or("complete")
+    );
+    say!(
+        "  {} messages, {} bytes; {} bytes lost at the end, {} chunks left out, {} messages without \
+         a checksum",
+        survived.messages,
+        survived.bytes,
+        survived.bytes_lost,
+        survived.skipped_chunks,
+        survived.unverified
+    );
+    if let Some(opening) = &report.opening {
+        say!("  recorded by `{}` of {}", opening.command, opening.program);
+        if let Some(checkpoint) = &opening.checkpoint {
+            say!(
+                "  checkpoint {}, weights {:.16}",
+                checkpoint.folder.display(),
+                checkpoint.weights_sha256
+            );
+        }
+    }
+    for (name, topic) in &survived.topics {
+        say!(
+            "  {name:<16} {:>8} messages {:>10} bytes, {} not recorded",
+            topic.messages,
+            topic.bytes,
+            topic.missing
+        );
+    }
+    Ok(())
+}
+
+fn checkpoint(arguments: &InspectArguments) -> Result<()> {
+    let loaded = checkpoints::open(&arguments.path, Device::Cpu)?;
     let policy = loaded.policy().clone();
     let normalisers = loaded.normalisers();
     let port = |name: String, steps: usize, normaliser: &Normaliser| Port {
@@ -48,7 +119,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
         .collect();
     let report = Report {
         kind: "policy",
-        path: checkpoint::locate(&arguments.path).display().to_string(),
+        path: checkpoints::locate(&arguments.path).display().to_string(),
         parameters: loaded.network().parameters(),
         inputs: vec![port(
             names.join("+"),

@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     let PolicyAgain {
         plans,
         compared: plans_compared,
-        differing: mut differing,
+        mut differing,
         mut first_difference,
         ..
     } = policy;

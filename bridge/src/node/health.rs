@@ -44,7 +44,7 @@ impl Node {
             MAX_HEALTH_BYTES,
             move |bytes, counts| {
                 let health = Health::from_json(bytes)?;
-                counts.receive();
+                counts.count_received();
                 queue.push(health);
                 Ok::<_, HealthError>(())
             },
@@ -61,7 +61,7 @@ impl HealthPublisher {
     /// [`PublishError::Put`] as a rule because the session is closed.
     pub fn publish(&mut self, health: &Health) -> Result<bool, PublishError> {
         health.check()?;
-        if !self.matching.now() {
+        if !self.matching.is_now() {
             return Ok(false);
         }
         let text = health.to_json()?;

@@ -42,7 +42,7 @@ impl Channel<'_> {
         }
     }
 
-    fn key(self, keys: &Keys) -> Result<String, KeyError> {
+    pub(super) fn key(self, keys: &Keys) -> Result<String, KeyError> {
         Ok(match self {
             Self::Observation(name) => keys.observation(name)?,
             Self::Action => keys.action(),
@@ -52,7 +52,13 @@ impl Channel<'_> {
         })
     }
 
-    fn quality(self) -> (Priority, CongestionControl, bool) {
+    /// zenoh's encoding, with the kind of message as its schema.
+    pub(super) fn encoding(self) -> Encoding {
+        Encoding::APPLICATION_OCTET_STREAM
+            .with_schema(format!("kinestream/{}/{VERSION}", self.kind().name()))
+    }
+
+    pub(super) fn quality(self) -> (Priority, CongestionControl, bool) {
         match self {
             Self::Observation(_) | Self::Action => {
                 (Priority::RealTime, CongestionControl::Drop, true)
@@ -102,10 +108,8 @@ impl Node {
         let key = channel.key(self.keys())?;
         let kind = channel.kind();
         let (priority, _, express) = channel.quality();
-        let encoding = Encoding::APPLICATION_OCTET_STREAM
-            .with_schema(format!("kinestream/{}/{VERSION}", kind.name()));
         let (inner, matching) =
-            self.declare_matched(key, encoding, (priority, congestion, express))?;
+            self.declare_matched(key, channel.encoding(), (priority, congestion, express))?;
         Ok(Publisher {
             inner,
             matching,
@@ -137,14 +141,7 @@ impl Node {
             .express(express)
             .wait()
             .map_err(failed)?;
-        let matching = Arc::new(Matching::default());
-        let seen = Arc::clone(&matching);
-        inner
-            .matching_listener()
-            .callback(move |status| seen.set(status.matching()))
-            .background()
-            .wait()
-            .map_err(failed)?;
+        let matching = Matching::watch(&inner).map_err(failed)?;
         Ok((inner, matching))
     }
 }
@@ -181,7 +178,7 @@ impl Publisher {
     /// Whether anybody subscribes now, as far as this session knows.
     #[must_use]
     pub fn is_matched(&self) -> bool {
-        self.matching.now()
+        self.matching.is_now()
     }
 
     /// Blocks until somebody subscribes or `limit` has passed; returns whether somebody does.
@@ -245,17 +242,31 @@ pub(super) struct Matching {
 }
 
 impl Matching {
-    pub(super) fn now(&self) -> bool {
-        self.now.load(Ordering::Acquire)
-    }
-
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let guard = self.lock();
         let waited = self
             .changed
-            .wait_timeout_while(guard, limit, |()| !self.now());
+            .wait_timeout_while(guard, limit, |()| !self.is_now());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.now()
+        self.is_now()
+    }
+
+    /// Follows a publisher for as long as that lives.
+    pub(super) fn watch(
+        publisher: &zenoh::pubsub::Publisher<'static>,
+    ) -> Result<Arc<Self>, zenoh::Error> {
+        let matching = Arc::new(Self::default());
+        let seen = Arc::clone(&matching);
+        publisher
+            .matching_listener()
+            .callback(move |status| seen.set(status.matching()))
+            .background()
+            .wait()?;
+        Ok(matching)
+    }
+
+    pub(super) fn is_now(&self) -> bool {
+        self.now.load(Ordering::Acquire)
     }
 
     fn set(&self, matching: bool) {

@@ -19,6 +19,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    pub(super) fn new(inner: zenoh::pubsub::Subscriber<()>, counts: Arc<Counts>) -> Self {
+        Self {
+            _inner: inner,
+            counts,
+        }
+    }
+
     /// What arrived so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
@@ -46,9 +53,13 @@ impl Counts {
         self.malformed.load(Ordering::Relaxed)
     }
 
-    /// Counts a payload that decoded.
-    pub(super) fn receive(&self) {
+    pub(super) fn count_received(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the new count.
+    pub(super) fn count_malformed(&self) -> u64 {
+        self.malformed.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
@@ -66,7 +77,7 @@ impl Node {
     {
         self.subscribe_bytes(key, MAX_MESSAGE_BYTES, move |bytes, counts| {
             let view = M::view(bytes)?;
-            counts.receive();
+            counts.count_received();
             callback(view);
             Ok::<_, DecodeError>(())
         })
@@ -96,10 +107,7 @@ impl Node {
                 key: key.to_owned(),
                 source,
             })?;
-        Ok(Subscription {
-            _inner: inner,
-            counts,
-        })
+        Ok(Subscription::new(inner, counts))
     }
 
     /// Collects messages of kind `M` under `key` in a queue of `capacity` (at least 1). When it is full the oldest is
@@ -138,7 +146,7 @@ fn deliver<E: Display>(
         take(&payload.to_bytes(), counts).map_err(|error| error.to_string())
     };
     if let Err(error) = outcome {
-        let count = counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = counts.count_malformed();
         // The first and then ever fewer: a hostile sender must not fill the log.
         if count.is_power_of_two() {
             tracing::warn!(
