@@ -12,8 +12,9 @@ use crate::curve::Interpolation;
 use crate::limiter::{Interventions, LimitCounts, Limiter};
 use crate::limits::{LimitsConfig, LimitsError};
 use crate::orientation::{OrientationError, Orientations};
-use crate::supervisor::{Cause, Facts, Rung, Supervisor, WatchdogConfig, WatchdogError};
+use crate::supervisor::{Cause, Facts, Rung, Supervisor};
 use crate::timeline::Plan;
+use crate::watchdog::{WatchdogConfig, WatchdogError};
 
 /// How commands are formed, limited and watched.
 #[derive(Debug, Clone, PartialEq, Default)]

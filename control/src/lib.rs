@@ -31,6 +31,7 @@ pub mod supervisor;
 pub mod timeline;
 pub mod timing;
 pub mod timing_gauge;
+pub mod watchdog;
 
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
@@ -45,7 +46,8 @@ pub use machine::Machine;
 pub use orientation::{OrientationError, Orientations};
 pub use realtime::{Granted, RealtimeConfig, RealtimeError, pin_current_thread};
 pub use schedule::{MissPolicy, Schedule};
-pub use supervisor::{Cause, Facts, LatePlan, Rearm, Rung, Supervisor, WatchdogConfig};
+pub use supervisor::{Cause, Facts, Rung, Supervisor};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
 pub use timing::{Timing, TimingReport};
 pub use timing_gauge::{Distribution, TimingGauge, TimingSnapshot};
+pub use watchdog::{LatePlan, Rearm, WatchdogConfig, WatchdogError};

@@ -105,8 +105,8 @@ fn inputs(index: u64, deadline_ns: u64, now_ns: u64) -> TickInputs {
         now_ns,
         facts: Facts {
             observation_ns: now_ns - now_ns % 60_000_000,
-            policy_alive: index % 911 != 0,
-            session_alive: index % 787 != 0,
+            policy_alive: !index.is_multiple_of(911),
+            session_alive: !index.is_multiple_of(787),
             stop_requests: index / 700,
             rearm_requests: index / 70,
             ..Facts::default()

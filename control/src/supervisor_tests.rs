@@ -1,0 +1,306 @@
+use super::*;
+use crate::timeline::PlanHeader;
+
+const MS: u64 = 1_000_000;
+
+fn plan(start_ns: u64) -> Plan {
+    let header = PlanHeader {
+        stream: 0,
+        chunk: start_ns,
+        observation_sequence: 1,
+        start_ns,
+        period_ns: 100 * MS,
+        action_size: 1,
+        committed: 8,
+    };
+    Plan::new(header, vec![0.0; 16]).unwrap()
+}
+
+fn well(observation_ns: u64) -> Facts {
+    Facts {
+        observation_ns,
+        policy_alive: true,
+        session_alive: true,
+        ..Facts::default()
+    }
+}
+
+fn supervisor(change: impl FnOnce(&mut WatchdogConfig)) -> Supervisor {
+    let mut config = WatchdogConfig::default();
+    change(&mut config);
+    Supervisor::new(&config).unwrap()
+}
+
+/// Armed at 1 s.
+fn armed(change: impl FnOnce(&mut WatchdogConfig)) -> Supervisor {
+    let mut supervisor = supervisor(change);
+    let start = 1000 * MS;
+    assert_eq!(
+        supervisor.judge(start, &well(start), Some(&plan(start)), true),
+        Rung::Running
+    );
+    supervisor
+}
+
+#[test]
+fn arms_on_an_observation_and_a_plan_together() {
+    let mut supervisor = supervisor(|_| ());
+    let now = 1000 * MS;
+    let first = [
+        (well(0), None, Cause::NoObservation),
+        (well(0), Some(plan(now)), Cause::NoObservation),
+        (well(now), None, Cause::NoPlan),
+    ];
+    for (facts, plan, cause) in first {
+        assert_eq!(
+            supervisor.judge(now, &facts, plan.as_ref(), true),
+            Rung::Waiting
+        );
+        assert_eq!(supervisor.cause(), cause);
+    }
+    assert_eq!(
+        supervisor.judge(now, &well(now), Some(&plan(now)), true),
+        Rung::Running
+    );
+    assert_eq!(supervisor.cause(), Cause::None);
+}
+
+#[test]
+fn what_is_dead_from_the_start_never_arms() {
+    let mut supervisor = supervisor(|_| ());
+    let now = 1000 * MS;
+    let facts = Facts {
+        policy_alive: false,
+        ..well(now)
+    };
+    assert_eq!(
+        supervisor.judge(now, &facts, Some(&plan(now)), true),
+        Rung::Waiting
+    );
+    assert_eq!(supervisor.cause(), Cause::PolicyThread);
+}
+
+/// Rungs at times in milliseconds, with the last plan and observation at 1 s and nothing new after it.
+fn silence(supervisor: &mut Supervisor, times_ms: &[u64], observing: bool) -> Vec<Rung> {
+    let last = plan(1000 * MS);
+    times_ms
+        .iter()
+        .map(|ms| {
+            let now = ms * MS;
+            let facts = well(if observing { now } else { 1000 * MS });
+            supervisor.judge(now, &facts, Some(&last), true)
+        })
+        .collect()
+}
+
+#[test]
+fn late_plans_do_as_configured() {
+    let times = [1499, 1500, 1501, 1799, 1800, 3799, 3800, 9000];
+    use Rung::{Continuing, Holding, Running, SafeStop};
+    let expected = [
+        (
+            LatePlan::Continue,
+            [
+                Running, Running, Continuing, Continuing, Holding, Holding, SafeStop, SafeStop,
+            ],
+        ),
+        (
+            LatePlan::Hold,
+            [
+                Running, Running, Holding, Holding, Holding, SafeStop, SafeStop, SafeStop,
+            ],
+        ),
+        (
+            LatePlan::Stop,
+            [
+                Running, Running, SafeStop, SafeStop, SafeStop, SafeStop, SafeStop, SafeStop,
+            ],
+        ),
+    ];
+    for (late_plan, rungs) in expected {
+        let mut supervisor = armed(|config| config.late_plan = late_plan);
+        assert_eq!(
+            silence(&mut supervisor, &times, true),
+            rungs,
+            "{late_plan:?}"
+        );
+        assert_eq!(supervisor.cause(), Cause::LatePlan);
+    }
+}
+
+#[test]
+fn stale_observations_hold_and_then_stop() {
+    let mut supervisor = armed(|_| ());
+    let found = silence(&mut supervisor, &[1500, 1501, 3500, 3501], false);
+    assert_eq!(
+        found,
+        [Rung::Running, Rung::Holding, Rung::Holding, Rung::SafeStop]
+    );
+    assert_eq!(supervisor.cause(), Cause::StaleObservation);
+    assert_eq!(supervisor.longest_without_ns(), 2000 * MS);
+}
+
+#[test]
+fn times_of_zero_are_not_watched() {
+    let mut supervisor = armed(|config| {
+        config.observation_timeout_ms = 0.0;
+        config.plan_timeout_ms = 0.0;
+    });
+    assert_eq!(
+        silence(&mut supervisor, &[5000, 900_000], false),
+        [Rung::Running; 2]
+    );
+}
+
+#[test]
+fn holding_ends_with_a_new_plan_and_a_safe_stop_as_configured() {
+    for (rearm, expected) in [
+        (Rearm::Automatic, Rung::Running),
+        (Rearm::Request, Rung::SafeStop),
+    ] {
+        let mut supervisor = armed(|config| config.rearm = rearm);
+        assert_eq!(
+            silence(&mut supervisor, &[1900, 2000], true),
+            [Rung::Holding; 2]
+        );
+        let now = 2100 * MS;
+        assert_eq!(
+            supervisor.judge(now, &well(now), Some(&plan(now)), true),
+            Rung::Running
+        );
+        assert_eq!(
+            silence(&mut supervisor, &[3000, 5000], true),
+            [Rung::Holding, Rung::SafeStop]
+        );
+        let now = 5100 * MS;
+        assert_eq!(
+            supervisor.judge(now, &well(now), Some(&plan(now)), true),
+            expected
+        );
+    }
+}
+
+#[test]
+fn an_emergency_stop_needs_a_request_and_news_to_leave() {
+    let mut supervisor = armed(|config| config.rearm = Rearm::Automatic);
+    let (now, stop) = (1100 * MS, |rearms| Facts {
+        stop_requests: 1,
+        rearm_requests: rearms,
+        ..well(1100 * MS)
+    });
+    assert_eq!(
+        supervisor.judge(now, &stop(0), Some(&plan(now)), true),
+        Rung::EmergencyStop
+    );
+    assert_eq!(
+        supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
+        Rung::EmergencyStop
+    );
+    supervisor.begin(now + MS);
+    assert_eq!(
+        supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
+        Rung::EmergencyStop
+    );
+    // Re-armed: what was known before does not count.
+    assert_eq!(
+        supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now)), true),
+        Rung::Waiting
+    );
+    assert_eq!(
+        supervisor.judge(now + 3 * MS, &stop(1), Some(&plan(now)), true),
+        Rung::Waiting
+    );
+    let news = Facts {
+        observation_ns: now + 4 * MS,
+        ..stop(1)
+    };
+    assert_eq!(
+        supervisor.judge(now + 5 * MS, &news, Some(&plan(now + 4 * MS)), true),
+        Rung::Running
+    );
+}
+
+#[test]
+fn a_stop_wins_over_rearming_in_the_same_period() {
+    let mut supervisor = armed(|_| ());
+    let both = Facts {
+        stop_requests: 1,
+        rearm_requests: 1,
+        ..well(1000 * MS)
+    };
+    assert_eq!(
+        supervisor.judge(1001 * MS, &both, None, true),
+        Rung::EmergencyStop
+    );
+    assert_eq!(
+        supervisor.judge(1002 * MS, &both, None, true),
+        Rung::EmergencyStop
+    );
+}
+
+#[test]
+fn a_lost_thread_session_or_period_shows() {
+    let now = 1010 * MS;
+    type Change = fn(&mut Facts);
+    let cases: [(Change, Rung, Cause); 4] = [
+        (
+            |facts| facts.policy_alive = false,
+            Rung::Holding,
+            Cause::PolicyThread,
+        ),
+        (
+            |facts| facts.session_alive = false,
+            Rung::Holding,
+            Cause::Session,
+        ),
+        (
+            |facts| facts.missed_period = true,
+            Rung::SafeStop,
+            Cause::MissedPeriod,
+        ),
+        (|facts| facts.ending = true, Rung::SafeStop, Cause::Shutdown),
+    ];
+    for (change, rung, cause) in cases {
+        let mut supervisor = armed(|_| ());
+        let mut facts = well(1000 * MS);
+        change(&mut facts);
+        assert_eq!(
+            supervisor.judge(now, &facts, Some(&plan(1000 * MS)), true),
+            rung
+        );
+        assert_eq!(supervisor.cause(), cause);
+    }
+}
+
+#[test]
+fn clocks_that_step_do_no_harm() {
+    let mut supervisor = armed(|_| ());
+    let last = plan(1000 * MS);
+    assert_eq!(
+        supervisor.judge(5, &well(1000 * MS), Some(&last), true),
+        Rung::Running
+    );
+    assert_eq!(
+        supervisor.judge(u64::MAX, &well(1000 * MS), Some(&last), true),
+        Rung::Holding
+    );
+    assert_eq!(
+        supervisor.judge(0, &well(1000 * MS), Some(&last), true),
+        Rung::Running
+    );
+}
+
+#[test]
+fn bad_times_are_refused_by_key() {
+    for found in [-1.0, f64::NAN, f64::INFINITY, 1e9] {
+        let config = WatchdogConfig {
+            plan_timeout_ms: found,
+            ..WatchdogConfig::default()
+        };
+        let message = Supervisor::new(&config).unwrap_err().to_string();
+        assert!(
+            message.starts_with("control.watchdog.plan_timeout_ms is "),
+            "{message}"
+        );
+    }
+}
