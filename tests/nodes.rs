@@ -6,13 +6,11 @@
 
 mod support;
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use support::child::Running;
 use support::project::{CONFIG, OUT, Project};
-use support::{assert_keys, json_object};
+use support::{assert_keys, get, json_object};
 
 #[test]
 fn a_headless_demo_runs_an_episode_and_reports_it() {
@@ -203,17 +201,4 @@ fn the_printed_configuration_is_whole_and_reads_back() {
         .succeeds()
         .stdout;
     assert_eq!(again, printed);
-}
-
-/// The whole answer to a GET request.
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8(answer).unwrap()
 }

@@ -8,6 +8,9 @@ pub(crate) mod child;
 pub(crate) mod project;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -47,4 +50,17 @@ pub(crate) fn assert_percentiles(value: &Value) {
     };
     let (p50, p99, max) = (number("p50"), number("p99"), number("max"));
     assert!(0.0 < p50 && p50 <= p99 && p99 <= max, "{value}");
+}
+
+/// The whole answer to a GET request.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8(answer).unwrap()
 }
