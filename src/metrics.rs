@@ -42,12 +42,12 @@ pub(crate) fn serve(port: u16, stop: Arc<AtomicBool>) -> Result<MetricsServer> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow!(
-            "runtime.metrics_port: port {port} on 127.0.0.1 is in use by another program; choose another, or leave \
-             the key out for no metrics"
+            "runtime.metrics_port: port {port} on 127.0.0.1 is in use by another program; \
+             choose another, or leave the key out for no metrics"
         ),
         _ => anyhow!(
-            "runtime.metrics_port: cannot listen on port {port} of 127.0.0.1: {error}; choose one that this user may \
-             open (1024 or above)"
+            "runtime.metrics_port: cannot listen on port {port} of 127.0.0.1: {error}; \
+             choose one that this user may open (1024 or above)"
         ),
     })?;
     // The listener is handed to tokio, which requires this.

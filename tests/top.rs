@@ -159,7 +159,7 @@ fn a_node_that_says_nothing_is_an_error_that_names_it() {
         "top",
         "--json",
         "--wait",
-        "3",
+        "6",
         "--robot",
         "arm",
         "--connect",

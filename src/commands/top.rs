@@ -191,8 +191,8 @@ fn snapshot(target: Target, arguments: &TopArguments) -> Result<()> {
     let Some(ears) = ears else {
         let why = refused.map_or_else(|| NO_ANSWER.to_owned(), |error| why(&error));
         bail!(
-            "no connection to {} within {} s, to hear {}: {why}; start `kinestream run`, or name its address with \
-             --connect",
+            "no connection to {} within {} s, to hear {}: {why}; start `kinestream run`, \
+             or name its address with --connect",
             watch.address,
             arguments.wait,
             watch.key
@@ -206,8 +206,8 @@ fn snapshot(target: Target, arguments: &TopArguments) -> Result<()> {
             .map(|seen| seen.name.as_str())
             .collect();
         bail!(
-            "nothing heard on {} at {} within {} s ({} messages refused; alive there: {}); is robot {robot:?} the one \
-             that runs there (--robot), and of this version?",
+            "nothing heard on {} at {} within {} s ({} messages refused; alive there: {}); \
+             is robot {robot:?} the one that runs there (--robot), and of this version?",
             watch.key,
             watch.address,
             arguments.wait,

@@ -108,8 +108,8 @@ pub(crate) fn snapshot(watch: &Watch, now: Duration) -> Option<String> {
     line(
         "policy",
         &format!(
-            "observation to plan p50 {:.2}, p99 {:.2}, p99.9 {:.2}, max {:.2}, last {:.2} ms; delay {} actions, \
-             at most {}",
+            "observation to plan p50 {:.2}, p99 {:.2}, p99.9 {:.2}, max {:.2}, last {:.2} ms; \
+             delay {} actions, at most {}",
             latency.p50,
             latency.p99,
             latency.p999,

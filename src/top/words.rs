@@ -22,7 +22,7 @@ pub(crate) fn passed_s(seconds: f64) -> String {
     passed(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-/// A duration given in microseconds, with three figures or so: `8.5 µs`, `85 µs`, `1.2 ms`, `3.4 s`.
+/// A duration given in microseconds, with two or three figures: `8.5 µs`, `85 µs`, `1.2 ms`.
 pub(crate) fn microseconds(us: f64) -> String {
     let (value, unit) = match us {
         _ if us < 1e3 => (us, "µs"),

@@ -100,6 +100,9 @@ fn what_is_wrong_is_refused_by_name() {
         refused(&health),
         "health: reason has 1025 bytes, expected at most 1024"
     );
+    health.reason = Some(shortened(&"µ".repeat(MAX_TEXT_BYTES)));
+    assert!(health.to_json().is_ok());
+    assert_eq!(shortened("as it is"), "as it is");
     health = sample();
     health.control.lateness_buckets = vec![[1.0, 0.0]; 2];
     assert!(refused(&health).contains("1 follows 1"));
