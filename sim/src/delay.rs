@@ -192,7 +192,7 @@ mod tests {
     #[derive(Default)]
     struct Script {
         steps: Vec<usize>,
-        told: Vec<(usize, usize)>,
+        told: Pairs,
     }
 
     impl Planning for Script {
@@ -236,9 +236,11 @@ mod tests {
 
     const HELD: (usize, usize) = (999, 999);
 
-    /// (step of the observation, index of the action) of every control step, and what the script
-    /// was told.
-    fn executed(delay: Delay, steps: usize) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+    type Pairs = Vec<(usize, usize)>;
+
+    /// (step of the observation, index of the action) of every control step, and (step of the
+    /// observation, actions consumed) that the script was told.
+    fn executed(delay: Delay, steps: usize) -> (Pairs, Pairs) {
         let mut delayed = Delayed::new(Script::default(), delay);
         delayed.begin(0, 1).unwrap();
         let mut observation = [0.0; OBSERVATION_SIZE];

@@ -9,3 +9,4 @@ pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod train;
+mod variant;
