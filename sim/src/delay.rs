@@ -192,7 +192,7 @@ mod tests {
     #[derive(Default)]
     struct Script {
         steps: Vec<usize>,
-        told: Vec<(usize, usize)>,
+        told: Pairs,
     }
 
     impl Planning for Script {
@@ -238,8 +238,8 @@ mod tests {
 
     type Pairs = Vec<(usize, usize)>;
 
-    /// (step of the observation, index of the action) of every control step, and what the script
-    /// was told.
+    /// (step of the observation, index of the action) of every control step, and (step of the
+    /// observation, actions consumed) that the script was told.
     fn executed(delay: Delay, steps: usize) -> (Pairs, Pairs) {
         let mut delayed = Delayed::new(Script::default(), delay);
         delayed.begin(0, 1).unwrap();

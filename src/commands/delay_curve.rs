@@ -7,7 +7,8 @@ use kinestream_sim::evaluation::{self, Episode, Summary};
 use kinestream_sim::pusht::statistics;
 use serde::Serialize;
 
-use super::eval::{Bench, Variant};
+use super::eval::Setup;
+use super::variant::Variant;
 use crate::cli::Join;
 use crate::output::{self, say};
 
@@ -52,8 +53,8 @@ const WAYS: [(&str, Option<Join>); 5] = [
     ("streaming", None),
 ];
 
-pub(super) fn run(bench: &Bench<'_>, threads: usize) -> Result<()> {
-    let arguments = bench.arguments;
+pub(super) fn run(setup: &Setup<'_>, threads: usize) -> Result<()> {
+    let arguments = setup.arguments;
     let seeds = arguments.seeds.to_vec();
     let begun = Instant::now();
     let runs = (WAYS.len() * DELAYS_MS.len()) as u64;
@@ -72,7 +73,7 @@ pub(super) fn run(bench: &Bench<'_>, threads: usize) -> Result<()> {
                 commit_ahead: None,
                 delay_ms,
             };
-            let scored = bench.score(&variant, &seeds, |running| bar.inc(running as u64))?;
+            let scored = setup.score(&variant, &seeds, |running| bar.inc(running as u64))?;
             let (difference, difference_interval) = match &undelayed {
                 Some(before) => paired(before, &scored.episodes),
                 None => (None, None),
@@ -97,7 +98,7 @@ pub(super) fn run(bench: &Bench<'_>, threads: usize) -> Result<()> {
     }
     bar.finish_and_clear();
     let report = Report {
-        checkpoint: bench.folder.display().to_string(),
+        checkpoint: setup.folder.display().to_string(),
         seeds,
         curve,
         threads,

@@ -8,12 +8,13 @@ use kinestream_control::Percentiles;
 use kinestream_diffusion::Solver;
 use kinestream_policy::config::{PlanConfig, PlanMode};
 use kinestream_policy::{Checkpoint, Policy};
-use kinestream_sim::delay::{Delay, Delayed, Entry};
+use kinestream_sim::delay::Delayed;
 use kinestream_sim::evaluation::{self, Controller, Episode, Summary};
 use serde::Serialize;
 use tch::Device;
 
 use super::delay_curve;
+use super::variant::Variant;
 use crate::cli::{EvalArguments, Join, SolverName};
 use crate::config::Config;
 use crate::controller::PolicyController;
@@ -23,20 +24,8 @@ use crate::{checkpoint, device, output};
 /// Observations after which latency alone, at batch 1, is measured.
 const LATENCY_OBSERVATIONS: usize = 300;
 
-/// A way of running a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Variant {
-    /// Whole chunks and how late ones join, in place of the checkpoint's own mode.
-    pub(super) chunk: Option<Join>,
-    pub(super) steps: Option<f64>,
-    pub(super) action_steps: Option<usize>,
-    pub(super) solver: Option<SolverName>,
-    pub(super) commit_ahead: Option<usize>,
-    pub(super) delay_ms: f64,
-}
-
 /// Where and on what variants are run.
-pub(super) struct Bench<'a> {
+pub(super) struct Setup<'a> {
     pub(super) folder: PathBuf,
     pub(super) device: Device,
     pub(super) arguments: &'a EvalArguments,
@@ -83,13 +72,13 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         .checkpoint
         .clone()
         .unwrap_or_else(|| config.runtime.checkpoint.clone());
-    let bench = Bench {
+    let setup = Setup {
         folder,
         device,
         arguments,
     };
     if arguments.delay_curve {
-        return delay_curve::run(&bench, threads);
+        return delay_curve::run(&setup, threads);
     }
     let variant = Variant {
         chunk: arguments
@@ -104,15 +93,15 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let seeds = arguments.seeds.to_vec();
     let begun = Instant::now();
     let bar = output::progress(seeds.len() as u64 * evaluation::MAX_STEPS as u64, "steps");
-    let scored = bench.score(&variant, &seeds, |running| bar.inc(running as u64))?;
+    let scored = setup.score(&variant, &seeds, |running| bar.inc(running as u64))?;
     bar.finish_and_clear();
     let wall_s = begun.elapsed().as_secs_f64();
-    let latency = latency(bench.open(&variant)?, device, seeds[0])?;
+    let latency = latency(setup.open(&variant)?, device, seeds[0])?;
     let plan = scored.plan;
     let report = Report {
         task: "pusht".into(),
         observation: "state".into(),
-        checkpoint: bench.folder.display().to_string(),
+        checkpoint: setup.folder.display().to_string(),
         mode: plan.mode,
         solver: scored.solver,
         delay_ms: variant.delay_ms,
@@ -143,7 +132,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     Ok(())
 }
 
-impl Bench<'_> {
+impl Setup<'_> {
     /// Runs every seed, telling `progress` how many episodes took each control step.
     pub(super) fn score(
         &self,
@@ -201,110 +190,6 @@ impl Bench<'_> {
         let delay_steps = variant.delay_steps(policy.task.rate_hz)?;
         variant.override_plan(&mut policy.plan, delay_steps)?;
         Ok(checkpoint)
-    }
-}
-
-impl Variant {
-    fn delay_steps(&self, rate_hz: f64) -> Result<usize> {
-        let (delay, period) = (self.delay_ms, 1e3 / rate_hz);
-        let steps = (delay / period).round();
-        ensure!(
-            (0.0..1e6).contains(&steps) && (steps * period - delay).abs() < 1e-6,
-            "--delay-ms is {delay}, expected a multiple of the control period, {period} ms, such \
-             as {}: an evaluation goes in lock step",
-            period * (delay / period).clamp(1.0, 1e6).floor()
-        );
-        Ok(steps as usize)
-    }
-
-    fn delay(&self, plan: &PlanConfig, rate_hz: f64) -> Result<Delay> {
-        let entry = match self.chunk {
-            Some(Join::Restart) => Entry::First,
-            _ => Entry::Due,
-        };
-        let delay = Delay {
-            steps: self.delay_steps(rate_hz)?,
-            action_steps: plan.action_steps,
-            entry,
-        };
-        let dropped = if entry == Entry::Due { delay.steps } else { 0 };
-        let most = plan.horizon - plan.past();
-        let executed = delay.action_steps.max(delay.steps);
-        ensure!(
-            dropped + executed <= most,
-            "--delay-ms {} is {} actions: with {executed} executed per plan a plan of {most} runs \
-             out; lower it or --action-steps",
-            self.delay_ms,
-            delay.steps
-        );
-        Ok(delay)
-    }
-
-    fn override_plan(&self, plan: &mut PlanConfig, delay_steps: usize) -> Result<()> {
-        if self.chunk.is_some() {
-            plan.mode = PlanMode::Chunk;
-            plan.action_steps = (plan.horizon - plan.past()).min(8);
-            plan.levels = Some(100);
-        }
-        if let Some(steps) = self.action_steps {
-            let most = plan.horizon - plan.past();
-            ensure!(
-                (1..=most).contains(&steps),
-                "--action-steps is {steps}, expected 1 to {most}, the actions that a plan of this checkpoint holds"
-            );
-            plan.action_steps = steps;
-        }
-        if let Some(steps) = self.steps {
-            ensure!(
-                steps > 0.0 && steps.is_finite(),
-                "--steps is {steps}, expected a number above 0 such as 0.25, 1 or 100"
-            );
-            if plan.mode != PlanMode::Chunk && self.action_steps.is_none() && steps < 1.0 {
-                // Fewer evaluations than actions: one evaluation serves several.
-                plan.action_steps = (1.0 / steps).round() as usize;
-            }
-        }
-        self.override_prefix(plan, delay_steps)?;
-        if let Some(steps) = self.steps {
-            plan.levels = Some(if plan.mode == PlanMode::Chunk {
-                steps.round().max(1.0) as usize
-            } else {
-                (steps * (plan.chunks() * plan.action_steps) as f64).round() as usize
-            });
-        }
-        Ok(())
-    }
-
-    /// What is committed while a plan is computed, at the same evaluations per observation.
-    fn override_prefix(&self, plan: &mut PlanConfig, delay_steps: usize) -> Result<()> {
-        let commits = match self.chunk {
-            None => plan.mode == PlanMode::Streaming,
-            Some(join) => matches!(join, Join::Inpaint | Join::Prefix),
-        };
-        let (levels, chunks) = (plan.ladder_levels(), plan.chunks());
-        plan.commit_ahead = match self.commit_ahead {
-            Some(actions) => actions,
-            None if delay_steps == 0 && self.chunk.is_none() => plan.commit_ahead,
-            None if commits => {
-                ensure!(
-                    delay_steps <= plan.action_steps,
-                    "--delay-ms {} is {delay_steps} actions, more than the {} that a plan brings; \
-                     add --action-steps {delay_steps} or lower the delay",
-                    self.delay_ms,
-                    plan.action_steps
-                );
-                delay_steps
-            }
-            None => 0,
-        };
-        plan.inpaint = match self.chunk {
-            Some(Join::Inpaint) => Some(plan.inpaint.unwrap_or_default()),
-            _ => None,
-        };
-        if plan.mode == PlanMode::Streaming && plan.chunks() != chunks {
-            plan.levels = Some((levels * plan.chunks() + chunks / 2) / chunks);
-        }
-        Ok(())
     }
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod sim;
 pub(crate) mod stop;
 pub(crate) mod top;
 pub(crate) mod train;
+mod variant;

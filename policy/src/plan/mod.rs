@@ -48,7 +48,8 @@ pub trait Planner: Send {
     /// action in normalised units `[Da]`, which the constant primer repeats.
     fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]);
 
-    /// Network evaluations that are still needed until the next Ta actions are clean.
+    /// Network evaluations that are still needed until the committed prefix and the Ta actions
+    /// behind it are clean.
     fn owed(&self, stream: usize) -> usize;
 
     /// Those of `streams` that owe an evaluation, in their order.
