@@ -1,6 +1,6 @@
 //! `kinestream inspect`: what a checkpoint holds and expects, or what has survived of a recording.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kinestream_bridge::recording::{Recording, Survey};
 use kinestream_diffusion::Denoiser;
 use kinestream_policy::{Normaliser, PolicyConfig};
@@ -50,7 +50,12 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
 }
 
 fn recording(arguments: &InspectArguments) -> Result<()> {
-    let recording = Recording::open(&arguments.path)?;
+    let recording = Recording::open(&arguments.path).with_context(|| {
+        format!(
+            "{}: neither a checkpoint folder nor a recording",
+            arguments.path.display()
+        )
+    })?;
     let survived = recording.survey()?;
     let first = recording.messages()?.next().transpose()?;
     let report = RecordingReport {

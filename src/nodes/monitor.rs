@@ -190,19 +190,18 @@ impl Monitor {
                     last: statistics.delay_actions,
                     max: statistics.most_delay_actions,
                 },
-                fault: statistics.fault.clone(),
+                fault: statistics.fault.as_deref().map(health::shortened),
                 ..PolicyHealth::default()
             },
             limits: limits(gauges),
             recorder: self.tap.status().map(|status| RecorderHealth {
-                file: self
-                    .tap
-                    .path()
-                    .map_or_else(String::new, |path| path.display().to_string()),
+                file: self.tap.path().map_or_else(String::new, |path| {
+                    health::shortened(&path.display().to_string())
+                }),
                 messages: status.messages,
                 bytes: status.bytes,
                 dropped: status.dropped,
-                fault: status.fault,
+                fault: status.fault.as_deref().map(health::shortened),
             }),
             ..Health::default()
         };
