@@ -93,7 +93,16 @@ impl RealtimeChannel {
         slot_bytes: usize,
         slots: usize,
     ) -> (rtrb::Producer<u8>, rtrb::Consumer<u8>) {
-        rtrb::RingBuffer::new(slots.max(1) * (slot_bytes + PACKET_HEADER))
+        let capacity = slots.max(1) * (slot_bytes + PACKET_HEADER);
+        let (mut producer, mut consumer) = rtrb::RingBuffer::new(capacity);
+        // Filled and emptied once: the control thread must not be the first to touch a page.
+        if let Ok(chunk) = producer.write_chunk(capacity) {
+            chunk.commit_all();
+        }
+        if let Ok(chunk) = consumer.read_chunk(capacity) {
+            chunk.commit_all();
+        }
+        (producer, consumer)
     }
 }
 

@@ -283,8 +283,7 @@ impl<R: Read> Messages<R> {
         };
         if !compression.is_empty() {
             return Err(format!(
-                "a chunk is compressed with {}, which this program cannot read; convert the file with `mcap convert \
-                 --compression none`",
+                "a chunk is compressed with {}, which this program cannot read; convert the file with `mcap decompress`",
                 String::from_utf8_lossy(compression)
             ));
         }
