@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     const SEEDS: [u32; 2] = [7, 8];
-    const STEPS: usize = 13;
+    const STEPS: usize = 25;
 
     fn controller(mode: PlanMode) -> PolicyController {
         let folder = std::path::Path::new(crate::checkpoint::SHIPPED);

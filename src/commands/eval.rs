@@ -189,6 +189,7 @@ impl Setup<'_> {
         }
         let delay_steps = variant.delay_steps(policy.task.rate_hz)?;
         variant.override_plan(&mut policy.plan, delay_steps)?;
+        policy.check()?;
         Ok(checkpoint)
     }
 }
