@@ -137,11 +137,11 @@ pub(crate) struct ResimArguments {
 /// Stop a running runtime at once (emergency stop), or leave such a stop.
 ///
 /// Commands come to rest under the configured limits and stay there. Any sample on
-/// <namespace>/<robot>/cmd/estop does the same. A stop is left only with --rearm, and then only
+/// cmd/estop below the robot's key does the same. A stop is left only with --rearm, and then only
 /// after a new observation and a new plan.
 #[derive(Debug, Args)]
 pub(crate) struct StopArguments {
-    /// Configuration file of the runtime: its [session] and robot say where it is.
+    /// Configuration file of the runtime: its session and robot say where it is.
     pub(crate) config: PathBuf,
     /// Leave an emergency stop or a safe stop.
     #[arg(long)]
