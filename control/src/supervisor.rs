@@ -185,13 +185,6 @@ impl Supervisor {
         rung
     }
 
-    /// Back to waiting for a new plan, as between two episodes. A stop stays a stop.
-    pub fn begin(&mut self, now_ns: u64) {
-        if self.rung < Rung::SafeStop {
-            self.enter(now_ns, Rung::Waiting, Cause::NoPlan);
-        }
-    }
-
     /// Why the loop is not running.
     #[must_use]
     pub fn cause(&self) -> Cause {
@@ -241,6 +234,8 @@ impl Supervisor {
                     .holding_since_ns
                     .map_or(0, |since| now_ns.saturating_sub(since));
                 match rung {
+                    // The plan was taken back, as between two episodes: whoever did that knows that it rests.
+                    _ if cause == Cause::NoPlan => (Rung::Waiting, cause),
                     // What was held is taken up again by a plan that is on time only.
                     Rung::Continuing if self.rung == Rung::Holding => self.hold(held_ns, cause),
                     Rung::Holding => self.hold(held_ns, cause),
@@ -281,12 +276,12 @@ impl Supervisor {
         if facts.observation_ns == 0 || facts.observation_ns < self.fresh_after_ns {
             return (Rung::Holding, Cause::NoObservation);
         }
-        if now_ns.saturating_sub(facts.observation_ns) > self.observation_timeout_ns {
-            return (Rung::Holding, Cause::StaleObservation);
-        }
         let Some(plan) = plan.filter(|plan| plan.header().start_ns >= self.fresh_after_ns) else {
             return (Rung::Holding, Cause::NoPlan);
         };
+        if now_ns.saturating_sub(facts.observation_ns) > self.observation_timeout_ns {
+            return (Rung::Holding, Cause::StaleObservation);
+        }
         if !can_begin {
             return (Rung::Holding, Cause::OutsideLimits);
         }

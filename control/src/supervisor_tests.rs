@@ -196,11 +196,6 @@ fn an_emergency_stop_needs_a_request_and_news_to_leave() {
         supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
         Rung::EmergencyStop
     );
-    supervisor.begin(now + MS);
-    assert_eq!(
-        supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
-        Rung::EmergencyStop
-    );
     // Re-armed: what was known before does not count.
     assert_eq!(
         supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now)), true),
@@ -303,4 +298,22 @@ fn bad_times_are_refused_by_key() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_plan_that_is_taken_back_is_waited_for_without_end() {
+    let mut supervisor = armed(|_| ());
+    for ms in [1100, 5000, 60_000] {
+        let now = ms * MS;
+        assert_eq!(
+            supervisor.judge(now, &well(1000 * MS), None, true),
+            Rung::Waiting
+        );
+        assert_eq!(supervisor.cause(), Cause::NoPlan);
+    }
+    let now = 60_100 * MS;
+    assert_eq!(
+        supervisor.judge(now, &well(now), Some(&plan(now)), true),
+        Rung::Running
+    );
 }
