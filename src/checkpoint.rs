@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kinestream_policy::Checkpoint;
 use tch::Device;
+
+use crate::config::Config;
 
 /// Folder of the shipped Push-T policy, relative to the project.
 pub(crate) const SHIPPED: &str = "models/pusht-state";
@@ -28,4 +30,18 @@ pub(crate) fn open(named: &Path, device: Device) -> Result<Checkpoint> {
     let folder = locate(named);
     tracing::debug!("checkpoint {}", folder.display());
     Ok(Checkpoint::load(&folder, device)?)
+}
+
+/// Opens a checkpoint to be run. What a configuration says about late plans counts, not what the
+/// training knew of them: `plan.commit_ahead` and `plan.inpaint`.
+pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
+    let mut loaded = open(named, device)?;
+    let plan = &mut loaded.policy_mut().plan;
+    plan.commit_ahead = config.plan.commit_ahead;
+    plan.inpaint = config.plan.inpaint;
+    loaded
+        .policy()
+        .check()
+        .with_context(|| format!("[plan] of the configuration, with {}", named.display()))?;
+    Ok(loaded)
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     }
     device::set_threads(Some(config.runtime.threads))?;
     let policy = Policy::new(
-        checkpoint::open(&config.runtime.checkpoint, Device::Cpu)?,
+        checkpoint::open_to_run(&config.runtime.checkpoint, &config, Device::Cpu)?,
         Device::Cpu,
         1,
     )?;

@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     );
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
-    let loaded = checkpoint::open(folder, device)?;
+    let loaded = checkpoint::open_to_run(folder, &config, device)?;
     let mut engine = Engine::new(Policy::new(loaded, device, 1)?)?;
     let bar = output::progress(survey.messages, "messages");
     let mut policy = PolicyAgain::new(&mut engine, begun_ns);

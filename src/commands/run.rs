@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     config.check_session(&arguments.config)?;
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
-    let loaded = checkpoint::open(&config.runtime.checkpoint, device)?;
+    let loaded = checkpoint::open_to_run(&config.runtime.checkpoint, &config, device)?;
     let info = json!({
         "checkpoint": config.runtime.checkpoint,
         "parameters": loaded.network().parameters(),
