@@ -223,3 +223,134 @@ impl Controller {
         Interventions::NONE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PerJoint;
+    use crate::timeline::PlanHeader;
+
+    const MS: u64 = 1_000_000;
+    const PERIOD: u64 = 2 * MS;
+    const START: u64 = 1_000 * MS;
+
+    fn controller() -> Controller {
+        let all = |limit| Some(PerJoint::All(limit));
+        let config = ControllerConfig {
+            limits: LimitsConfig {
+                lower: all(0.0),
+                upper: all(100.0),
+                velocity: all(50.0),
+                acceleration: all(500.0),
+                jerk: all(20_000.0),
+                ..LimitsConfig::default()
+            },
+            ..ControllerConfig::default()
+        };
+        Controller::new(&config, 1, PERIOD).unwrap()
+    }
+
+    fn plan(stream: u32, start_ns: u64, to: f32, measured: f32) -> Plan {
+        let header = PlanHeader {
+            stream,
+            chunk: start_ns,
+            observation_sequence: 1,
+            start_ns,
+            period_ns: 100 * MS,
+            action_size: 1,
+            committed: 4,
+        };
+        let plan = Plan::new(header, vec![to; 8]).unwrap();
+        plan.with_measured(vec![measured]).unwrap()
+    }
+
+    fn inputs(now_ns: u64) -> TickInputs {
+        TickInputs {
+            index: now_ns / PERIOD,
+            deadline_ns: now_ns,
+            now_ns,
+            facts: Facts {
+                observation_ns: START,
+                policy_alive: true,
+                session_alive: true,
+                ..Facts::default()
+            },
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_before_the_first_plan() {
+        let mut controller = controller();
+        let output = controller.tick(&inputs(START), None);
+        assert_eq!((output.rung, output.publish), (Rung::Waiting, false));
+        assert_eq!(output.cause, Cause::NoPlan);
+        assert!(output.at_rest);
+    }
+
+    #[test]
+    fn a_motion_begins_where_the_robot_is() {
+        let mut controller = controller();
+        let plan = plan(1, START, 90.0, 40.0);
+        let output = controller.tick(&inputs(START), Some(&plan));
+        assert_eq!((output.rung, output.publish), (Rung::Running, true));
+        assert!(!output.interventions.is_empty());
+        assert!((controller.command()[0] - 40.0).abs() < 1e-3);
+        for tick in 1..150 {
+            controller.tick(&inputs(START + tick * PERIOD), Some(&plan));
+        }
+        let travelled = controller.command()[0] - 40.0;
+        assert!((1.0..=50.0 * 0.3).contains(&travelled), "{travelled}");
+    }
+
+    #[test]
+    fn a_robot_outside_its_limits_is_not_moved() {
+        let mut controller = controller();
+        for measured in [-1.0, 101.0] {
+            let output = controller.tick(&inputs(START), Some(&plan(1, START, 50.0, measured)));
+            assert_eq!((output.rung, output.publish), (Rung::Waiting, false));
+            assert_eq!(output.cause, Cause::OutsideLimits);
+        }
+        let output = controller.tick(&inputs(START), Some(&plan(1, START, 50.0, 50.0)));
+        assert_eq!(output.rung, Rung::Running);
+    }
+
+    #[test]
+    fn a_new_stream_waits_until_the_last_one_rests() {
+        let mut controller = controller();
+        let first = plan(1, START, 90.0, 10.0);
+        for tick in 0..100 {
+            controller.tick(&inputs(START + tick * PERIOD), Some(&first));
+        }
+        let second = plan(2, START + 200 * MS, 20.0, 15.0);
+        let mut last = controller.command()[0];
+        let mut waited = 0;
+        loop {
+            let now_ns = START + 200 * MS + waited * PERIOD;
+            let output = controller.tick(&inputs(now_ns), Some(&second));
+            let command = controller.command()[0];
+            if output.stream == 2 {
+                // From where the robot was measured.
+                assert!((command - 15.0).abs() < 1e-2, "{command}");
+                break;
+            }
+            assert_eq!(output.stream, 1);
+            assert!(command - last <= 50.0 * 0.002 + 1e-9);
+            last = command;
+            waited += 1;
+            assert!(waited < 200, "never began");
+        }
+        assert!(waited > 10, "{waited}");
+    }
+
+    #[test]
+    fn another_action_size_is_no_plan() {
+        let mut controller = controller();
+        let wide = PlanHeader {
+            action_size: 2,
+            ..*plan(1, START, 1.0, 1.0).header()
+        };
+        let wide = Plan::new(wide, vec![0.0; 8]).unwrap();
+        let output = controller.tick(&inputs(START), Some(&wide));
+        assert_eq!((output.rung, output.cause), (Rung::Waiting, Cause::NoPlan));
+    }
+}
