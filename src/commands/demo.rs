@@ -153,7 +153,8 @@ impl System {
             simulator,
             simulator_stop,
             plans,
-            presence: observer.presence()?,
+            // The others meet the runtime only.
+            presence: node.presence()?,
             _nodes: [world, observer],
         })
     }
