@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use zenoh::Wait;
 use zenoh::bytes::Encoding;
+use zenoh::query::Queryable;
 
 use super::{Node, NodeError};
 
@@ -14,7 +15,7 @@ const MAX_REPLY_BYTES: usize = 1 << 20;
 /// A running queryable; dropping it ends it.
 #[derive(Debug)]
 pub struct Service {
-    _inner: zenoh::query::Queryable<()>,
+    _inner: Queryable<()>,
 }
 
 impl Node {
@@ -27,10 +28,17 @@ impl Node {
     where
         F: Fn() -> Value + Send + Sync + 'static,
     {
-        let key = self.keys().info(name)?;
+        let inner = self.serve_key(self.keys().info(name)?, answer)?;
+        Ok(Service { _inner: inner })
+    }
+
+    /// Answers queries of a key with JSON.
+    pub(super) fn serve_key<F>(&self, key: String, answer: F) -> Result<Queryable<()>, NodeError>
+    where
+        F: Fn() -> Value + Send + Sync + 'static,
+    {
         let reply_key = key.clone();
-        let inner = self
-            .session()
+        self.session()
             .declare_queryable(key.clone())
             .complete(true)
             .callback(move |query| {
@@ -48,8 +56,7 @@ impl Node {
                 doing: "declare the queryable",
                 key,
                 source,
-            })?;
-        Ok(Service { _inner: inner })
+            })
     }
 
     /// Asks `info/<name>` of this robot and returns the first reply, or none if nobody answers within `limit`.

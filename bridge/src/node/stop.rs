@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use zenoh::Wait;
-use zenoh::bytes::Encoding;
+use zenoh::query::Queryable;
 
 use super::{Node, NodeError};
 
@@ -38,7 +38,7 @@ pub enum StopRequest {
 #[derive(Debug)]
 pub struct StopListener {
     _subscriber: zenoh::pubsub::Subscriber<()>,
-    _queryables: [zenoh::query::Queryable<()>; 2],
+    _queryables: [Queryable<()>; 2],
 }
 
 impl Node {
@@ -115,30 +115,14 @@ impl Node {
         name: &str,
         request: StopRequest,
         handler: Arc<dyn StopHandler>,
-    ) -> Result<zenoh::query::Queryable<()>, NodeError> {
-        let key = self.keys().service(name)?;
-        let reply_key = key.clone();
-        self.session()
-            .declare_queryable(key.clone())
-            .complete(true)
-            .callback(move |query| {
-                match request {
-                    StopRequest::Stop => handler.stop(),
-                    StopRequest::Rearm => handler.rearm(),
-                }
-                let reply = query
-                    .reply(reply_key.as_str(), handler.state(request).to_string())
-                    .encoding(Encoding::APPLICATION_JSON);
-                if let Err(error) = reply.wait() {
-                    tracing::warn!(key = reply_key, %error, "reply not sent");
-                }
-            })
-            .wait()
-            .map_err(|source| NodeError::Zenoh {
-                doing: "declare the queryable",
-                key,
-                source,
-            })
+    ) -> Result<Queryable<()>, NodeError> {
+        self.serve_key(self.keys().service(name)?, move || {
+            match request {
+                StopRequest::Stop => handler.stop(),
+                StopRequest::Rearm => handler.rearm(),
+            }
+            handler.state(request)
+        })
     }
 }
 
