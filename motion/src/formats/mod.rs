@@ -1,0 +1,1 @@
+//! Files that motion comes from and goes to.

@@ -1,0 +1,18 @@
+//! Motion of characters: skeletons and motion capture files, one common skeleton with retargeting,
+//! motion features, and the models that generate motion from them.
+//!
+//! Nothing here knows a clock, a thread or a network. Lengths are metres, angles radians, times
+//! seconds; the world is right-handed with Y up, and a character at rest faces +Z. Every random
+//! number comes from a seeded stream, so equal seeds give equal motion.
+//!
+//! Vocabulary: a *joint* is a node of a [`Skeleton`]; a *pose* is the place of the root and the
+//! rotation of every joint against its parent; a *clip* is a series of poses at a fixed rate.
+
+pub mod clip;
+pub mod error;
+pub mod formats;
+pub mod skeleton;
+
+pub use clip::{Clip, Pose};
+pub use error::{Error, Result};
+pub use skeleton::{Joint, Skeleton};
