@@ -53,6 +53,17 @@ pub struct NoiseSchedule {
     alphas_cumprod: Vec<f32>,
 }
 
+/// Mean and deviation of a step: next = `clean` x0 + `sample` x + `deviation` noise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Posterior {
+    /// Factor of the clean sample.
+    pub clean: f64,
+    /// Factor of the sample now.
+    pub sample: f64,
+    /// Factor of standard normal noise.
+    pub deviation: f64,
+}
+
 impl NoiseSchedule {
     /// Computes the tables.
     ///
@@ -141,6 +152,22 @@ impl NoiseSchedule {
         }
     }
 
+    /// The posterior of one step down from `timestep` (0 or above): what the next sample is, given
+    /// the clean one and this one (Ho et al. 2020, equations 6 and 7). From timestep 0 it is the
+    /// clean sample.
+    pub fn posterior(&self, timestep: i64) -> Posterior {
+        let (alpha, previous) = (
+            self.alpha_cumprod(timestep),
+            self.alpha_cumprod(timestep - 1),
+        );
+        let beta = self.beta(timestep);
+        Posterior {
+            clean: previous.sqrt() * beta / (1.0 - alpha),
+            sample: (1.0 - beta).sqrt() * (1.0 - previous) / (1.0 - alpha),
+            deviation: ((1.0 - previous) / (1.0 - alpha) * beta).sqrt(),
+        }
+    }
+
     /// Standard deviation of the noise at `timestep` when the signal has unit variance:
     /// sqrt(1 - alpha-bar), between 0 (clean) and 1 (pure noise).
     pub fn noise_deviation(&self, timestep: i64) -> f64 {
@@ -181,6 +208,24 @@ mod tests {
         let schedule = schedule(BetaSchedule::Linear);
         assert_eq!(schedule.beta(0), f64::from(1e-4_f32));
         assert_eq!(schedule.beta(99), f64::from(0.02_f32));
+    }
+
+    #[test]
+    fn posteriors_keep_the_variance_of_the_schedule() {
+        let schedule = schedule(BetaSchedule::SquaredCosine);
+        for timestep in 0..100 {
+            let step = schedule.posterior(timestep);
+            // A clean sample of variance 1: the next one has its signal and its noise.
+            let (alpha, previous) = (
+                schedule.alpha_cumprod(timestep),
+                schedule.alpha_cumprod(timestep - 1),
+            );
+            let signal = step.clean + step.sample * alpha.sqrt();
+            assert!((signal - previous.sqrt()).abs() < 1e-4, "{timestep}");
+            let noise = step.sample.powi(2) * (1.0 - alpha) + step.deviation.powi(2);
+            assert!((noise - (1.0 - previous)).abs() < 1e-4, "{timestep}");
+        }
+        assert_eq!(schedule.posterior(0).deviation, 0.0);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! weights load without renaming.
 
 mod blocks;
+mod mlp;
 mod unet;
 
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
+pub use mlp::{Mlp, timestep_table};
 pub use unet::UNet;
 
 use crate::{Error, Result};
@@ -124,8 +126,17 @@ pub trait Denoiser: Send {
     fn takes_levels_per_position(&self) -> bool;
 }
 
-/// Held while parameters are drawn.
-static INITIALISATION: Mutex<()> = Mutex::new(());
+/// Builds something whose random parameters depend on `seed` alone.
+///
+/// LibTorch has one random generator for all threads, so those that build take turns.
+pub fn seeded<T>(seed: u64, build: impl FnOnce() -> T) -> T {
+    static INITIALISATION: Mutex<()> = Mutex::new(());
+    let _turn = INITIALISATION
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed as i64);
+    build()
+}
 
 /// A denoiser network together with its parameters.
 pub struct Network {
@@ -147,13 +158,8 @@ impl Network {
         seed: u64,
     ) -> Result<Self> {
         config.check(dimensions)?;
-        // LibTorch has one random generator for all threads.
-        let _turn = INITIALISATION
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        tch::manual_seed(seed as i64);
         let store = VarStore::new(device);
-        let unet = UNet::new(&store.root(), config, dimensions);
+        let unet = seeded(seed, || UNet::new(&store.root(), config, dimensions));
         Ok(Self {
             store,
             unet,

@@ -6,19 +6,18 @@
 //! the same machine and device.
 
 mod levels;
-mod optimiser;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::noise::NoiseStream;
+use kinestream_diffusion::optimiser::{AdamW, cosine_with_warmup};
 use kinestream_diffusion::sampler::timestep_tensor;
 use kinestream_diffusion::{Denoiser, Ladder, Network, NoiseSchedule, Sampler, weights};
 use tch::{Device, Tensor};
 
 pub use levels::LevelSampler;
-use optimiser::{AdamW, cosine_with_warmup};
 
 use crate::checkpoint::Normalisers;
 use crate::config::{PolicyConfig, TrainingConfig};

@@ -8,14 +8,14 @@ use tch::{Kind, Tensor};
 
 /// AdamW (Loshchilov and Hutter 2019) with decoupled weight decay.
 #[derive(Debug)]
-pub(super) struct AdamW {
+pub struct AdamW {
     variables: Vec<Tensor>,
     /// All parameters; the network's variables are views into it.
-    pub(super) parameters: Tensor,
+    pub parameters: Tensor,
     /// First moments.
-    pub(super) first: Tensor,
+    pub first: Tensor,
     /// Second moments.
-    pub(super) second: Tensor,
+    pub second: Tensor,
     betas: (f64, f64),
     weight_decay: f64,
 }
@@ -24,7 +24,7 @@ const EPSILON: f64 = 1e-8;
 
 impl AdamW {
     /// Moves a network's parameters into one flat vector and prepares zero moments.
-    pub(super) fn new(store: &VarStore, betas: (f64, f64), weight_decay: f64) -> Self {
+    pub fn new(store: &VarStore, betas: (f64, f64), weight_decay: f64) -> Self {
         let mut named: Vec<_> = store.variables().into_iter().collect();
         named.sort_by(|(first, _), (second, _)| first.cmp(second));
         let mut variables: Vec<Tensor> = named.into_iter().map(|(_, variable)| variable).collect();
@@ -48,13 +48,13 @@ impl AdamW {
     }
 
     /// Forgets all gradients.
-    pub(super) fn zero_gradients(&mut self) {
+    pub fn zero_gradients(&mut self) {
         self.variables.iter_mut().for_each(Tensor::zero_grad);
     }
 
     /// Takes step number `step` (from 0). Gradients longer than `gradient_norm` are scaled down to
     /// it unless it is 0.
-    pub(super) fn step(&mut self, step: u64, learning_rate: f64, gradient_norm: f64) {
+    pub fn step(&mut self, step: u64, learning_rate: f64, gradient_norm: f64) {
         tch::no_grad(|| {
             let gradients: Vec<Tensor> = self.variables.iter().map(Tensor::grad).collect();
             let mut gradient = flatten(&gradients);
@@ -86,7 +86,7 @@ fn flatten(tensors: &[Tensor]) -> Tensor {
 }
 
 /// Learning rate at a step: linear warm-up, then half a cosine down to 0 at `steps`.
-pub(super) fn cosine_with_warmup(step: u64, steps: u64, warmup: u64, peak: f64) -> f64 {
+pub fn cosine_with_warmup(step: u64, steps: u64, warmup: u64, peak: f64) -> f64 {
     if step < warmup {
         return peak * (step + 1) as f64 / warmup as f64;
     }

@@ -1,0 +1,138 @@
+//! A residual multilayer perceptron for vectors: one frame of a motion, one point of a toy.
+
+use tch::nn::{Init, Path};
+use tch::{Device, Kind, Tensor};
+
+use super::blocks::sinusoid;
+
+/// Layers of equal width with normalisation and skip connections:
+/// h = silu(A x), then h = h + silu(B norm(h)) for every further layer, then C h.
+#[derive(Debug)]
+pub struct Mlp {
+    input: Linear,
+    hidden: Vec<(Normalisation, Linear)>,
+    output: Linear,
+}
+
+impl Mlp {
+    /// Draws parameters under `path`: `layers` layers of `width`, at least one.
+    ///
+    /// The output begins at zero, so that what it is added to stays as it is at first.
+    pub fn new(path: &Path<'_>, inputs: i64, outputs: i64, width: i64, layers: usize) -> Self {
+        let hidden = (1..layers)
+            .map(|layer| {
+                let path = path / layer;
+                (
+                    Normalisation::new(&(&path / "norm"), width),
+                    Linear::new(&path, width, width),
+                )
+            })
+            .collect();
+        Self {
+            input: Linear::new(&(path / "input"), inputs, width),
+            hidden,
+            output: Linear::zeros(&(path / "output"), width, outputs),
+        }
+    }
+
+    /// From `[B, inputs]` to `[B, outputs]`.
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        let mut state = self.input.apply(input).silu();
+        for (norm, linear) in &self.hidden {
+            state = &state + linear.apply(&norm.apply(&state)).silu();
+        }
+        self.output.apply(&state)
+    }
+}
+
+/// Sinusoids of the timesteps 0 to `timesteps` - 1, as a table `[N, width]`.
+pub fn timestep_table(timesteps: i64, width: i64, device: Device) -> Tensor {
+    sinusoid(&Tensor::arange(timesteps, (Kind::Float, device)), width)
+}
+
+#[derive(Debug)]
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn new(path: &Path<'_>, inputs: i64, outputs: i64) -> Self {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let uniform = Init::Uniform {
+            lo: -bound,
+            up: bound,
+        };
+        Self {
+            weight: path.var("weight", &[outputs, inputs], uniform),
+            bias: path.var("bias", &[outputs], uniform),
+        }
+    }
+
+    fn zeros(path: &Path<'_>, inputs: i64, outputs: i64) -> Self {
+        Self {
+            weight: path.var("weight", &[outputs, inputs], Init::Const(0.0)),
+            bias: path.var("bias", &[outputs], Init::Const(0.0)),
+        }
+    }
+
+    fn apply(&self, input: &Tensor) -> Tensor {
+        input.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+#[derive(Debug)]
+struct Normalisation {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Normalisation {
+    fn new(path: &Path<'_>, width: i64) -> Self {
+        Self {
+            weight: path.var("weight", &[width], Init::Const(1.0)),
+            bias: path.var("bias", &[width], Init::Const(0.0)),
+        }
+    }
+
+    fn apply(&self, input: &Tensor) -> Tensor {
+        let width = self.weight.size();
+        input.layer_norm(width, Some(&self.weight), Some(&self.bias), 1e-5, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::nn::VarStore;
+
+    use super::*;
+    use crate::optimiser::AdamW;
+
+    #[test]
+    fn it_begins_at_zero_and_learns_a_curve() {
+        let store = VarStore::new(Device::Cpu);
+        let mlp = super::super::seeded(1, || Mlp::new(&store.root(), 1, 1, 32, 3));
+        let x = Tensor::linspace(-2.0, 2.0, 64, (Kind::Float, Device::Cpu)).view([64, 1]);
+        let target = (&x * 2.0).sin();
+        assert_eq!(f64::try_from(mlp.forward(&x).abs().max()).unwrap(), 0.0);
+        let mut optimiser = AdamW::new(&store, (0.9, 0.999), 0.0);
+        for step in 0..400 {
+            optimiser.zero_gradients();
+            (mlp.forward(&x) - &target)
+                .square()
+                .mean(Kind::Float)
+                .backward();
+            optimiser.step(step, 3e-3, 0.0);
+        }
+        let error = (mlp.forward(&x) - target).abs().max();
+        assert!(f64::try_from(error).unwrap() < 0.05);
+    }
+
+    #[test]
+    fn timesteps_have_rows_of_their_own() {
+        let table = timestep_table(5, 8, Device::Cpu);
+        assert_eq!(table.size(), [5, 8]);
+        let distance = (table.get(3) - table.get(4)).norm();
+        assert!(f64::try_from(distance).unwrap() > 0.1);
+    }
+}
