@@ -73,6 +73,15 @@ impl Latencies {
         self.histogram.len()
     }
 
+    /// How many durations were longer than this one, to the accuracy of the histogram.
+    #[must_use]
+    pub fn count_over(&self, duration_ns: u64) -> u64 {
+        match self.max_ns > duration_ns {
+            true => self.histogram.count_between(duration_ns + 1, u64::MAX),
+            false => 0,
+        }
+    }
+
     /// The duration in nanoseconds that a share `quantile` (0 to 1) of all does not exceed; 0 if there are none.
     #[must_use]
     pub fn quantile_ns(&self, quantile: f64) -> u64 {

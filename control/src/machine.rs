@@ -1,5 +1,7 @@
 //! What decides how promptly a machine wakes a thread: for reports that hold figures.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 /// Kernel and processors, as far as the system says; all empty on systems other than Linux.
@@ -60,6 +62,23 @@ impl Machine {
     }
 }
 
+/// Time that a processor wanted to run and its host ran something else, since boot (proc_stat(5), "steal", which counts
+/// in hundredths of a second); none on systems other than Linux. On real hardware it stays 0.
+#[must_use]
+pub fn stolen(cpu: usize) -> Option<Duration> {
+    stolen_in(&read("/proc/stat"), cpu)
+}
+
+fn stolen_in(stat: &str, cpu: usize) -> Option<Duration> {
+    let name = format!("cpu{cpu}");
+    let numbers = stat.lines().find_map(|line| {
+        let (found, numbers) = line.split_once(' ')?;
+        (found == name).then_some(numbers)
+    })?;
+    let ticks: u64 = numbers.split_whitespace().nth(7)?.parse().ok()?;
+    Some(Duration::from_millis(10 * ticks))
+}
+
 const CPU: &str = "/sys/devices/system/cpu";
 
 fn read(path: &str) -> String {
@@ -109,6 +128,13 @@ mod tests {
         assert_eq!(cpus_of("0-3,8"), [0, 1, 2, 3, 8]);
         assert_eq!(cpus_of("0"), [0]);
         assert_eq!(cpus_of(""), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn stolen_time_is_read_for_one_processor() {
+        let stat = "cpu  1 2 3 4 5 6 7 80 9 0\ncpu0 1 2 3 4 5 6 7 31 0 0\ncpu1 1 2 3 4 5 6 7 49 0 0";
+        assert_eq!(stolen_in(stat, 1), Some(Duration::from_millis(490)));
+        assert_eq!(stolen_in(stat, 2), None);
     }
 
     #[test]

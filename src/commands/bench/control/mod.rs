@@ -18,7 +18,7 @@ use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 use kinestream_control::{
     Granted, LoopOptions, Machine, MissPolicy, RealtimeConfig, Timing, fixed_rate, latest_plan,
-    realtime,
+    machine, realtime,
 };
 
 use crate::cli::{BenchControlArguments, BesidePolicy};
@@ -81,6 +81,8 @@ struct Measured {
     granted: Granted,
     /// Commands that came out of the ring.
     commands: u64,
+    /// Time that the host took from the loop's processor meanwhile.
+    stolen: Duration,
 }
 
 impl Conditions {
@@ -144,15 +146,20 @@ fn measure(
         timing: Timing::new(conditions.options.rate_hz),
         granted: Granted::default(),
         commands: 0,
+        stolen: Duration::ZERO,
     };
     while done < total && !progress.is_stopped() {
         let slice = turn.min(total - done);
         progress.begin("kinestream");
+        let before = stolen(conditions.cpu);
         loop_slice(conditions, inference, slice, &mut measured, &progress)?;
+        measured.stolen += stolen(conditions.cpu).saturating_sub(before);
         progress.end(slice);
         for rival in rivals.iter_mut().filter(|rival| rival.is_there()) {
             progress.begin(rival.title());
+            let before = stolen(conditions.cpu);
             rival.slice(conditions, &measured.granted, slice, &progress)?;
+            rival.stolen += stolen(conditions.cpu).saturating_sub(before);
             progress.end(slice);
         }
         done += slice;
@@ -160,6 +167,11 @@ fn measure(
     progress.bar.finish_and_clear();
     ensure!(measured.timing.ticks > 0, "stopped before the first tick");
     Ok(measured)
+}
+
+/// Time that the host took from a processor since boot; 0 where nobody says.
+fn stolen(cpu: usize) -> Duration {
+    machine::stolen(cpu).unwrap_or_default()
 }
 
 fn loop_slice(

@@ -28,6 +28,11 @@ struct Json<'a> {
     seconds: f64,
     #[serde(flatten)]
     timing: TimingReport,
+    /// Wakings later than a whole period. The first after a pause is late, the others it swallows
+    /// are `missed`.
+    late_by_a_period: u64,
+    /// Time that the host took from the loop's processor while it was measured.
+    stolen_ms: u64,
     /// Commands that came out of the ring.
     commands: u64,
     #[serde(flatten)]
@@ -47,6 +52,10 @@ struct RivalReport {
     absent: Option<&'static str>,
     periods: u64,
     lateness_us: Percentiles,
+    /// Wakings later than a whole period.
+    late_by_a_period: u64,
+    /// Time that the host took from the processor meanwhile.
+    stolen_ms: u64,
     /// The rival's lateness over that of the loop: above 1 the loop is better. Against a rival that
     /// tells whole microseconds, rounded down, the loop's is rounded down as well. None over 0.
     ratio_to_ours: Ratios,
@@ -68,14 +77,17 @@ impl Report {
         conditions: &Conditions,
     ) -> Result<()> {
         let ours = &self.measured.timing.lateness;
+        let period_ns = (1e9 / arguments.rate).round() as u64;
         let rivals = self
             .rivals
             .iter()
-            .map(|rival| RivalReport::new(rival, ours));
+            .map(|rival| RivalReport::new(rival, ours, period_ns));
         if arguments.json {
             return output::json(&Json {
                 seconds: arguments.seconds,
                 timing: self.measured.timing.report(),
+                late_by_a_period: ours.count_over(period_ns),
+                stolen_ms: self.measured.stolen.as_millis() as u64,
                 commands: self.measured.commands,
                 granted: &self.measured.granted,
                 machine: &self.machine,
@@ -87,7 +99,7 @@ impl Report {
             });
         }
         self.print_conditions(arguments, conditions);
-        self.print_table(&rivals.collect::<Vec<_>>());
+        self.print_table(&rivals.collect::<Vec<_>>(), period_ns);
         Ok(())
     }
 
@@ -151,7 +163,7 @@ impl Report {
         }
     }
 
-    fn print_table(&self, rivals: &[RivalReport]) {
+    fn print_table(&self, rivals: &[RivalReport], period_ns: u64) {
         let report = self.measured.timing.report();
         say!(
             "  {:<22} {:>9} {:>9} {:>9} {:>9}",
@@ -205,16 +217,28 @@ impl Report {
             report.missed + report.ticks,
             self.measured.commands
         );
+        let late = |title: &str, late: u64, stolen_ms: u64| {
+            say!("  {title}: {late} wakings later than a period; the host took {stolen_ms} ms");
+        };
+        let ours = self.measured.timing.lateness.count_over(period_ns);
+        late("kinestream", ours, self.measured.stolen.as_millis() as u64);
+        for (rival, shown) in self.rivals.iter().zip(rivals) {
+            if rival.is_there() {
+                late(rival.title(), shown.late_by_a_period, shown.stolen_ms);
+            }
+        }
     }
 }
 
 impl RivalReport {
-    fn new(rival: &Rival, ours: &Latencies) -> Self {
+    fn new(rival: &Rival, ours: &Latencies, period_ns: u64) -> Self {
         Self {
             name: rival.name,
             absent: rival.absent,
             periods: rival.lateness.count(),
             lateness_us: rival.lateness.percentiles_us(),
+            late_by_a_period: rival.lateness.count_over(period_ns),
+            stolen_ms: rival.stolen.as_millis() as u64,
             ratio_to_ours: Ratios::new(
                 &rival.lateness.percentiles_us(),
                 &ours.percentiles_us(),

@@ -17,6 +17,8 @@ pub(super) struct Rival {
     pub(super) absent: Option<&'static str>,
     /// From deadline to waking.
     pub(super) lateness: Latencies,
+    /// Time that the host took from its processor meanwhile.
+    pub(super) stolen: Duration,
 }
 
 /// All that were asked for, each once; those that cannot run here say so.
@@ -28,6 +30,7 @@ pub(super) fn find(names: &[RivalName], conditions: &Conditions) -> Vec<Rival> {
                 name,
                 absent: absence(name, conditions),
                 lateness: Latencies::new(),
+                stolen: Duration::ZERO,
             });
         }
     }
