@@ -11,6 +11,9 @@ use crate::config::Config;
 /// Folder of the shipped Push-T policy, relative to the project.
 pub(crate) const SHIPPED: &str = "models/pusht-state";
 
+/// Folder of the shipped motion model, relative to the project.
+pub(crate) const SHIPPED_MOTION: &str = "models/motion-aamdm";
+
 /// A checkpoint folder: as named, or the same path in the project that this program was built in,
 /// so that the shipped weights are found from any folder.
 pub(crate) fn locate(named: &Path) -> PathBuf {

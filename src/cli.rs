@@ -191,7 +191,7 @@ pub(crate) struct TopArguments {
 pub(crate) struct TrainArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
-    /// Demonstrations: a zarr v2 replay buffer.
+    /// Demonstrations: a zarr v2 replay buffer; for a motion model a folder of motion capture.
     #[arg(long)]
     pub(crate) data: PathBuf,
     /// Folder for checkpoints; made if missing.
@@ -289,6 +289,8 @@ pub(crate) enum Join {
 pub(crate) enum Bench {
     /// Latency from observation to action, as a multiple of one network evaluation.
     Policy(BenchPolicyArguments),
+    /// Time of a character's frame, and frames per second of crowds of 1, 16, 256 and 1000.
+    Motion(BenchMotionArguments),
     /// Timing of the command loop: lateness, execution time, missed periods, allocations.
     ///
     /// Runs the command path at a fixed rate, with a policy computing plans on another processor.
@@ -390,6 +392,25 @@ pub(crate) struct BenchPolicyArguments {
     /// Observations per second; 0 for one after the other.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) rate: f64,
+    /// Threads of LibTorch.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchMotionArguments {
+    /// Checkpoint folder; the shipped one by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Seconds to measure, shared by the sizes of crowd.
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) seconds: f64,
     /// Threads of LibTorch.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,

@@ -11,6 +11,7 @@ use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::commands::ControlConfig;
@@ -84,6 +85,18 @@ impl Default for RuntimeConfig {
     }
 }
 
+/// Reads a TOML text; errors name `source` and the line.
+pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().and_then(|span| text.get(..span.start));
+        let line = start.map_or(1, |before| 1 + before.matches('\n').count());
+        anyhow!(
+            "{source}, line {line}: {}",
+            error.message().replace('\n', ", ")
+        )
+    })
+}
+
 impl Config {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
@@ -94,14 +107,7 @@ impl Config {
 
     /// Reads a text; errors name `source` and the line.
     pub(crate) fn parse(text: &str, source: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
-            let start = error.span().and_then(|span| text.get(..span.start));
-            let line = start.map_or(1, |before| 1 + before.matches('\n').count());
-            anyhow!(
-                "{source}, line {line}: {}",
-                error.message().replace('\n', ", ")
-            )
-        })
+        parse_toml(text, source)
     }
 
     /// Refuses a session that could meet nobody; errors name `source`.

@@ -7,6 +7,7 @@ mod config;
 mod controller;
 mod device;
 mod metrics;
+mod motion;
 mod nodes;
 mod output;
 mod page;
@@ -48,10 +49,14 @@ fn main() -> ExitCode {
         log.with_ansi(false).init();
     }
     let done = match &cli.command {
+        Command::Train(arguments) if motion::is_motion(&arguments.config) => {
+            commands::motion::train::run(arguments)
+        }
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Bench { what } => match what {
             Bench::Policy(arguments) => commands::bench::policy::run(arguments),
+            Bench::Motion(arguments) => commands::bench::motion::run(arguments),
             Bench::Control(arguments) => commands::bench::control::run(arguments),
         },
         Command::Record(arguments) => commands::record::run(arguments),

@@ -53,6 +53,16 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A loss that is not finite.
+    #[error(
+        "the loss is {loss} at step {step}; resume from the last state with a lower learning rate"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
     /// A state that training cannot go on from.
     #[error("{path}: {reason}")]
     Resume {

@@ -8,10 +8,29 @@
 //! Vocabulary: a *joint* is a node of a [`Skeleton`]; a *pose* is the place of the root and the
 //! rotation of every joint against its parent; a *clip* is a series of poses at a fixed rate.
 
+pub mod character;
 pub mod clip;
+pub mod course;
+pub mod crowd;
+pub mod data;
+pub mod embedding;
 pub mod error;
+pub mod extractor;
+pub mod features;
 pub mod formats;
+pub mod frame;
+mod learner;
+pub mod metrics;
+pub mod model;
+pub mod picture;
+pub mod retarget;
+pub mod rotation;
 pub mod skeleton;
+pub mod steering;
+pub mod stick;
+pub mod synthesis;
+pub mod training;
+pub mod trajectory;
 
 pub use clip::{Clip, Pose};
 pub use error::{Error, Result};

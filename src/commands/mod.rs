@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod motion;
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod resim;

@@ -1,4 +1,5 @@
 //! `kinestream bench`: what this machine does, as ratios within one run.
 
 pub(crate) mod control;
+pub(crate) mod motion;
 pub(crate) mod policy;

@@ -1,0 +1,229 @@
+//! Characters in one batch: from the last frames and what is wanted to the next frames.
+//!
+//! Each character has a stream of random numbers of its own, so its motion does not depend on its
+//! neighbours. A frame that is not finite is never shown: the character keeps its last one, and the
+//! refusal is counted.
+
+use kinestream_diffusion::noise::NoiseStream;
+use nalgebra::{UnitQuaternion, Vector2, Vector3};
+use tch::{Kind, Tensor};
+
+use crate::data::FRAME_RATE;
+use crate::features::Layout;
+use crate::model::{MotionModel, Pull};
+use crate::rotation::{from_six, wrapped, yaw};
+use crate::steering::{self, steering};
+use crate::trajectory::Root;
+use crate::{Error, Pose, Result, character};
+
+/// What is wanted of a character for its next frame.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// Where the root should be [`steering::AHEAD`] of now, in the world; none for free motion.
+    pub ahead: Option<[Root; 3]>,
+    /// Motion of the root towards the next frame: displacement in the world in m/s, turn in rad/s.
+    pub motion: Option<(Vector2<f64>, f64)>,
+    /// How much of the way to that motion every clean estimate is drawn, 0 to 1: displacement, turn.
+    pub strength: (f64, f64),
+}
+
+/// Characters and the model that moves them.
+#[derive(Debug)]
+pub struct Crowd {
+    model: MotionModel,
+    last: Tensor,
+    roots: Vec<Root>,
+    streams: Vec<NoiseStream>,
+    /// Hand-made numbers of the last frames, in their own units `[B, 22]`.
+    hand_made: Vec<f32>,
+    /// Rotations of the last frames as six numbers `[B, J, 6]`.
+    six: Vec<f32>,
+    refused: Vec<u64>,
+    /// Factor of all random numbers: 1 as trained, 0 for the most probable motion.
+    diversity: f64,
+}
+
+impl Crowd {
+    /// Characters at the origin with given first frames `[B, E]`, embedded, and seeds.
+    ///
+    /// # Errors
+    /// LibTorch refused.
+    pub fn new(model: MotionModel, first: &Tensor, seeds: &[u64]) -> Result<Self> {
+        let mut crowd = Self {
+            roots: vec![Root::default(); seeds.len()],
+            streams: seeds.iter().map(|seed| NoiseStream::new(*seed)).collect(),
+            refused: vec![0; seeds.len()],
+            last: first.copy(),
+            hand_made: Vec::new(),
+            six: Vec::new(),
+            model,
+            diversity: 1.0,
+        };
+        crowd.decode()?;
+        Ok(crowd)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &MotionModel {
+        &self.model
+    }
+
+    /// Number of characters B.
+    pub fn len(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
+    /// Sets the factor of all random numbers, 0 to 2.
+    pub fn set_diversity(&mut self, diversity: f64) {
+        self.diversity = diversity.clamp(0.0, 2.0);
+    }
+
+    /// Where a character is and which way it faces.
+    pub fn root(&self, character: usize) -> Root {
+        self.roots[character]
+    }
+
+    /// Puts a character elsewhere.
+    pub fn place(&mut self, character: usize, root: Root) {
+        self.roots[character] = root;
+    }
+
+    /// Frames refused so far.
+    pub fn refused(&self, character: usize) -> u64 {
+        self.refused[character]
+    }
+
+    /// Embedded last frames `[B, E]`.
+    pub fn embedded(&self) -> &Tensor {
+        &self.last
+    }
+
+    /// Makes the next frame of every character; `wishes` has one entry for each.
+    ///
+    /// # Errors
+    /// Too few wishes, or LibTorch refused.
+    pub fn advance(&mut self, wishes: &[Wish]) -> Result<()> {
+        if wishes.len() != self.len() {
+            return Err(Error::Skeleton(format!(
+                "{} wishes for {} characters",
+                wishes.len(),
+                self.len()
+            )));
+        }
+        let count = wishes.len();
+        let mut numbers = Vec::with_capacity(count * steering::SIZE);
+        let mut steered = Vec::with_capacity(count);
+        let mut motions = Vec::with_capacity(3 * count);
+        let mut weights = Vec::with_capacity(3 * count);
+        let mut pulled = false;
+        for (wish, root) in wishes.iter().zip(&self.roots) {
+            steered.push(f32::from(u8::from(wish.ahead.is_some())));
+            match &wish.ahead {
+                Some(ahead) => numbers.extend(steering(root, ahead)),
+                None => numbers.extend([0.0; steering::SIZE]),
+            }
+            let (motion, turn) = wish.motion.unwrap_or_default();
+            let seen = root.inwards(motion);
+            motions.extend([seen.x as f32, seen.y as f32, turn as f32]);
+            let (along, about) = wish.motion.map_or((0.0, 0.0), |_| wish.strength);
+            pulled |= along > 0.0 || about > 0.0;
+            weights.extend([along as f32, along as f32, about as f32]);
+        }
+        let device = self.model.device();
+        let tensor = |numbers: &[f32], columns: i64| {
+            Tensor::from_slice(numbers)
+                .view([-1, columns])
+                .to_device(device)
+        };
+        let next = tch::no_grad(|| {
+            let steering = tensor(&numbers, steering::SIZE as i64);
+            let condition = self
+                .model
+                .condition(&self.last, &steering, &tensor(&steered, 1));
+            let mut draw = self.model.draw(&mut self.streams);
+            if self.diversity != 1.0 {
+                draw.scale(self.diversity);
+            }
+            let (root, weight) = (tensor(&motions, 3), tensor(&weights, 3));
+            let pull = pulled.then_some(Pull {
+                root: &root,
+                weight: &weight,
+            });
+            self.model
+                .next(&self.last, &condition, &draw, pull.as_ref())
+        });
+        // One look at the device for all: the frames themselves are read below anyway.
+        let sound = Vec::<bool>::try_from(next.isfinite().all_dim(1, false))?;
+        self.last = if sound.iter().all(|sound| *sound) {
+            next
+        } else {
+            let mask = Tensor::from_slice(&sound).view([-1, 1]).to_device(device);
+            next.where_self(&mask, &self.last)
+        };
+        self.decode()?;
+        for (character, sound) in sound.iter().enumerate() {
+            if !sound {
+                self.refused[character] += 1;
+                continue;
+            }
+            let moved = &self.hand_made[character * Layout::HAND_MADE..][..3];
+            let step = Vector2::new(f64::from(moved[0]), f64::from(moved[1])) / FRAME_RATE;
+            let turn = f64::from(moved[2]) / FRAME_RATE;
+            let root = &mut self.roots[character];
+            root.position += root.outwards(step);
+            root.heading = wrapped(root.heading + turn);
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) -> Result<()> {
+        let (hand_made, six) = tch::no_grad(|| {
+            (
+                self.model.embedding.hand_made(&self.last),
+                self.model.embedding.decode_rotations(&self.last),
+            )
+        });
+        let flat =
+            |tensor: Tensor| Vec::<f32>::try_from(tensor.to_kind(Kind::Float).flatten(0, -1));
+        self.hand_made = flat(hand_made)?;
+        self.six = flat(six)?;
+        Ok(())
+    }
+
+    /// Contact of left heel, left toe, right heel, right toe, 0 to 1.
+    pub fn contacts(&self, character: usize) -> [f64; 4] {
+        let row = &self.hand_made[character * Layout::HAND_MADE + Layout::CONTACTS..][..4];
+        [row[0], row[1], row[2], row[3]].map(|value| f64::from(value).clamp(0.0, 1.0))
+    }
+
+    /// The pose of a character in the world.
+    pub fn pose(&self, character: usize) -> Pose {
+        let root = &self.roots[character];
+        let hand_made = &self.hand_made[character * Layout::HAND_MADE..][..Layout::HAND_MADE];
+        let hips = &hand_made[Layout::HIPS..Layout::HIPS + 3];
+        let hips = Vector3::new(hips[0], hips[1], hips[2]).map(f64::from);
+        let row = 6 * character::JOINTS;
+        let rotations = self.six[character * row..][..row]
+            .chunks_exact(6)
+            .enumerate()
+            .map(|(joint, six)| {
+                let six = [six[0], six[1], six[2], six[3], six[4], six[5]].map(f64::from);
+                let rotation = from_six(&six).unwrap_or_else(UnitQuaternion::identity);
+                if joint == 0 {
+                    yaw(root.heading) * rotation
+                } else {
+                    rotation
+                }
+            })
+            .collect();
+        Pose {
+            root: root.globalise(&hips),
+            rotations,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Networks that denoise one embedded frame, and the space that they work in.
+//!
+//! What is diffused is the change from the last embedded frame to the next, each number divided by
+//! its deviation over the data. The change has unit size, while next frames themselves differ from
+//! the last by a tenth of theirs: a network that had to hit a frame within noise of unit size would
+//! spend its few steps on finding where it already was.
+
+use kinestream_diffusion::network::{seeded, timestep_table};
+use kinestream_diffusion::{Mlp, NoiseSchedule, ScheduleConfig};
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+
+use crate::steering;
+use crate::{Error, Result};
+
+/// Width of the timestep's sinusoids.
+const LEVEL: i64 = 32;
+
+/// Configuration of a network that denoises frames, as written in TOML and JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameConfig {
+    /// Width of the layers.
+    pub width: i64,
+    /// Layers.
+    pub layers: usize,
+    /// Numbers of the random latent that makes a generator of the network; 0 for none.
+    #[serde(default)]
+    pub latent: i64,
+    /// The noise schedule: its timesteps are the denoise steps.
+    pub schedule: ScheduleConfig,
+}
+
+/// Sizes of what a frame network works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSizes {
+    /// Numbers of a sample.
+    pub sample: i64,
+    /// Numbers of the condition.
+    pub condition: i64,
+}
+
+impl FrameSizes {
+    /// For embedded frames of `embedded` numbers: the condition is the last frame, the steering, and
+    /// whether there is any steering.
+    pub fn motion(embedded: i64) -> Self {
+        Self {
+            sample: embedded,
+            condition: embedded + steering::SIZE as i64 + 1,
+        }
+    }
+}
+
+/// Predicts the clean sample of one frame.
+#[derive(Debug)]
+pub struct FrameNetwork {
+    store: VarStore,
+    mlp: Mlp,
+    levels: Tensor,
+    schedule: NoiseSchedule,
+    config: FrameConfig,
+    sizes: FrameSizes,
+}
+
+impl FrameNetwork {
+    /// Fresh parameters, which depend on `seed` alone.
+    ///
+    /// # Errors
+    /// A configuration value out of its range.
+    pub fn new(config: &FrameConfig, sizes: FrameSizes, device: Device, seed: u64) -> Result<Self> {
+        config.check()?;
+        let schedule = NoiseSchedule::new(&config.schedule)?;
+        let store = VarStore::new(device);
+        let inputs = sizes.sample + sizes.condition + LEVEL + config.latent;
+        let mlp = seeded(seed, || {
+            Mlp::new(
+                &store.root(),
+                inputs,
+                sizes.sample,
+                config.width,
+                config.layers,
+            )
+        });
+        let steps = config.schedule.train_timesteps as i64;
+        Ok(Self {
+            levels: timestep_table(steps, LEVEL, device),
+            store,
+            mlp,
+            schedule,
+            config: config.clone(),
+            sizes,
+        })
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &VarStore {
+        &self.store
+    }
+
+    /// The parameters, for freezing.
+    pub fn store_mut(&mut self) -> &mut VarStore {
+        &mut self.store
+    }
+
+    /// The schedule; its timesteps are the denoise steps.
+    pub fn schedule(&self) -> &NoiseSchedule {
+        &self.schedule
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &FrameConfig {
+        &self.config
+    }
+
+    /// Sizes of inputs and outputs.
+    pub fn sizes(&self) -> FrameSizes {
+        self.sizes
+    }
+
+    /// Number of denoise steps.
+    pub fn steps(&self) -> i64 {
+        self.config.schedule.train_timesteps as i64
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.store.variables().values().map(Tensor::numel).sum()
+    }
+
+    /// The clean sample `[B, E]`: from a noisy one `[B, E]`, the timestep of each `[B]` int64, the
+    /// condition `[B, C]` and, for a generator, its latent `[B, R]`.
+    pub fn predict(
+        &self,
+        sample: &Tensor,
+        timesteps: &Tensor,
+        condition: &Tensor,
+        latent: Option<&Tensor>,
+    ) -> Tensor {
+        let levels = self.levels.index_select(0, timesteps);
+        self.evaluate(sample, &levels, condition, latent)
+    }
+
+    /// As [`Self::predict`], with one timestep for all.
+    pub fn predict_at(
+        &self,
+        sample: &Tensor,
+        timestep: i64,
+        condition: &Tensor,
+        latent: Option<&Tensor>,
+    ) -> Tensor {
+        let levels = self
+            .levels
+            .narrow(0, timestep, 1)
+            .expand([sample.size()[0], LEVEL], false);
+        self.evaluate(sample, &levels, condition, latent)
+    }
+
+    fn evaluate(
+        &self,
+        sample: &Tensor,
+        levels: &Tensor,
+        condition: &Tensor,
+        latent: Option<&Tensor>,
+    ) -> Tensor {
+        let input = match latent {
+            Some(latent) => Tensor::cat(&[sample, condition, levels, latent], -1),
+            None => Tensor::cat(&[sample, condition, levels], -1),
+        };
+        self.mlp.forward(&input)
+    }
+
+    /// Noises clean samples `[B, E]` to the timestep of each.
+    pub fn add_noise(&self, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
+        let column = |value: fn(f64) -> f64| {
+            let values: Vec<f32> = timesteps
+                .iter()
+                .map(|timestep| value(self.schedule.alpha_cumprod(*timestep)) as f32)
+                .collect();
+            Tensor::from_slice(&values)
+                .view([-1, 1])
+                .to_device(clean.device())
+        };
+        clean * column(f64::sqrt) + noise * column(|alpha| (1.0 - alpha).sqrt())
+    }
+
+    /// One step down from the timestep of each, by the posterior: `clean`, `sample` and `noise` are
+    /// `[B, E]`.
+    pub fn step(
+        &self,
+        clean: &Tensor,
+        sample: &Tensor,
+        noise: &Tensor,
+        timesteps: &[i64],
+    ) -> Tensor {
+        let mut table = [Vec::new(), Vec::new(), Vec::new()];
+        for timestep in timesteps {
+            let step = self.schedule.posterior(*timestep);
+            for (column, value) in table
+                .iter_mut()
+                .zip([step.clean, step.sample, step.deviation])
+            {
+                column.push(value as f32);
+            }
+        }
+        let [a, b, c] = table.map(|column| {
+            Tensor::from_slice(&column)
+                .view([-1, 1])
+                .to_device(clean.device())
+        });
+        clean * a + sample * b + noise * c
+    }
+}
+
+/// The critic of a denoising diffusion GAN: is `next` a true step down from `sample`?
+#[derive(Debug)]
+pub struct Critic {
+    store: VarStore,
+    mlp: Mlp,
+    levels: Tensor,
+}
+
+impl Critic {
+    /// Fresh parameters for a generator of these sizes.
+    pub fn new(
+        width: i64,
+        layers: usize,
+        steps: i64,
+        sizes: FrameSizes,
+        device: Device,
+        seed: u64,
+    ) -> Self {
+        let store = VarStore::new(device);
+        let inputs = 2 * sizes.sample + sizes.condition + LEVEL;
+        let mlp = seeded(seed, || Mlp::new(&store.root(), inputs, 1, width, layers));
+        Self {
+            levels: timestep_table(steps, LEVEL, device),
+            store,
+            mlp,
+        }
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &VarStore {
+        &self.store
+    }
+
+    /// Scores `[B, 1]`, positive for true: `next` has one step less noise than `sample`, both
+    /// `[B, E]`.
+    pub fn score(
+        &self,
+        next: &Tensor,
+        sample: &Tensor,
+        timesteps: &Tensor,
+        condition: &Tensor,
+    ) -> Tensor {
+        let levels = self.levels.index_select(0, timesteps);
+        self.mlp
+            .forward(&Tensor::cat(&[next, sample, condition, &levels], -1))
+    }
+}
+
+/// Timesteps on the device `[B]`.
+pub fn timestep_column(timesteps: &[i64], device: Device) -> Tensor {
+    Tensor::from_slice(timesteps).to_device_(device, Kind::Int64, true, false)
+}
+
+impl FrameConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |key, found: String, expected: &str| {
+            Err(Error::Config {
+                key,
+                found,
+                expected: expected.into(),
+            })
+        };
+        if !(8..=8192).contains(&self.width) {
+            return refuse("width", self.width.to_string(), "8 to 8192");
+        }
+        if !(1..=32).contains(&self.layers) {
+            return refuse("layers", self.layers.to_string(), "1 to 32");
+        }
+        if !(0..=512).contains(&self.latent) {
+            return refuse("latent", self.latent.to_string(), "0 to 512");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! One step of a denoising diffusion GAN (Xiao et al. 2022), for whatever is diffused.
+//!
+//! The critic sees a sample and its successor, one step less noisy, and tells true successors from
+//! those that the generator's clean estimate leads to. Beside the critic's word the generator is
+//! told the distance of its estimate from the data, as in EMDM.
+
+use kinestream_diffusion::noise::NoiseStream;
+use tch::{Kind, Reduction, Tensor};
+
+use super::config::GenerationTraining;
+use super::frames::normal;
+use crate::Result;
+use crate::frame::{Critic, FrameNetwork, timestep_column};
+use crate::learner::Learner;
+
+/// The critic of a generator, and the learners of both.
+#[derive(Debug)]
+pub(crate) struct Adversaries {
+    critic: Critic,
+    generator_learner: Learner,
+    critic_learner: Learner,
+    training: GenerationTraining,
+}
+
+/// Losses of a step: all of the generator's, its distance from the data, the critic's word on it,
+/// and the critic's own.
+pub(crate) type Parts = [(&'static str, Tensor); 4];
+
+impl Adversaries {
+    /// A critic for a generator that has just been built.
+    pub(crate) fn new(generator: &FrameNetwork, training: &GenerationTraining, seed: u64) -> Self {
+        let critic = Critic::new(
+            training.critic_width,
+            training.critic_layers,
+            generator.steps(),
+            generator.sizes(),
+            generator.store().device(),
+            seed,
+        );
+        let descent = &training.descent;
+        // Hardly any momentum of the first order, as GANs are usually trained.
+        let betas = (0.5, 0.9);
+        let learner = |store| Learner::new(store, betas, descent.weight_decay, descent.average);
+        Self {
+            generator_learner: learner(generator.store()),
+            critic_learner: learner(critic.store()),
+            critic,
+            training: training.clone(),
+        }
+    }
+
+    /// One step of the critic and one of the generator, on clean samples `[B, E]` and conditions
+    /// `[B, C]`. `penalised` adds the gradient penalty.
+    pub(crate) fn step(
+        &mut self,
+        generator: &FrameNetwork,
+        clean: &Tensor,
+        condition: &Tensor,
+        random: &mut NoiseStream,
+        rate: f64,
+        penalised: bool,
+    ) -> Parts {
+        let training = &self.training;
+        let (size, device) = (clean.size(), clean.device());
+        let steps = generator.steps() as usize;
+        let timesteps: Vec<i64> = (0..size[0]).map(|_| random.below(steps) as i64).collect();
+        let column = timestep_column(&timesteps, device);
+        let before: Vec<i64> = timesteps.iter().map(|timestep| timestep - 1).collect();
+        let next = generator.add_noise(clean, &normal(random, &size, device), &before);
+        let betas: Vec<f32> = timesteps
+            .iter()
+            .map(|timestep| generator.schedule().beta(*timestep) as f32)
+            .collect();
+        let beta = Tensor::from_slice(&betas).view([-1, 1]).to_device(device);
+        let kept: Tensor = 1.0 - &beta;
+        let sample = &next * kept.sqrt() + normal(random, &size, device) * beta.sqrt();
+        let latents = generator.config().latent;
+        let latent = (latents > 0).then(|| normal(random, &[size[0], latents], device));
+        let estimate = generator.predict(&sample, &column, condition, latent.as_ref());
+        let noise = normal(random, &size, device);
+        let made = generator.step(&estimate, &sample, &noise, &timesteps);
+
+        let next = next.detach().set_requires_grad(penalised);
+        let truth = self.critic.score(&next, &sample, &column, condition);
+        let untruth = self
+            .critic
+            .score(&made.detach(), &sample, &column, condition);
+        let judged = (-&truth).softplus().mean(Kind::Float) + untruth.softplus().mean(Kind::Float);
+        let critic_loss = if penalised {
+            let gradients = Tensor::run_backward(&[truth.sum(Kind::Float)], &[&next], true, true);
+            let length = gradients[0]
+                .square()
+                .sum_dim_intlist([-1].as_slice(), false, Kind::Float)
+                .mean(Kind::Float);
+            &judged + length * (0.5 * training.penalty * training.penalty_every as f64)
+        } else {
+            judged.shallow_clone()
+        };
+        let critic_rate = rate * training.critic_rate / training.descent.learning_rate;
+        self.critic_learner.descend(&critic_loss, critic_rate, 0.0);
+
+        let adversarial = (-self.critic.score(&made, &sample, &column, condition))
+            .softplus()
+            .mean(Kind::Float);
+        let value = estimate.smooth_l1_loss(clean, Reduction::Mean, 1.0);
+        let loss = &adversarial * training.adversarial + &value * training.value;
+        self.generator_learner
+            .descend(&loss, rate, training.descent.gradient_norm);
+        [
+            ("loss", loss.detach()),
+            ("value", value.detach()),
+            ("adversarial", adversarial.detach()),
+            ("critic", judged.detach()),
+        ]
+    }
+
+    /// Copies the averaged weights of the generator into a network of the same build.
+    pub(crate) fn average_into(&self, generator: &FrameNetwork) -> Result<()> {
+        self.generator_learner.average_into(generator.store())
+    }
+
+    /// Everything that continuing needs.
+    pub(crate) fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = self.generator_learner.state("generator");
+        state.extend(self.critic_learner.state("critic"));
+        state
+    }
+
+    /// Restores [`Self::state`]. Says which tensor is missing or does not fit.
+    pub(crate) fn restore(
+        &mut self,
+        state: &[(String, Tensor)],
+    ) -> std::result::Result<(), String> {
+        self.generator_learner.restore("generator", state)?;
+        self.critic_learner.restore("critic", state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinestream_diffusion::schedule::{BetaSchedule, ScheduleConfig};
+    use tch::Device;
+
+    use super::*;
+    use crate::frame::{FrameConfig, FrameSizes};
+    use crate::training::config::Descent;
+
+    #[test]
+    fn nine_modes() {
+        let env = |name: &str, default: f64| -> f64 {
+            std::env::var(name)
+                .ok()
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(default)
+        };
+        tch::set_num_threads(1);
+        let config = FrameConfig {
+            width: 128,
+            layers: 3,
+            latent: 8,
+            schedule: ScheduleConfig {
+                beta_schedule: BetaSchedule::SquaredCosine,
+                train_timesteps: 3,
+                ..ScheduleConfig::default()
+            },
+        };
+        let sizes = FrameSizes {
+            sample: 2,
+            condition: 1,
+        };
+        let generator = FrameNetwork::new(&config, sizes, Device::Cpu, 1).unwrap();
+        let training = GenerationTraining {
+            descent: Descent {
+                steps: env("STEPS", 3000.0) as u64,
+                batch: 256,
+                learning_rate: env("LR", 5e-4),
+                warmup_steps: 100,
+                gradient_norm: 0.0,
+                weight_decay: 0.0,
+                average: 0.99,
+            },
+            critic_rate: env("CLR", 1e-3),
+            critic_width: 128,
+            critic_layers: 3,
+            penalty: env("R1", 0.05),
+            value: env("VALUE", 0.0),
+            adversarial: 1.0,
+            ..GenerationTraining::default()
+        };
+        let mut adversaries = Adversaries::new(&generator, &training, 2);
+        let mut random = NoiseStream::new(3);
+        let scale = (2.0_f64 / 3.0).sqrt();
+        let draw = |random: &mut NoiseStream, count: usize| -> Tensor {
+            let numbers: Vec<f32> = (0..count)
+                .flat_map(|_| {
+                    [0, 1].map(|_| {
+                        let centre = random.below(3) as f32 - 1.0;
+                        (centre + 0.05 * random.normal()) / scale as f32
+                    })
+                })
+                .collect();
+            Tensor::from_slice(&numbers).view([-1, 2])
+        };
+        let begun = std::time::Instant::now();
+        let condition = Tensor::zeros([256, 1], (Kind::Float, Device::Cpu));
+        for step in 0..training.descent.steps {
+            let clean = draw(&mut random, 256);
+            let rate = training.descent.rate(step);
+            let parts = adversaries.step(
+                &generator,
+                &clean,
+                &condition,
+                &mut random,
+                rate,
+                step.is_multiple_of(training.penalty_every),
+            );
+            if step % 500 == 499 {
+                let values: Vec<f64> = parts
+                    .iter()
+                    .map(|(_, t)| f64::try_from(t).unwrap())
+                    .collect();
+                println!("{step} {values:?} {:?}", begun.elapsed());
+            }
+        }
+        adversaries.average_into(&generator).unwrap();
+        let count = 20_000;
+        let condition = Tensor::zeros([count, 1], (Kind::Float, Device::Cpu));
+        let mut sample = normal(&mut random, &[count, 2], Device::Cpu);
+        tch::no_grad(|| {
+            for timestep in (0..3).rev() {
+                let latent = normal(&mut random, &[count, 8], Device::Cpu);
+                let clean = generator.predict_at(&sample, timestep, &condition, Some(&latent));
+                let step = generator.schedule().posterior(timestep);
+                let noise = normal(&mut random, &[count, 2], Device::Cpu);
+                sample = if timestep == 0 {
+                    clean
+                } else {
+                    clean * step.clean + &sample * step.sample + noise * step.deviation
+                };
+            }
+        });
+        let points = Vec::<f32>::try_from((sample * scale).flatten(0, -1)).unwrap();
+        let mut hits = [0; 9];
+        let mut outside = 0;
+        for point in points.chunks_exact(2) {
+            let near = [point[0], point[1]].map(|x| x.round().clamp(-1.0, 1.0));
+            let distance = (point[0] - near[0]).hypot(point[1] - near[1]);
+            if distance < 0.15 {
+                hits[((near[0] + 1.0) * 3.0 + near[1] + 1.0) as usize] += 1;
+            } else {
+                outside += 1;
+            }
+        }
+        println!("{hits:?} outside {outside}");
+    }
+}

@@ -1,0 +1,241 @@
+//! `kinestream train` for motion models: embedding, generation module, polishing module.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use kinestream_motion::data::Dataset;
+use kinestream_motion::extractor::ExtractorStage;
+use kinestream_motion::model::{ModelConfig, MotionModel};
+use kinestream_motion::training::{
+    self, EmbeddingStage, Frames, GenerationStage, Losses, PolishingStage, Stage, TrainingConfig,
+    state_file,
+};
+use serde_json::json;
+
+use crate::cli::TrainArguments;
+use crate::motion::{EXTRACTOR, MotionConfig};
+use crate::{device, output, shutdown};
+
+/// One JSON object a line: losses.
+const LOG_FILE: &str = "log.jsonl";
+/// Steps between two lines of the log.
+const LOG_EVERY: u64 = 100;
+
+pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
+    let mut config = MotionConfig::read(&arguments.config)?;
+    if let Some(steps) = arguments.steps {
+        let training = &mut config.training;
+        for descent in [
+            &mut training.embedding.descent,
+            &mut training.generation.descent,
+            &mut training.polishing.descent,
+        ] {
+            descent.steps = steps;
+        }
+    }
+    let within = || format!("in {}", arguments.config.display());
+    config.training.check().with_context(within)?;
+    let device = device::parse(&arguments.device)?;
+    let threads = device::set_threads(arguments.threads)?;
+    let out = &arguments.out;
+    if !arguments.resume && state_file(out, "embedding").exists() {
+        bail!(
+            "{} already holds a training run; add --resume to continue it, or name another --out",
+            out.display()
+        );
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let stop = shutdown::flag()?;
+    let set = read_data(&arguments.data, &config).with_context(within)?;
+    eprintln!(
+        "{} frames to train on ({:.0} s of clips, mirrored and at other speeds), {} held out \
+         ({:.0} s); {device:?}, {threads} threads",
+        set.train.len(),
+        set.train.seconds(),
+        set.held_out.len(),
+        set.held_out.seconds(),
+    );
+    let mut run = Run {
+        out,
+        resume: arguments.resume,
+        every: config.training.checkpoint_every,
+        stop: &stop,
+        begun: Instant::now(),
+    };
+    if let Some(table) = &config.extractor {
+        let seed = config.training.seed;
+        let mut stage =
+            ExtractorStage::new(&table.network, &table.descent, &set.train, device, seed)
+                .with_context(within)?;
+        if run.train(&mut stage)?.is_break() {
+            return Ok(());
+        }
+        stage
+            .finish()?
+            .save(&out.join(EXTRACTOR), config.training.export)?;
+    }
+    let ModelConfig {
+        embedding,
+        generation,
+        polishing,
+    } = config.model.clone();
+    let mut stage = EmbeddingStage::new(&embedding, &config.training, &set.train, device)
+        .with_context(within)?;
+    if run.train(&mut stage)?.is_break() {
+        return Ok(());
+    }
+    let embedding = stage.finish()?;
+    let frames = Frames::new(&embedding, &set.train, device);
+    let changes = frames.changes()?;
+    let build = |polishing| {
+        let model = ModelConfig {
+            embedding: config.model.embedding.clone(),
+            generation: generation.clone(),
+            polishing,
+        };
+        let statistics = embedding.statistics().clone();
+        let model = MotionModel::new(
+            &model,
+            statistics,
+            changes.clone(),
+            device,
+            config.training.seed,
+        )?;
+        model.copy_embedding(&embedding)?;
+        anyhow::Ok(model)
+    };
+    let (mut model, frames) = match generation_of(build(None)?, &config.training, frames, &mut run)?
+    {
+        ControlFlow::Continue(done) => done,
+        ControlFlow::Break(()) => return Ok(()),
+    };
+    if polishing.is_some() {
+        let whole = build(polishing)?;
+        whole.copy_generation(&model)?;
+        let mut stage = PolishingStage::new(whole, &config.training, frames)?;
+        if run.train(&mut stage)?.is_break() {
+            return Ok(());
+        }
+        (model, _) = stage.finish()?;
+    }
+    model.save(out, config.training.export)?;
+    eprintln!("done: weights in {}", out.display());
+    Ok(())
+}
+
+/// Trains the generation module: as a GAN where it has a latent, by diffusion where it has none.
+fn generation_of(
+    model: MotionModel,
+    training: &TrainingConfig,
+    frames: Frames,
+    run: &mut Run<'_>,
+) -> Result<ControlFlow<(), (MotionModel, Frames)>> {
+    if model.config().generation.latent > 0 {
+        let mut stage = GenerationStage::new(model, training, frames);
+        if run.train(&mut stage)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        return Ok(ControlFlow::Continue(stage.finish()?));
+    }
+    let mut stage = PolishingStage::new(model, training, frames)?;
+    if run.train(&mut stage)?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    Ok(ControlFlow::Continue(stage.finish()?))
+}
+
+/// Reads the clips with a progress bar.
+pub(crate) fn read_data(folder: &Path, config: &MotionConfig) -> Result<Dataset> {
+    let bar = output::progress(0, "clips");
+    let set = Dataset::read(folder, &config.data, |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    Ok(set)
+}
+
+/// What the parts of one training have in common.
+struct Run<'a> {
+    out: &'a Path,
+    resume: bool,
+    every: u64,
+    stop: &'a AtomicBool,
+    begun: Instant,
+}
+
+impl Run<'_> {
+    /// Trains one part to its end, unless it is asked to stop.
+    fn train(&mut self, stage: &mut dyn Stage) -> Result<ControlFlow<()>> {
+        let state = state_file(self.out, stage.name());
+        if self.resume && state.exists() {
+            stage.restore(&state)?;
+        }
+        eprintln!(
+            "{}: steps {} to {}",
+            stage.name(),
+            stage.done(),
+            stage.steps()
+        );
+        let path = self.out.join(LOG_FILE);
+        let mut log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let bar = output::progress(stage.steps(), "steps");
+        bar.set_position(stage.done());
+        bar.reset_eta();
+        let mut sums: Vec<(&str, f64)> = Vec::new();
+        let mut count = 0.0;
+        let outcome = training::run(stage, self.out, self.every, |stage, losses: &Losses| {
+            count += 1.0;
+            if sums.is_empty() {
+                sums = losses.parts.iter().map(|(name, _)| (*name, 0.0)).collect();
+            }
+            for ((_, sum), (_, value)) in sums.iter_mut().zip(&losses.parts) {
+                *sum += value;
+            }
+            bar.set_position(stage.done());
+            if stage.done().is_multiple_of(LOG_EVERY) || stage.done() == stage.steps() {
+                let means: serde_json::Map<String, serde_json::Value> = sums
+                    .drain(..)
+                    .map(|(name, sum)| (name.to_owned(), json!(sum / count)))
+                    .collect();
+                count = 0.0;
+                bar.set_message(format!(
+                    "loss {:.4}",
+                    means["loss"].as_f64().unwrap_or(f64::NAN)
+                ));
+                let line = json!({
+                    "part": stage.name(),
+                    "step": stage.done(),
+                    "seconds": self.begun.elapsed().as_secs_f64(),
+                    "losses": means,
+                });
+                writeln!(log, "{line}").map_err(|error| kinestream_motion::Error::Io {
+                    path: path.clone(),
+                    source: error,
+                })?;
+            }
+            Ok(if self.stop.load(Ordering::SeqCst) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        })?;
+        bar.finish_and_clear();
+        if outcome.is_break() {
+            eprintln!(
+                "stopped in {} at step {}; the state is saved, continue with --resume",
+                stage.name(),
+                stage.done()
+            );
+        }
+        Ok(outcome)
+    }
+}

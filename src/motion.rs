@@ -1,0 +1,82 @@
+//! Configuration files of motion models, told from those of policies by their `[model]`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kinestream_motion::data::DataConfig;
+use kinestream_motion::extractor::ExtractorConfig;
+use kinestream_motion::model::ModelConfig;
+use kinestream_motion::training::TrainingConfig;
+use kinestream_motion::training::config::Descent;
+use serde::{Deserialize, Serialize};
+
+use crate::config;
+
+/// A configuration file of a motion model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MotionConfig {
+    /// Which clips are trained on, and which held out.
+    pub(crate) data: DataConfig,
+    /// Embedding and modules.
+    pub(crate) model: ModelConfig,
+    /// How they are trained.
+    #[serde(default)]
+    pub(crate) training: TrainingConfig,
+    /// The feature space of the evaluation; absent: it is not trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extractor: Option<ExtractorTable>,
+    /// How the model is judged.
+    #[serde(default)]
+    pub(crate) evaluation: EvaluationTable,
+}
+
+/// The feature space of the evaluation, and how it is trained.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ExtractorTable {
+    /// Windows and network.
+    pub(crate) network: ExtractorConfig,
+    /// Steps, batch, rates.
+    pub(crate) descent: Descent,
+}
+
+/// How a motion model is judged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EvaluationTable {
+    /// Folder of the extractor, from the working directory or from the project.
+    pub(crate) extractor: PathBuf,
+    /// Checkpoint folder, likewise.
+    pub(crate) checkpoint: PathBuf,
+}
+
+impl Default for EvaluationTable {
+    fn default() -> Self {
+        Self {
+            extractor: Path::new(crate::checkpoint::SHIPPED_MOTION).join(EXTRACTOR),
+            checkpoint: crate::checkpoint::SHIPPED_MOTION.into(),
+        }
+    }
+}
+
+/// Folder of the extractor within a checkpoint folder.
+pub(crate) const EXTRACTOR: &str = "extractor";
+
+/// Whether a configuration file is one of a motion model; a file that cannot be read or is no TOML
+/// is none, and told so by whoever reads it next.
+pub(crate) fn is_motion(path: &Path) -> bool {
+    std::fs::read_to_string(path)
+        .ok()
+        .and_then(|text| text.parse::<toml::Table>().ok())
+        .is_some_and(|table| table.contains_key("model"))
+}
+
+impl MotionConfig {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        config::parse_toml(&text, &path.display().to_string())
+    }
+}
