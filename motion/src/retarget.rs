@@ -1,0 +1,297 @@
+//! From any motion capture file to the character: one skeleton, metres, one frame rate, soles on
+//! the floor y = 0.
+//!
+//! Rest poses and bone axes differ between sources, so rotations cannot be copied. Here every joint
+//! of the character is bound to the source's joint by a constant rotation that comes from the
+//! source's skeleton alone; it then turns with the source's joint, twist included. Bones of spine,
+//! neck and limbs are swung from there, by the little that is left, to point exactly where the
+//! source's joints are. Bound frames keep a rotation's history, so nothing flips. Lengths are
+//! scaled by the ratio of the legs; then two-bone inverse kinematics puts the ankles exactly on the
+//! scaled ankles of the source, so that a foot that stood still stands still.
+
+mod binding;
+mod fit;
+mod mapping;
+
+use std::path::Path;
+
+pub use mapping::Mapping;
+
+use crate::character::{self, ANKLE_HEIGHT, Bone, LEG_LENGTH, TOE_HEIGHT};
+use crate::formats::bvh;
+use crate::skeleton::GlobalPose;
+use crate::{Clip, Error, Pose, Result};
+use binding::Binding;
+use fit::Fit;
+
+/// Units that files are written in, in metres: metre, centimetre, CMU's (1/0.45 inch), inch,
+/// millimetre. Legs of 0.7 to 1.1 m have different lengths in all of them.
+const UNITS: [f64; 5] = [1.0, 0.01, 0.0254 / 0.45, 0.0254, 0.001];
+
+/// Lengths of thigh and shin together that are taken for a person's, in metres.
+const LEGS: std::ops::RangeInclusive<f64> = 0.7..=1.1;
+
+/// How a file is brought onto the character.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Metres per unit of length of the source. None: the one of metre, centimetre, CMU's 56.44 mm,
+    /// inch and millimetre in which thigh and shin together are 0.7 to 1.1 m long.
+    pub unit: Option<f64>,
+    /// Frames per second of the result, 1 to 1000.
+    pub frame_rate: f64,
+    /// Keeps a first frame from which the pose jumps, which exporters add as a T-pose.
+    pub keep_first_frame: bool,
+    /// Keeps the source's height above its own zero in place of putting the soles on y = 0.
+    pub keep_floor: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            unit: None,
+            frame_rate: 30.0,
+            keep_first_frame: false,
+            keep_floor: false,
+        }
+    }
+}
+
+/// A clip of the character, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Retargeted {
+    /// The clip.
+    pub clip: Clip,
+    /// The source with its lengths times `scale`, in our world and above our floor, at the same
+    /// frames: what the clip is to be compared with.
+    pub source: Vec<GlobalPose>,
+    /// Which joint of the source stands for which of the character.
+    pub mapping: Mapping,
+    /// Metres per unit of length of the source.
+    pub unit: f64,
+    /// Lengths of the character per length of the source, both in metres.
+    pub scale: f64,
+    /// Height of the floor that was found under the scaled source's character, in metres; the clip
+    /// was lowered by it.
+    pub floor: f64,
+    /// Whether the first frame was left out.
+    pub first_frame_dropped: bool,
+}
+
+/// Reads a motion capture file of any known format onto the character.
+///
+/// # Errors
+/// A file that cannot be read or is none of the known formats; a skeleton whose joints, rest pose
+/// or size are not understood; options out of range.
+pub fn load(path: &Path, options: &Options) -> Result<Clip> {
+    let source = read(path)?;
+    retarget(&source, options)
+        .map(|retargeted| retargeted.clip)
+        .map_err(|error| in_file(path, error))
+}
+
+/// Reads a motion capture file of any known format, in its own skeleton and unit.
+///
+/// # Errors
+/// A file that cannot be read or is none of the known formats.
+pub fn read(path: &Path) -> Result<Clip> {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    match ending.map(str::to_ascii_lowercase).as_deref() {
+        Some("bvh") => bvh::read(path),
+        _ => Err(Error::Data {
+            path: path.to_path_buf(),
+            reason: "the ending says no known format, expected .bvh".into(),
+        }),
+    }
+}
+
+/// An error about a skeleton or option, with the file it came from.
+fn in_file(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Skeleton(reason) => Error::Data {
+            path: path.to_path_buf(),
+            reason,
+        },
+        other => other,
+    }
+}
+
+/// Puts a clip of any known skeleton onto the character.
+///
+/// # Errors
+/// As [`load`].
+pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
+    if !(1.0..=1000.0).contains(&options.frame_rate) {
+        return Err(Error::Config {
+            key: "frame_rate",
+            found: options.frame_rate.to_string(),
+            expected: "1 to 1000".into(),
+        });
+    }
+    let mapping = Mapping::detect(&source.skeleton)?;
+    let binding = Binding::new(&source.skeleton, &mapping)?;
+    let unit = unit(binding.leg, options)?;
+    let fit = Fit {
+        scale: LEG_LENGTH / binding.leg,
+        mapping,
+        binding,
+    };
+    let mut source = source.clone();
+    let first_frame_dropped = !options.keep_first_frame && jumps_at_start(&source);
+    if first_frame_dropped {
+        source.frames.remove(0);
+    }
+    let source = source.resampled(options.frame_rate);
+
+    let mut places = Vec::with_capacity(source.frames.len());
+    let mut frames = Vec::with_capacity(source.frames.len());
+    for pose in &source.frames {
+        let mut global = source.skeleton.forward(pose);
+        frames.push(fit.pose(&global));
+        for position in &mut global.positions {
+            *position = fit.binding.world * *position * fit.scale;
+        }
+        places.push(global);
+    }
+    let mut clip = Clip {
+        skeleton: character::skeleton(),
+        frame_rate: options.frame_rate,
+        frames,
+    };
+    let floor = if options.keep_floor {
+        0.0
+    } else {
+        floor(&clip)
+    };
+    for pose in &mut clip.frames {
+        pose.root.y -= floor;
+    }
+    for position in places.iter_mut().flat_map(|global| &mut global.positions) {
+        position.y -= floor;
+    }
+    Ok(Retargeted {
+        clip,
+        source: places,
+        unit,
+        scale: fit.scale / unit,
+        mapping: fit.mapping,
+        floor,
+        first_frame_dropped,
+    })
+}
+
+/// Metres per unit of a source with legs of this length.
+fn unit(leg: f64, options: &Options) -> Result<f64> {
+    if let Some(unit) = options.unit {
+        if unit.is_finite() && unit > 0.0 {
+            return Ok(unit);
+        }
+        return Err(Error::Config {
+            key: "unit",
+            found: unit.to_string(),
+            expected: "metres per unit of the source, above 0".into(),
+        });
+    }
+    UNITS
+        .into_iter()
+        .find(|unit| LEGS.contains(&(leg * unit)))
+        .ok_or_else(|| {
+            Error::Skeleton(format!(
+                "its legs are {leg:.3} units long, which is no adult's leg in metres, centimetres, \
+                 CMU units, inches or millimetres; state the unit"
+            ))
+        })
+}
+
+/// Whether the first frame is a pose of its own: the joints move, against the root, more than ten
+/// times as far as they usually do between frames, and on average by more than 1 % of the
+/// skeleton's extent.
+fn jumps_at_start(clip: &Clip) -> bool {
+    const LOOKED_AT: usize = 120;
+    let shapes: Vec<GlobalPose> = clip
+        .frames
+        .iter()
+        .take(LOOKED_AT)
+        .map(|pose| {
+            clip.skeleton.forward(&Pose {
+                root: nalgebra::Vector3::zeros(),
+                rotations: pose.rotations.clone(),
+            })
+        })
+        .collect();
+    if shapes.len() < 4 {
+        return false;
+    }
+    let mut steps: Vec<f64> = shapes
+        .windows(2)
+        .map(|pair| {
+            let moved = pair[0].positions.iter().zip(&pair[1].positions);
+            moved.map(|(from, to)| (to - from).norm()).sum::<f64>() / clip.skeleton.len() as f64
+        })
+        .collect();
+    let first = steps.remove(0);
+    steps.sort_by(f64::total_cmp);
+    let usual = steps[steps.len() / 2];
+    let extent = shapes[0]
+        .positions
+        .iter()
+        .map(|place| place.norm())
+        .fold(0.0, f64::max);
+    if std::env::var_os("JUMP").is_some() {
+        eprintln!(
+            "jump first {first:.4} usual {usual:.4} max {:.4} extent {extent:.3}",
+            steps[steps.len() - 1]
+        );
+    }
+    first > 10.0 * usual && first > 0.01 * extent
+}
+
+/// Height of the floor under a clip of the character, in metres: of all soles that hardly move, the
+/// height that one in seven is below. Of soles in the air, none if all are.
+///
+/// A foot is taken to stand while its lowest point (ankle or ball, less their heights above the
+/// sole at rest) moves at less than 0.4 m/s; a low percentile in place of the least keeps noise and
+/// a foot that once sank into the floor out.
+pub fn floor(clip: &Clip) -> f64 {
+    const SLOW: f64 = 0.4;
+    const SHARE: f64 = 1.0 / 7.0;
+    let mut global = GlobalPose::default();
+    let mut before: Option<GlobalPose> = None;
+    let (mut standing, mut all) = (Vec::new(), Vec::new());
+    for pose in &clip.frames {
+        clip.skeleton.forward_into(pose, &mut global);
+        for (joint, above) in [
+            (Bone::LeftFoot, ANKLE_HEIGHT),
+            (Bone::LeftToe, TOE_HEIGHT),
+            (Bone::RightFoot, ANKLE_HEIGHT),
+            (Bone::RightToe, TOE_HEIGHT),
+        ] {
+            let place = global.positions[joint.index()];
+            let height = place.y - above;
+            all.push(height);
+            let step = before
+                .as_ref()
+                .map(|before| place - before.positions[joint.index()]);
+            if step.is_some_and(|step| step.norm() * clip.frame_rate < SLOW) {
+                standing.push(height);
+            }
+        }
+        before = Some(global.clone());
+    }
+    let heights = if standing.len() < 8 {
+        &mut all
+    } else {
+        &mut standing
+    };
+    heights.sort_by(f64::total_cmp);
+    let index = (SHARE * heights.len() as f64) as usize;
+    heights.get(index).copied().unwrap_or(0.0)
+}
+
+/// The mirror image of a clip of the character: left and right exchanged, x to -x.
+pub fn mirrored(clip: &Clip) -> Clip {
+    Clip {
+        skeleton: clip.skeleton.clone(),
+        frame_rate: clip.frame_rate,
+        frames: clip.frames.iter().map(fit::mirrored).collect(),
+    }
+}

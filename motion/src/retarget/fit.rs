@@ -1,0 +1,185 @@
+//! One pose of a source as a pose of the character.
+
+use nalgebra::{UnitQuaternion, Vector3};
+
+use super::binding::{Binding, axes, swung};
+use super::mapping::Mapping;
+use crate::Pose;
+use crate::character::{self, Bone, JOINTS, MIRROR};
+use crate::skeleton::GlobalPose;
+
+/// Of the length of a leg, how far the ankle may be from the hip: a stretched knee has no direction.
+const REACH: f64 = 0.9995;
+
+/// What is said of straight limbs, against the plane of a bent one (see [`hinge`]): that the twist
+/// of a limb against the body is none, and that knees point where the toes point.
+const STRAIGHT_ARM: f64 = 0.1;
+const STRAIGHT_LEG: f64 = 0.05;
+const STRAIGHT_LEG_TOES: f64 = 0.15;
+
+/// Puts poses of one source onto the character.
+#[derive(Debug, Clone)]
+pub(super) struct Fit {
+    pub(super) mapping: Mapping,
+    pub(super) binding: Binding,
+    /// Lengths of the character per length of the source.
+    pub(super) scale: f64,
+}
+
+impl Fit {
+    /// Where a joint of the source is, in our world and on the character's scale; none if the
+    /// source has no such joint.
+    pub(super) fn place(&self, source: &GlobalPose, bone: Bone) -> Option<Vector3<f64>> {
+        let joint = self.mapping.joint(bone)?;
+        Some(self.binding.world * source.positions[joint] * self.scale)
+    }
+
+    /// The source's rotation of a joint as one of the character.
+    fn turn(&self, source: &GlobalPose, bone: Bone) -> Option<UnitQuaternion<f64>> {
+        let joint = self.mapping.joint(bone)?;
+        let frame = &self.binding.frames[bone.index()];
+        Some(self.binding.world * source.rotations[joint] * frame)
+    }
+
+    /// The pose of the character.
+    pub(super) fn pose(&self, source: &GlobalPose) -> Pose {
+        let place = |bone| self.place(source, bone);
+        let turn = |bone| self.turn(source, bone);
+        // Points a joint at the next one, where the source has both.
+        let pointed = |rotation: UnitQuaternion<f64>, bone: Bone, next: Bone| {
+            let along = place(next).zip(place(bone)).map(|(to, from)| to - from);
+            match along.filter(|along| along.norm() > 1e-3) {
+                Some(along) => swung(&rotation, &character::offset(next), &along),
+                None => rotation,
+            }
+        };
+        let mut global = [UnitQuaternion::identity(); JOINTS];
+        let hips = turn(Bone::Hips).unwrap_or_default();
+        let chest = turn(Bone::Spine2).unwrap_or(hips);
+        let head = turn(Bone::Head).unwrap_or(chest);
+        global[Bone::Hips.index()] = hips;
+        global[Bone::Spine2.index()] = chest;
+        global[Bone::Head.index()] = head;
+        let spine = turn(Bone::Spine).unwrap_or_else(|| between(&hips, &chest, 1.0 / 3.0));
+        global[Bone::Spine.index()] = pointed(spine, Bone::Spine, Bone::Spine1);
+        let spine = turn(Bone::Spine1).unwrap_or_else(|| between(&hips, &chest, 2.0 / 3.0));
+        global[Bone::Spine1.index()] = pointed(spine, Bone::Spine1, Bone::Spine2);
+        let neck = turn(Bone::Neck).unwrap_or_else(|| between(&chest, &head, 0.5));
+        global[Bone::Neck.index()] = pointed(neck, Bone::Neck, Bone::Head);
+        for shoulder in [Bone::LeftShoulder, Bone::RightShoulder] {
+            let first = shoulder.index();
+            let [arm, elbow, hand] = [1, 2, 3].map(|more| Bone::ALL[first + more]);
+            let collar = turn(shoulder).unwrap_or(chest);
+            let towards =
+                |from, to| place(to).unwrap_or_default() - place(from).unwrap_or_default();
+            let [upper, lower] = [towards(arm, elbow), towards(elbow, hand)];
+            // An elbow bends forward: the two about opposite ends of the vertical axis.
+            let side = character::offset(elbow).x.signum();
+            let rest = character::offset(elbow);
+            let idle = swung(&collar, &rest, &upper) * Vector3::y() * -side;
+            let hinge = hinge(&upper, &lower, &(idle * STRAIGHT_ARM));
+            let limb =
+                |along: &Vector3<f64>| axes(&(along * side), &(hinge * -side)).unwrap_or(collar);
+            global[first] = collar;
+            global[first + 1] = limb(&upper);
+            global[first + 2] = limb(&lower);
+            global[first + 3] = turn(hand).unwrap_or(global[first + 2]);
+        }
+
+        let hip_joint = character::offset(Bone::LeftUpLeg);
+        let between_hips = Vector3::new(0.0, hip_joint.y, hip_joint.z);
+        let middle = place(Bone::LeftUpLeg).unwrap_or_default()
+            + place(Bone::RightUpLeg).unwrap_or_default();
+        let root = middle / 2.0 - hips * between_hips;
+        for hip in [Bone::LeftUpLeg, Bone::RightUpLeg] {
+            let first = hip.index();
+            let [knee, ankle, toe] = [1, 2, 3].map(|more| Bone::ALL[first + more]);
+            let towards =
+                |from, to| place(to).unwrap_or_default() - place(from).unwrap_or_default();
+            let [upper, lower] = [towards(hip, knee), towards(knee, ankle)];
+            // A straight knee points where the toes point, and else where the hips let it.
+            let rest = character::offset(knee);
+            let idle = swung(&hips, &rest, &upper) * Vector3::x() * STRAIGHT_LEG;
+            let foot = turn(ankle);
+            let toes = foot.map_or(Vector3::zeros(), |foot| {
+                let along = lower.try_normalize(1e-9).unwrap_or_default();
+                (foot * Vector3::z()).cross(&along) * STRAIGHT_LEG_TOES
+            });
+            let hinge = hinge(&upper, &lower, &(idle + toes));
+            let from = root + hips * character::offset(hip);
+            let target = place(ankle).unwrap_or(from) - from;
+            let [thigh, shin] = reached(&target, &hinge).unwrap_or([hips; 2]);
+            global[first] = thigh;
+            global[first + 1] = shin;
+            global[first + 2] = foot.unwrap_or(shin);
+            global[first + 3] = turn(toe).unwrap_or(global[first + 2]);
+        }
+        Pose {
+            root,
+            rotations: local(&global),
+        }
+    }
+}
+
+/// Rotations against the parents.
+fn local(global: &[UnitQuaternion<f64>; JOINTS]) -> Vec<UnitQuaternion<f64>> {
+    Bone::ALL
+        .into_iter()
+        .map(|bone| {
+            let rotation = global[bone.index()];
+            bone.parent()
+                .map_or(rotation, |parent| global[parent].inverse() * rotation)
+        })
+        .collect()
+}
+
+fn between(
+    from: &UnitQuaternion<f64>,
+    to: &UnitQuaternion<f64>,
+    share: f64,
+) -> UnitQuaternion<f64> {
+    from.try_slerp(to, share, 1e-9).unwrap_or(*to)
+}
+
+/// The axis about which a limb bends, from the plane of its two halves and from what is said of a
+/// straight one. A bend of 14 degrees weighs as much as a vector of length 0.35.
+fn hinge(upper: &Vector3<f64>, lower: &Vector3<f64>, straight: &Vector3<f64>) -> Vector3<f64> {
+    let scale = (upper.norm() * lower.norm()).max(1e-12);
+    let across = upper.cross(lower) / scale;
+    across * across.norm() * 6.0 + straight
+}
+
+/// Rotations of thigh and shin that bring the ankle to `target` (against the hip joint), or as far
+/// towards it as the leg reaches, with the knee bending about `hinge`; none if that says nothing.
+fn reached(target: &Vector3<f64>, hinge: &Vector3<f64>) -> Option<[UnitQuaternion<f64>; 2]> {
+    let long = character::offset(Bone::LeftLeg).norm();
+    let short = character::offset(Bone::LeftFoot).norm();
+    let along = target.try_normalize(1e-6)?;
+    let distance = target
+        .norm()
+        .clamp((long - short).abs() + 1e-3, REACH * (long + short));
+    let frame = axes(&(hinge - along * along.dot(hinge)), &-along)?;
+    let (left, ahead) = (frame * Vector3::x(), frame * Vector3::z());
+    let down = left.cross(&ahead);
+    // Of the triangle of hip, knee and ankle: how far down the knee is, and how far ahead.
+    let cosine = (long * long + distance * distance - short * short) / (2.0 * long * distance);
+    let sine = (1.0 - cosine * cosine).max(0.0).sqrt();
+    let knee = down * (long * cosine) + ahead * (long * sine);
+    let lower = along * distance - knee;
+    Some([axes(&left, &-knee)?, axes(&left, &-lower)?])
+}
+
+/// The mirror image of a pose of the character in the plane x = 0.
+pub(super) fn mirrored(pose: &Pose) -> Pose {
+    let image = |rotation: &UnitQuaternion<f64>| {
+        let q = rotation.quaternion();
+        UnitQuaternion::new_unchecked(nalgebra::Quaternion::new(q.w, q.i, -q.j, -q.k))
+    };
+    Pose {
+        root: Vector3::new(-pose.root.x, pose.root.y, pose.root.z),
+        rotations: MIRROR
+            .iter()
+            .map(|other| image(&pose.rotations[*other]))
+            .collect(),
+    }
+}
