@@ -13,11 +13,14 @@ mod binding;
 mod fit;
 mod mapping;
 
+use std::ops::Range;
 use std::path::Path;
+
+use nalgebra::Vector3;
 
 pub use mapping::Mapping;
 
-use crate::character::{self, ANKLE_HEIGHT, Bone, LEG_LENGTH, TOE_HEIGHT};
+use crate::character::{self, ANKLE_HEIGHT, Bone, JOINTS, LEG_LENGTH, TOE_HEIGHT};
 use crate::formats::bvh;
 use crate::skeleton::GlobalPose;
 use crate::{Clip, Error, Pose, Result};
@@ -39,8 +42,8 @@ pub struct Options {
     pub unit: Option<f64>,
     /// Frames per second of the result, 1 to 1000.
     pub frame_rate: f64,
-    /// Keeps a first frame from which the pose jumps, which exporters add as a T-pose.
-    pub keep_first_frame: bool,
+    /// Keeps first frames from which the pose jumps, which exporters add as a T-pose.
+    pub keep_first_frames: bool,
     /// Keeps the source's height above its own zero in place of putting the soles on y = 0.
     pub keep_floor: bool,
 }
@@ -50,7 +53,7 @@ impl Default for Options {
         Self {
             unit: None,
             frame_rate: 30.0,
-            keep_first_frame: false,
+            keep_first_frames: false,
             keep_floor: false,
         }
     }
@@ -73,20 +76,28 @@ pub struct Retargeted {
     /// Height of the floor that was found under the scaled source's character, in metres; the clip
     /// was lowered by it.
     pub floor: f64,
-    /// Whether the first frame was left out.
-    pub first_frame_dropped: bool,
+    /// How many frames were left out at the start.
+    pub dropped: usize,
+    /// Frames of the clip around which a joint of the source jumps: there the capture is broken.
+    pub glitches: Vec<Range<usize>>,
 }
 
-/// Reads a motion capture file of any known format onto the character.
+/// Reads a motion capture file of any known format onto the character. [`load_with_report`] also
+/// says how it went, and where the capture is broken.
 ///
 /// # Errors
 /// A file that cannot be read or is none of the known formats; a skeleton whose joints, rest pose
 /// or size are not understood; options out of range.
 pub fn load(path: &Path, options: &Options) -> Result<Clip> {
-    let source = read(path)?;
-    retarget(&source, options)
-        .map(|retargeted| retargeted.clip)
-        .map_err(|error| in_file(path, error))
+    load_with_report(path, options).map(|retargeted| retargeted.clip)
+}
+
+/// [`read`] and [`retarget`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_report(path: &Path, options: &Options) -> Result<Retargeted> {
+    retarget(&read(path)?, options).map_err(|error| in_file(path, error))
 }
 
 /// Reads a motion capture file of any known format, in its own skeleton and unit.
@@ -136,10 +147,13 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
         binding,
     };
     let mut source = source.clone();
-    let first_frame_dropped = !options.keep_first_frame && jumps_at_start(&source);
-    if first_frame_dropped {
-        source.frames.remove(0);
-    }
+    let dropped = if options.keep_first_frames {
+        0
+    } else {
+        rest_frames(&source)
+    };
+    source.frames.drain(..dropped);
+    let glitches = glitches(&source, &fit, options.frame_rate);
     let source = source.resampled(options.frame_rate);
 
     let mut places = Vec::with_capacity(source.frames.len());
@@ -175,7 +189,8 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
         scale: fit.scale / unit,
         mapping: fit.mapping,
         floor,
-        first_frame_dropped,
+        dropped,
+        glitches,
     })
 }
 
@@ -202,10 +217,10 @@ fn unit(leg: f64, options: &Options) -> Result<f64> {
         })
 }
 
-/// Whether the first frame is a pose of its own: the joints move, against the root, more than ten
-/// times as far as they usually do between frames, and on average by more than 1 % of the
-/// skeleton's extent.
-fn jumps_at_start(clip: &Clip) -> bool {
+/// Number of frames at the start that are poses of their own: the last of the first six steps in
+/// which the joints move, against the root, more than ten times as far as they usually do, and by
+/// more than 5 % of the skeleton's extent on average.
+fn rest_frames(clip: &Clip) -> usize {
     const LOOKED_AT: usize = 120;
     let shapes: Vec<GlobalPose> = clip
         .frames
@@ -213,36 +228,78 @@ fn jumps_at_start(clip: &Clip) -> bool {
         .take(LOOKED_AT)
         .map(|pose| {
             clip.skeleton.forward(&Pose {
-                root: nalgebra::Vector3::zeros(),
+                root: Vector3::zeros(),
                 rotations: pose.rotations.clone(),
             })
         })
         .collect();
-    if shapes.len() < 4 {
-        return false;
-    }
-    let mut steps: Vec<f64> = shapes
+    let steps: Vec<f64> = shapes
         .windows(2)
         .map(|pair| {
             let moved = pair[0].positions.iter().zip(&pair[1].positions);
             moved.map(|(from, to)| (to - from).norm()).sum::<f64>() / clip.skeleton.len() as f64
         })
         .collect();
-    let first = steps.remove(0);
-    steps.sort_by(f64::total_cmp);
-    let usual = steps[steps.len() / 2];
-    let extent = shapes[0]
+    let Some(first) = shapes.first().filter(|_| steps.len() > 6) else {
+        return 0;
+    };
+    let extent = first
         .positions
         .iter()
-        .map(|place| place.norm())
+        .map(Vector3::norm)
         .fold(0.0, f64::max);
-    if std::env::var_os("JUMP").is_some() {
-        eprintln!(
-            "jump first {first:.4} usual {usual:.4} max {:.4} extent {extent:.3}",
-            steps[steps.len() - 1]
-        );
+    let mut sorted = steps.clone();
+    sorted.sort_by(f64::total_cmp);
+    let least = (10.0 * sorted[sorted.len() / 2]).max(0.05 * extent);
+    steps[..6]
+        .iter()
+        .rposition(|step| *step > least)
+        .map_or(0, |step| step + 1)
+}
+
+/// Where joints of the source move, against its hips, faster than 14 m/s: no limb of a person does
+/// (the fastest in the clips of acrobatics, kicks and runs is 11). A tenth of a second around them
+/// is counted in, and what lies within half a second of two of them.
+fn glitches(source: &Clip, fit: &Fit, frame_rate: f64) -> Vec<Range<usize>> {
+    const FASTEST: f64 = 14.0;
+    const AROUND: f64 = 0.1;
+    const JOINED: f64 = 0.5;
+    let against_hips = |pose: &Pose| {
+        let global = source.skeleton.forward(pose);
+        let hips = fit.place(&global, Bone::Hips).unwrap_or_default();
+        Bone::ALL.map(|bone| fit.place(&global, bone).unwrap_or(hips) - hips)
+    };
+    let mut glitches: Vec<Range<usize>> = Vec::new();
+    let mut last = f64::NEG_INFINITY;
+    let mut before = None;
+    for (index, pose) in source.frames.iter().enumerate() {
+        let places = against_hips(pose);
+        let fastest = before
+            .replace(places)
+            .map_or(0.0, |before: [Vector3<f64>; JOINTS]| {
+                let steps = places
+                    .iter()
+                    .zip(&before)
+                    .map(|(to, from)| (to - from).norm());
+                steps.fold(0.0, f64::max) * source.frame_rate
+            });
+        if fastest < FASTEST {
+            continue;
+        }
+        let time = index as f64 / source.frame_rate;
+        let from = ((time - AROUND).max(0.0) * frame_rate).floor() as usize;
+        let to = ((time + AROUND) * frame_rate).ceil() as usize + 1;
+        match glitches.last_mut().filter(|_| time - last < JOINED) {
+            Some(glitch) => glitch.end = to,
+            None => glitches.push(from..to),
+        }
+        last = time;
     }
-    first > 10.0 * usual && first > 0.01 * extent
+    let count = (source.seconds() * frame_rate + 1e-6).floor() as usize + 1;
+    for glitch in &mut glitches {
+        glitch.end = glitch.end.min(count);
+    }
+    glitches
 }
 
 /// Height of the floor under a clip of the character, in metres: of all soles that hardly move, the

@@ -39,8 +39,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 struct Figures {
     files: usize,
     frames: usize,
-    /// Files whose first frame was kept.
-    kept: Vec<String>,
+    /// Number of files by how many first frames were left out, and frames in glitches by file.
+    dropped: BTreeMap<usize, usize>,
+    glitches: Vec<(String, usize)>,
     /// Distances in cm from the scaled source, by joint.
     errors: BTreeMap<&'static str, Vec<f64>>,
     /// Turns of joints between frames in degrees, and the largest with its place.
@@ -90,8 +91,10 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
     let name = path.file_stem().unwrap().to_string_lossy().to_string();
     figures.files += 1;
     figures.frames += result.clip.frames.len();
-    if !result.first_frame_dropped {
-        figures.kept.push(name.clone());
+    *figures.dropped.entry(result.dropped).or_default() += 1;
+    let glitches: usize = result.glitches.iter().map(ExactSizeIterator::len).sum();
+    if glitches > 0 {
+        figures.glitches.push((name.clone(), glitches));
     }
     figures.floors.push(100.0 * result.floor);
     let poses: Vec<GlobalPose> = (result.clip.frames.iter())
@@ -144,7 +147,11 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
         }
     }
     let mut largest = (0.0, String::new());
+    let broken = |frame: usize| result.glitches.iter().any(|range| range.contains(&frame));
     for (frame, pair) in result.clip.frames.windows(2).enumerate() {
+        if broken(frame) || broken(frame + 1) {
+            continue;
+        }
         for bone in Bone::ALL {
             let [from, to] = [&pair[0], &pair[1]].map(|pose| pose.rotations[bone.index()]);
             let turn = from.angle_to(&to).to_degrees();
@@ -156,36 +163,24 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
     }
     figures.largest.push(largest);
     let toes = [Bone::LeftToe, Bone::RightToe];
-    sliding(
-        &poses,
-        toes.map(Bone::index),
-        TOE_HEIGHT,
-        &mut figures.sliding[1],
-    );
+    let floor = |poses: &[GlobalPose], toes: [usize; 2]| {
+        let lower = |pose: &GlobalPose| toes.map(|toe| pose.positions[toe].y);
+        let heights: Vec<f64> = poses.iter().map(lower).map(|[l, r]| l.min(r)).collect();
+        percentile(&heights, 0.1)
+    };
+    let ours = toes.map(Bone::index);
+    sliding(&poses, ours, floor(&poses, ours), &mut figures.sliding[1]);
     if let [Some(left), Some(right)] = toes.map(|toe| result.mapping.joint(toe)) {
-        let heights: Vec<f64> = (result.source.iter())
-            .map(|source| source.positions[left].y.min(source.positions[right].y))
-            .collect();
-        let floor = percentile(&heights, 0.1);
-        sliding(
-            &result.source,
-            [left, right],
-            floor,
-            &mut figures.sliding[0],
-        );
+        let (source, toes) = (&result.source, [left, right]);
+        sliding(source, toes, floor(source, toes), &mut figures.sliding[0]);
     }
 }
 
 fn print(group: &str, figures: &Figures) {
     let f = figures;
     eprintln!("{group}: {} files, {} frames", f.files, f.frames);
-    let dropped = f.files - f.kept.len();
-    let kept = if dropped > 0 {
-        f.kept.join(" ")
-    } else {
-        String::new()
-    };
-    eprintln!("  first frame dropped in {dropped}, kept in {kept}");
+    eprintln!("  files by frames dropped at the start: {:?}", f.dropped);
+    eprintln!("  frames in glitches of the source: {:?}", f.glitches);
     let all: Vec<f64> = f.errors.values().flatten().copied().collect();
     eprintln!(
         "  distance cm, all joints: mean {:.2}, p99 {:.2}",

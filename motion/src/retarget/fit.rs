@@ -83,7 +83,8 @@ impl Fit {
             global[first] = collar;
             global[first + 1] = limb(&upper);
             global[first + 2] = limb(&lower);
-            global[first + 3] = turn(hand).unwrap_or(global[first + 2]);
+            let wrist = turn(hand).map(|turn| wrist(&(global[first + 2].inverse() * turn)));
+            global[first + 3] = global[first + 2] * wrist.unwrap_or_default();
         }
 
         let hip_joint = character::offset(Bone::LeftUpLeg);
@@ -112,13 +113,41 @@ impl Fit {
             global[first] = thigh;
             global[first + 1] = shin;
             global[first + 2] = foot.unwrap_or(shin);
-            global[first + 3] = turn(toe).unwrap_or(global[first + 2]);
+            let bend = turn(toe).map(|turn| toes_bend(&(global[first + 2].inverse() * turn)));
+            global[first + 3] = global[first + 2] * bend.unwrap_or_default();
         }
         Pose {
             root,
             rotations: local(&global),
         }
     }
+}
+
+/// A wrist's rotation within what wrists do: captured hands are the noisiest joints, and some spin.
+/// Twist and bend saturate at 57 degrees, and a hand that is turned over altogether counts as
+/// straight, so that a flip between two opposite readings has no effect.
+fn wrist(rotation: &UnitQuaternion<f64>) -> UnitQuaternion<f64> {
+    let along = rotation * Vector3::x();
+    let bend = UnitQuaternion::rotation_between(&Vector3::x(), &along).unwrap_or_default();
+    let twist = bend.inverse() * rotation;
+    let twist = 2.0 * twist.i.atan2(twist.w);
+    UnitQuaternion::new(direction(&bend) * bend.angle().sin())
+        * UnitQuaternion::from_axis_angle(&Vector3::x_axis(), twist.sin())
+}
+
+/// The axis of a rotation, zero for none.
+fn direction(rotation: &UnitQuaternion<f64>) -> Vector3<f64> {
+    rotation
+        .axis()
+        .map_or_else(Vector3::zeros, |axis| axis.into_inner())
+}
+
+/// Toes bend about one axis, from 30 degrees down to 60 up against the foot.
+fn toes_bend(rotation: &UnitQuaternion<f64>) -> UnitQuaternion<f64> {
+    let ahead = rotation * Vector3::z();
+    let up = ahead.y.atan2(ahead.z);
+    let up = up.clamp(-30f64.to_radians(), 60f64.to_radians());
+    UnitQuaternion::from_axis_angle(&Vector3::x_axis(), -up)
 }
 
 /// Rotations against the parents.
