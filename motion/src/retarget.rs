@@ -16,7 +16,7 @@ mod mapping;
 use std::ops::Range;
 use std::path::Path;
 
-use nalgebra::Vector3;
+use nalgebra::{Vector2, Vector3};
 
 pub use mapping::Mapping;
 
@@ -156,15 +156,20 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
     let glitches = glitches(&source, &fit, options.frame_rate);
     let source = source.resampled(options.frame_rate);
 
-    let mut places = Vec::with_capacity(source.frames.len());
-    let mut frames = Vec::with_capacity(source.frames.len());
-    for pose in &source.frames {
-        let mut global = source.skeleton.forward(pose);
-        frames.push(fit.pose(&global));
-        for position in &mut global.positions {
-            *position = fit.binding.world * *position * fit.scale;
-        }
-        places.push(global);
+    let mut places: Vec<GlobalPose> = source
+        .frames
+        .iter()
+        .map(|pose| source.skeleton.forward(pose))
+        .collect();
+    let elbows: Vec<_> = places.iter().map(|global| fit.elbows(global)).collect();
+    let elbows = followed(&elbows, options.frame_rate);
+    let frames = places
+        .iter()
+        .zip(elbows)
+        .map(|(global, elbows)| fit.pose(global, elbows))
+        .collect();
+    for position in places.iter_mut().flat_map(|global| &mut global.positions) {
+        *position = fit.binding.world * *position * fit.scale;
     }
     let mut clip = Clip {
         skeleton: character::skeleton(),
@@ -192,6 +197,38 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
         dropped,
         glitches,
     })
+}
+
+/// Directions that follow `values` as far as these are sure (as far as they are long), and their
+/// neighbours in time where they are not. While an arm passes through straight, the plane in which
+/// it bends can turn by any angle within a frame.
+///
+/// The directions u that give the largest sum of u(t) * v(t) + u(t) * u(t + 1) weighted with the
+/// stiffness, found by repeatedly turning each towards what pulls at it.
+fn followed(values: &[[Vector2<f64>; 2]], frame_rate: f64) -> Vec<[Vector2<f64>; 2]> {
+    const ROUNDS: usize = 60;
+    // A neighbour at 30 frames per second pulls as much as a bend of 20 degrees.
+    let stiffness = frame_rate / 30.0;
+    let mut directions: Vec<[Vector2<f64>; 2]> = values.to_vec();
+    for round in 0..=ROUNDS {
+        for frame in 0..values.len() {
+            for arm in 0..2 {
+                let mut pull = values[frame][arm].cap_magnitude(1.0);
+                if round > 0 {
+                    let beside = [frame.checked_sub(1), Some(frame + 1)];
+                    for other in beside
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|at| directions.get(at))
+                    {
+                        pull += other[arm] * stiffness;
+                    }
+                }
+                directions[frame][arm] = pull.try_normalize(1e-9).unwrap_or(Vector2::x());
+            }
+        }
+    }
+    directions
 }
 
 /// Metres per unit of a source with legs of this length.

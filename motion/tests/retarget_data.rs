@@ -197,7 +197,7 @@ fn print(group: &str, figures: &Figures) {
     );
     let mut largest = f.largest.clone();
     largest.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (turn, place) in largest.iter().take(6) {
+    for (turn, place) in largest.iter().take(14) {
         eprintln!("    {turn:.1} {place}");
     }
     eprintln!(

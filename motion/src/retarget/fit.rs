@@ -1,6 +1,6 @@
 //! One pose of a source as a pose of the character.
 
-use nalgebra::{UnitQuaternion, Vector3};
+use nalgebra::{UnitQuaternion, Vector2, Vector3};
 
 use super::binding::{Binding, axes, swung};
 use super::mapping::Mapping;
@@ -11,11 +11,24 @@ use crate::skeleton::GlobalPose;
 /// Of the length of a leg, how far the ankle may be from the hip: a stretched knee has no direction.
 const REACH: f64 = 0.9995;
 
-/// What is said of straight limbs, against the plane of a bent one (see [`hinge`]): that the twist
+/// What is said of straight limbs, against the plane of a bent one (see [`bend`]): that the twist
 /// of a limb against the body is none, and that knees point where the toes point.
-const STRAIGHT_ARM: f64 = 0.1;
+const STRAIGHT_ARM: f64 = 0.2;
 const STRAIGHT_LEG: f64 = 0.05;
 const STRAIGHT_LEG_TOES: f64 = 0.15;
+
+const SHOULDERS: [Bone; 2] = [Bone::LeftShoulder, Bone::RightShoulder];
+
+/// An arm of the source in our world: directions of its halves, and the hinge that its elbow would
+/// have without twist. An elbow bends forward, the left and the right about opposite axes.
+struct Arm {
+    collar: UnitQuaternion<f64>,
+    /// 1 for the left arm, -1 for the right.
+    side: f64,
+    upper: Vector3<f64>,
+    lower: Vector3<f64>,
+    idle: Vector3<f64>,
+}
 
 /// Puts poses of one source onto the character.
 #[derive(Debug, Clone)]
@@ -41,8 +54,37 @@ impl Fit {
         Some(self.binding.world * source.rotations[joint] * frame)
     }
 
-    /// The pose of the character.
-    pub(super) fn pose(&self, source: &GlobalPose) -> Pose {
+    fn arm(&self, source: &GlobalPose, shoulder: Bone, chest: &UnitQuaternion<f64>) -> Arm {
+        let [arm, elbow, hand] = [1, 2, 3].map(|more| Bone::ALL[shoulder.index() + more]);
+        let at = |bone| self.place(source, bone).unwrap_or_default();
+        let along = |from, to| Vector3::normalize(&(at(to) - at(from)));
+        let (upper, lower) = (along(arm, elbow), along(elbow, hand));
+        let collar = self.turn(source, shoulder).unwrap_or(*chest);
+        let rest = character::offset(elbow);
+        let side = rest.x.signum();
+        Arm {
+            collar,
+            side,
+            idle: swung(&collar, &rest, &upper) * Vector3::y() * -side,
+            upper,
+            lower,
+        }
+    }
+
+    /// How the hinges of the two elbows lie about the upper arms, against what they would be with
+    /// no twist: as vectors, whose length says how sure that is.
+    pub(super) fn elbows(&self, source: &GlobalPose) -> [Vector2<f64>; 2] {
+        let chest = self.turn(source, Bone::Spine2).unwrap_or_default();
+        SHOULDERS.map(|shoulder| {
+            let arm = self.arm(source, shoulder, &chest);
+            let hinge = bend(&arm.upper, &arm.lower) + arm.idle * STRAIGHT_ARM;
+            Vector2::new(hinge.dot(&arm.idle), hinge.dot(&arm.upper.cross(&arm.idle)))
+        })
+    }
+
+    /// The pose of the character; the twists are [`Fit::elbows`] of this pose or a mean of them
+    /// with those of its neighbours.
+    pub(super) fn pose(&self, source: &GlobalPose, twists: [Vector2<f64>; 2]) -> Pose {
         let place = |bone| self.place(source, bone);
         let turn = |bone| self.turn(source, bone);
         // Points a joint at the next one, where the source has both.
@@ -66,24 +108,18 @@ impl Fit {
         global[Bone::Spine1.index()] = pointed(spine, Bone::Spine1, Bone::Spine2);
         let neck = turn(Bone::Neck).unwrap_or_else(|| between(&chest, &head, 0.5));
         global[Bone::Neck.index()] = pointed(neck, Bone::Neck, Bone::Head);
-        for shoulder in [Bone::LeftShoulder, Bone::RightShoulder] {
+        for (shoulder, twist) in SHOULDERS.into_iter().zip(twists) {
             let first = shoulder.index();
-            let [arm, elbow, hand] = [1, 2, 3].map(|more| Bone::ALL[first + more]);
-            let collar = turn(shoulder).unwrap_or(chest);
-            let towards =
-                |from, to| place(to).unwrap_or_default() - place(from).unwrap_or_default();
-            let [upper, lower] = [towards(arm, elbow), towards(elbow, hand)];
-            // An elbow bends forward: the two about opposite ends of the vertical axis.
-            let side = character::offset(elbow).x.signum();
-            let rest = character::offset(elbow);
-            let idle = swung(&collar, &rest, &upper) * Vector3::y() * -side;
-            let hinge = hinge(&upper, &lower, &(idle * STRAIGHT_ARM));
-            let limb =
-                |along: &Vector3<f64>| axes(&(along * side), &(hinge * -side)).unwrap_or(collar);
-            global[first] = collar;
-            global[first + 1] = limb(&upper);
-            global[first + 2] = limb(&lower);
-            let wrist = turn(hand).map(|turn| wrist(&(global[first + 2].inverse() * turn)));
+            let arm = self.arm(source, shoulder, &chest);
+            let hinge = arm.idle * twist.x + arm.upper.cross(&arm.idle) * twist.y;
+            let limb = |along: &Vector3<f64>| {
+                axes(&(along * arm.side), &(hinge * -arm.side)).unwrap_or(arm.collar)
+            };
+            global[first] = arm.collar;
+            global[first + 1] = limb(&arm.upper);
+            global[first + 2] = limb(&arm.lower);
+            let hand = turn(Bone::ALL[first + 3]);
+            let wrist = hand.map(|hand| wrist(&(global[first + 2].inverse() * hand)));
             global[first + 3] = global[first + 2] * wrist.unwrap_or_default();
         }
 
@@ -106,7 +142,7 @@ impl Fit {
                 let along = lower.try_normalize(1e-9).unwrap_or_default();
                 (foot * Vector3::z()).cross(&along) * STRAIGHT_LEG_TOES
             });
-            let hinge = hinge(&upper, &lower, &(idle + toes));
+            let hinge = bend(&upper, &lower) + idle + toes;
             let from = root + hips * character::offset(hip);
             let target = place(ankle).unwrap_or(from) - from;
             let [thigh, shin] = reached(&target, &hinge).unwrap_or([hips; 2]);
@@ -170,12 +206,12 @@ fn between(
     from.try_slerp(to, share, 1e-9).unwrap_or(*to)
 }
 
-/// The axis about which a limb bends, from the plane of its two halves and from what is said of a
-/// straight one. A bend of 14 degrees weighs as much as a vector of length 0.35.
-fn hinge(upper: &Vector3<f64>, lower: &Vector3<f64>, straight: &Vector3<f64>) -> Vector3<f64> {
+/// The axis about which a limb bends, as long as it counts: 0.35 at a bend of 14 degrees, 0 for a
+/// straight limb.
+fn bend(upper: &Vector3<f64>, lower: &Vector3<f64>) -> Vector3<f64> {
     let scale = (upper.norm() * lower.norm()).max(1e-12);
     let across = upper.cross(lower) / scale;
-    across * across.norm() * 6.0 + straight
+    across * across.norm() * 6.0
 }
 
 /// Rotations of thigh and shin that bring the ankle to `target` (against the hip joint), or as far
