@@ -1,0 +1,87 @@
+//! Words of a text file with the line they stand on, and the errors that name it.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Largest file that is read, in bytes.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Reads a whole file as UTF-8 text.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    let io = |source| Error::io(path, source);
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    if length > MOST_BYTES {
+        return Err(Error::Data {
+            path: path.to_path_buf(),
+            reason: format!("{length} bytes, expected at most {MOST_BYTES}; cut the clip"),
+        });
+    }
+    decode(std::fs::read(path).map_err(io)?, path)
+}
+
+/// Bytes as UTF-8 text.
+pub(crate) fn decode(bytes: Vec<u8>, path: &Path) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..valid];
+        Error::Syntax {
+            path: path.to_path_buf(),
+            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+            reason: format!(
+                "byte {:#04x} is not UTF-8, expected a text file",
+                error.as_bytes()[valid]
+            ),
+        }
+    })
+}
+
+/// Writes a file so that it appears whole or not at all.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let beside: PathBuf = path.with_file_name(name);
+    let written = std::fs::write(&beside, bytes)
+        .and_then(|()| std::fs::File::open(&beside)?.sync_all())
+        .and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|source| {
+        let _ = std::fs::remove_file(&beside);
+        Error::io(path, source)
+    })
+}
+
+/// A syntax error on a line counted from 1.
+pub(crate) fn wrong(path: &Path, line: usize, reason: impl Into<String>) -> Error {
+    Error::Syntax {
+        path: path.to_path_buf(),
+        line,
+        reason: reason.into(),
+    }
+}
+
+/// A word as it goes into a message: short, and without control characters.
+pub(crate) fn shown(word: &str) -> String {
+    let mut short: String = word.chars().take(40).flat_map(char::escape_debug).collect();
+    if word.chars().nth(40).is_some() {
+        short.push_str("...");
+    }
+    format!("`{short}`")
+}
+
+/// A finite number, or what was found instead.
+pub(crate) fn number(word: &str) -> std::result::Result<f64, String> {
+    match word.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => Err(format!("{} is not finite", shown(word))),
+        Err(_) => Err(format!("{} is no number", shown(word))),
+    }
+}
+
+/// The lines of a text that say something, as (line counted from 1, trimmed content).
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.trim_start_matches('\u{feff}')
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+}

@@ -1,0 +1,391 @@
+//! From any motion capture file to the character: one skeleton, metres, one frame rate, soles on
+//! the floor y = 0.
+//!
+//! Rest poses and bone axes differ between sources, so rotations cannot be copied. Here every joint
+//! of the character is bound to the source's joint by a constant rotation that comes from the
+//! source's skeleton alone; it then turns with the source's joint, twist included. Bones of spine,
+//! neck and limbs are swung from there, by the little that is left, to point exactly where the
+//! source's joints are. Bound frames keep a rotation's history, so nothing flips. Lengths are
+//! scaled by the ratio of the legs; then two-bone inverse kinematics puts the ankles exactly on the
+//! scaled ankles of the source, so that a foot that stood still stands still.
+
+mod binding;
+mod fit;
+mod mapping;
+
+use std::ops::Range;
+use std::path::Path;
+
+use nalgebra::{Vector2, Vector3};
+
+pub use mapping::Mapping;
+
+use crate::character::{self, ANKLE_HEIGHT, Bone, JOINTS, LEG_LENGTH, TOE_HEIGHT};
+use crate::formats::bvh;
+use crate::skeleton::GlobalPose;
+use crate::{Clip, Error, Pose, Result};
+use binding::Binding;
+use fit::Fit;
+
+/// Units that files are written in, in metres: metre, centimetre, CMU's (1/0.45 inch), inch,
+/// millimetre. Legs of 0.7 to 1.1 m have different lengths in all of them.
+const UNITS: [f64; 5] = [1.0, 0.01, 0.0254 / 0.45, 0.0254, 0.001];
+
+/// Lengths of thigh and shin together that are taken for a person's, in metres.
+const LEGS: std::ops::RangeInclusive<f64> = 0.7..=1.1;
+
+/// How a file is brought onto the character.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Metres per unit of length of the source. None: the one of metre, centimetre, CMU's 56.44 mm,
+    /// inch and millimetre in which thigh and shin together are 0.7 to 1.1 m long.
+    pub unit: Option<f64>,
+    /// Frames per second of the result, 1 to 1000.
+    pub frame_rate: f64,
+    /// Keeps first frames from which the pose jumps, which exporters add as a T-pose.
+    pub keep_first_frames: bool,
+    /// Keeps the source's height above its own zero in place of putting the soles on y = 0.
+    pub keep_floor: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            unit: None,
+            frame_rate: 30.0,
+            keep_first_frames: false,
+            keep_floor: false,
+        }
+    }
+}
+
+/// A clip of the character, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Retargeted {
+    /// The clip.
+    pub clip: Clip,
+    /// The source with its lengths times `scale`, in our world and above our floor, at the same
+    /// frames: what the clip is to be compared with.
+    pub source: Vec<GlobalPose>,
+    /// Which joint of the source stands for which of the character.
+    pub mapping: Mapping,
+    /// Metres per unit of length of the source.
+    pub unit: f64,
+    /// Lengths of the character per length of the source, both in metres.
+    pub scale: f64,
+    /// Height of the floor that was found under the scaled source's character, in metres; the clip
+    /// was lowered by it.
+    pub floor: f64,
+    /// How many frames were left out at the start.
+    pub dropped: usize,
+    /// Frames of the clip around which a joint of the source jumps: there the capture is broken.
+    pub glitches: Vec<Range<usize>>,
+}
+
+/// Reads a motion capture file of any known format onto the character. [`load_with_report`] also
+/// says how it went, and where the capture is broken.
+///
+/// # Errors
+/// A file that cannot be read or is none of the known formats; a skeleton whose joints, rest pose
+/// or size are not understood; options out of range.
+pub fn load(path: &Path, options: &Options) -> Result<Clip> {
+    load_with_report(path, options).map(|retargeted| retargeted.clip)
+}
+
+/// [`read`] and [`retarget`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_report(path: &Path, options: &Options) -> Result<Retargeted> {
+    retarget(&read(path)?, options).map_err(|error| in_file(path, error))
+}
+
+/// Reads a motion capture file of any known format, in its own skeleton and unit.
+///
+/// # Errors
+/// A file that cannot be read or is none of the known formats.
+pub fn read(path: &Path) -> Result<Clip> {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    match ending.map(str::to_ascii_lowercase).as_deref() {
+        Some("bvh") => bvh::read(path),
+        _ => Err(Error::Data {
+            path: path.to_path_buf(),
+            reason: "the ending says no known format, expected .bvh".into(),
+        }),
+    }
+}
+
+/// An error about a skeleton or option, with the file it came from.
+fn in_file(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Skeleton(reason) => Error::Data {
+            path: path.to_path_buf(),
+            reason,
+        },
+        other => other,
+    }
+}
+
+/// Puts a clip of any known skeleton onto the character.
+///
+/// # Errors
+/// As [`load`].
+pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
+    if !(1.0..=1000.0).contains(&options.frame_rate) {
+        return Err(Error::Config {
+            key: "frame_rate",
+            found: options.frame_rate.to_string(),
+            expected: "1 to 1000".into(),
+        });
+    }
+    let mapping = Mapping::detect(&source.skeleton)?;
+    let binding = Binding::new(&source.skeleton, &mapping)?;
+    let unit = unit(binding.leg, options)?;
+    let fit = Fit {
+        scale: LEG_LENGTH / binding.leg,
+        mapping,
+        binding,
+    };
+    let mut source = source.clone();
+    let dropped = if options.keep_first_frames {
+        0
+    } else {
+        rest_frames(&source)
+    };
+    source.frames.drain(..dropped);
+    let glitches = glitches(&source, &fit, options.frame_rate);
+    let source = source.resampled(options.frame_rate);
+
+    let mut places: Vec<GlobalPose> = source
+        .frames
+        .iter()
+        .map(|pose| source.skeleton.forward(pose))
+        .collect();
+    let elbows: Vec<_> = places.iter().map(|global| fit.elbows(global)).collect();
+    let elbows = followed(&elbows, options.frame_rate);
+    let frames = places
+        .iter()
+        .zip(elbows)
+        .map(|(global, elbows)| fit.pose(global, elbows))
+        .collect();
+    for position in places.iter_mut().flat_map(|global| &mut global.positions) {
+        *position = fit.binding.world * *position * fit.scale;
+    }
+    let mut clip = Clip {
+        skeleton: character::skeleton(),
+        frame_rate: options.frame_rate,
+        frames,
+    };
+    let floor = if options.keep_floor {
+        0.0
+    } else {
+        floor(&clip)
+    };
+    for pose in &mut clip.frames {
+        pose.root.y -= floor;
+    }
+    for position in places.iter_mut().flat_map(|global| &mut global.positions) {
+        position.y -= floor;
+    }
+    Ok(Retargeted {
+        clip,
+        source: places,
+        unit,
+        scale: fit.scale / unit,
+        mapping: fit.mapping,
+        floor,
+        dropped,
+        glitches,
+    })
+}
+
+/// Directions that follow `values` as far as these are sure (as far as they are long), and their
+/// neighbours in time where they are not. While an arm passes through straight, the plane in which
+/// it bends can turn by any angle within a frame.
+///
+/// The directions u that give the largest sum of u(t) * v(t) + u(t) * u(t + 1) weighted with the
+/// stiffness, found by repeatedly turning each towards what pulls at it.
+fn followed(values: &[[Vector2<f64>; 2]], frame_rate: f64) -> Vec<[Vector2<f64>; 2]> {
+    const ROUNDS: usize = 60;
+    // A neighbour at 30 frames per second pulls as much as a bend of 20 degrees.
+    let stiffness = frame_rate / 30.0;
+    let mut directions: Vec<[Vector2<f64>; 2]> = values.to_vec();
+    for round in 0..=ROUNDS {
+        for frame in 0..values.len() {
+            for arm in 0..2 {
+                let mut pull = values[frame][arm].cap_magnitude(1.0);
+                if round > 0 {
+                    let beside = [frame.checked_sub(1), Some(frame + 1)];
+                    for other in beside
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|at| directions.get(at))
+                    {
+                        pull += other[arm] * stiffness;
+                    }
+                }
+                directions[frame][arm] = pull.try_normalize(1e-9).unwrap_or(Vector2::x());
+            }
+        }
+    }
+    directions
+}
+
+/// Metres per unit of a source with legs of this length.
+fn unit(leg: f64, options: &Options) -> Result<f64> {
+    if let Some(unit) = options.unit {
+        if unit.is_finite() && unit > 0.0 {
+            return Ok(unit);
+        }
+        return Err(Error::Config {
+            key: "unit",
+            found: unit.to_string(),
+            expected: "metres per unit of the source, above 0".into(),
+        });
+    }
+    UNITS
+        .into_iter()
+        .find(|unit| LEGS.contains(&(leg * unit)))
+        .ok_or_else(|| {
+            Error::Skeleton(format!(
+                "its legs are {leg:.3} units long, which is no adult's leg in metres, centimetres, \
+                 CMU units, inches or millimetres; state the unit"
+            ))
+        })
+}
+
+/// Number of frames at the start that are poses of their own: the last of the first six steps in
+/// which the joints move, against the root, more than ten times as far as they usually do, and by
+/// more than 5 % of the skeleton's extent on average.
+fn rest_frames(clip: &Clip) -> usize {
+    const LOOKED_AT: usize = 120;
+    let shapes: Vec<GlobalPose> = clip
+        .frames
+        .iter()
+        .take(LOOKED_AT)
+        .map(|pose| {
+            clip.skeleton.forward(&Pose {
+                root: Vector3::zeros(),
+                rotations: pose.rotations.clone(),
+            })
+        })
+        .collect();
+    let steps: Vec<f64> = shapes
+        .windows(2)
+        .map(|pair| {
+            let moved = pair[0].positions.iter().zip(&pair[1].positions);
+            moved.map(|(from, to)| (to - from).norm()).sum::<f64>() / clip.skeleton.len() as f64
+        })
+        .collect();
+    let Some(first) = shapes.first().filter(|_| steps.len() > 6) else {
+        return 0;
+    };
+    let extent = first
+        .positions
+        .iter()
+        .map(Vector3::norm)
+        .fold(0.0, f64::max);
+    let mut sorted = steps.clone();
+    sorted.sort_by(f64::total_cmp);
+    let least = (10.0 * sorted[sorted.len() / 2]).max(0.05 * extent);
+    steps[..6]
+        .iter()
+        .rposition(|step| *step > least)
+        .map_or(0, |step| step + 1)
+}
+
+/// Where joints of the source move, against its hips, faster than 14 m/s: no limb of a person does
+/// (the fastest in the clips of acrobatics, kicks and runs is 11). A tenth of a second around them
+/// is counted in, and what lies within half a second of two of them.
+fn glitches(source: &Clip, fit: &Fit, frame_rate: f64) -> Vec<Range<usize>> {
+    const FASTEST: f64 = 14.0;
+    const AROUND: f64 = 0.1;
+    const JOINED: f64 = 0.5;
+    let against_hips = |pose: &Pose| {
+        let global = source.skeleton.forward(pose);
+        let hips = fit.place(&global, Bone::Hips).unwrap_or_default();
+        Bone::ALL.map(|bone| fit.place(&global, bone).unwrap_or(hips) - hips)
+    };
+    let mut glitches: Vec<Range<usize>> = Vec::new();
+    let mut last = f64::NEG_INFINITY;
+    let mut before = None;
+    for (index, pose) in source.frames.iter().enumerate() {
+        let places = against_hips(pose);
+        let fastest = before
+            .replace(places)
+            .map_or(0.0, |before: [Vector3<f64>; JOINTS]| {
+                let steps = places
+                    .iter()
+                    .zip(&before)
+                    .map(|(to, from)| (to - from).norm());
+                steps.fold(0.0, f64::max) * source.frame_rate
+            });
+        if fastest < FASTEST {
+            continue;
+        }
+        let time = index as f64 / source.frame_rate;
+        let from = ((time - AROUND).max(0.0) * frame_rate).floor() as usize;
+        let to = ((time + AROUND) * frame_rate).ceil() as usize + 1;
+        match glitches.last_mut().filter(|_| time - last < JOINED) {
+            Some(glitch) => glitch.end = to,
+            None => glitches.push(from..to),
+        }
+        last = time;
+    }
+    let count = (source.seconds() * frame_rate + 1e-6).floor() as usize + 1;
+    for glitch in &mut glitches {
+        glitch.end = glitch.end.min(count);
+    }
+    glitches
+}
+
+/// Height of the floor under a clip of the character, in metres: of all soles that hardly move, the
+/// height that one in seven is below. Of soles in the air, none if all are.
+///
+/// A foot is taken to stand while its lowest point (ankle or ball, less their heights above the
+/// sole at rest) moves at less than 0.4 m/s; a low percentile in place of the least keeps noise and
+/// a foot that once sank into the floor out.
+pub fn floor(clip: &Clip) -> f64 {
+    const SLOW: f64 = 0.4;
+    const SHARE: f64 = 1.0 / 7.0;
+    let mut global = GlobalPose::default();
+    let mut before: Option<GlobalPose> = None;
+    let (mut standing, mut all) = (Vec::new(), Vec::new());
+    for pose in &clip.frames {
+        clip.skeleton.forward_into(pose, &mut global);
+        for (joint, above) in [
+            (Bone::LeftFoot, ANKLE_HEIGHT),
+            (Bone::LeftToe, TOE_HEIGHT),
+            (Bone::RightFoot, ANKLE_HEIGHT),
+            (Bone::RightToe, TOE_HEIGHT),
+        ] {
+            let place = global.positions[joint.index()];
+            let height = place.y - above;
+            all.push(height);
+            let step = before
+                .as_ref()
+                .map(|before| place - before.positions[joint.index()]);
+            if step.is_some_and(|step| step.norm() * clip.frame_rate < SLOW) {
+                standing.push(height);
+            }
+        }
+        before = Some(global.clone());
+    }
+    let heights = if standing.len() < 8 {
+        &mut all
+    } else {
+        &mut standing
+    };
+    heights.sort_by(f64::total_cmp);
+    let index = (SHARE * heights.len() as f64) as usize;
+    heights.get(index).copied().unwrap_or(0.0)
+}
+
+/// The mirror image of a clip of the character: left and right exchanged, x to -x.
+pub fn mirrored(clip: &Clip) -> Clip {
+    Clip {
+        skeleton: clip.skeleton.clone(),
+        frame_rate: clip.frame_rate,
+        frames: clip.frames.iter().map(fit::mirrored).collect(),
+    }
+}
