@@ -10,9 +10,11 @@
 
 pub mod clip;
 pub mod error;
+pub mod foot;
 pub mod formats;
+pub mod metrics;
 pub mod skeleton;
 
 pub use clip::{Clip, Pose};
 pub use error::{Error, Result};
-pub use skeleton::{Joint, Skeleton};
+pub use skeleton::{GlobalPose, Joint, Skeleton};
