@@ -5,7 +5,13 @@
 //! truth, measured by the same code.
 
 pub mod contacts;
+pub mod diversity;
 pub mod foot;
+pub mod frechet;
+pub mod statistics;
 
 pub use contacts::{ContactConfig, contacts};
+pub use diversity::{Pairs, average_pairwise_distance, diversity, multimodality};
 pub use foot::{FootSliding, Sliding, SlidingConfig};
+pub use frechet::{Frechet, FrechetConfig, Gaussian, frechet};
+pub use statistics::{Bootstrap, Estimate, Features};
