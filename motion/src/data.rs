@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::character::{ANKLE_HEIGHT, TOE_HEIGHT};
 use crate::features::{self, Contacts, Layout};
+use crate::foot::Feet;
+use crate::metrics::{self, contacts::ContactConfig};
 use crate::steering::{self, AHEAD};
 use crate::trajectory::Root;
-use crate::{Clip, Error, Result, retarget};
+use crate::{Clip, Error, GlobalPose, Result, retarget};
 
 /// Frames per second of all motion here.
 pub const FRAME_RATE: f64 = 30.0;
@@ -238,7 +241,7 @@ impl Builder {
             ];
             for (mirrored, clip) in images.into_iter().enumerate() {
                 let Some(clip) = clip else { continue };
-                let contacts = crate::metrics::foot::contacts(&clip);
+                let contacts = contacts(&clip)?;
                 let features =
                     features::extract(&clip, &contacts).map_err(|error| Error::Data {
                         path: path.to_path_buf(),
@@ -276,6 +279,34 @@ impl Builder {
             roots: self.roots,
         })
     }
+}
+
+/// Contacts of every frame of a clip of the character that stands on the floor y = 0.
+///
+/// # Errors
+/// Another skeleton.
+pub fn contacts(clip: &Clip) -> Result<Vec<Contacts>> {
+    let feet = Feet {
+        ankle_height: ANKLE_HEIGHT,
+        toe_height: TOE_HEIGHT,
+        ..Feet::at_rest(&clip.skeleton)?
+    };
+    let mut global = GlobalPose::default();
+    let points: Vec<_> = clip
+        .frames
+        .iter()
+        .map(|pose| {
+            clip.skeleton.forward_into(pose, &mut global);
+            feet.positions(&global)
+        })
+        .collect();
+    metrics::contacts::contacts(
+        &points,
+        feet.rest_heights(),
+        0.0,
+        clip.frame_rate,
+        &ContactConfig::default(),
+    )
 }
 
 /// Endings of files that hold clips.

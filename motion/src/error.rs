@@ -45,6 +45,14 @@ pub enum Error {
     /// Joints that make no tree.
     #[error("skeleton: {0}")]
     Skeleton(String),
+    /// Numbers that a metric cannot be computed from.
+    #[error("{metric}: {reason}")]
+    Metric {
+        /// The metric.
+        metric: &'static str,
+        /// What was found and what was expected.
+        reason: String,
+    },
     /// A data set, clip or checkpoint that is incomplete or inconsistent.
     #[error("{path}: {reason}")]
     Data {

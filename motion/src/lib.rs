@@ -17,6 +17,7 @@ pub mod embedding;
 pub mod error;
 pub mod extractor;
 pub mod features;
+pub mod foot;
 pub mod formats;
 pub mod frame;
 mod learner;
@@ -34,4 +35,4 @@ pub mod trajectory;
 
 pub use clip::{Clip, Pose};
 pub use error::{Error, Result};
-pub use skeleton::{Joint, Skeleton};
+pub use skeleton::{GlobalPose, Joint, Skeleton};
