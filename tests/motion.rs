@@ -1,0 +1,161 @@
+//! Motion models: training from clips, and what the trained model does.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+
+use kinestream_motion::character::{self, Bone, HIP_HEIGHT};
+use kinestream_motion::formats::bvh;
+use kinestream_motion::{Clip, Pose};
+use nalgebra::{UnitQuaternion, Vector3};
+use support::child::{Running, kinestream};
+use support::{assert_keys, assert_percentiles, json_object};
+
+/// Tiny networks and few steps: what is learned is nothing, what is written is everything.
+const CONFIG: &str = r#"
+[data]
+clips = ["made/*"]
+held_out = ["made/slow"]
+
+[model.embedding]
+latent = 6
+width = 16
+
+[model.generation]
+width = 16
+layers = 2
+latent = 4
+schedule = { train_timesteps = 3 }
+
+[model.polishing]
+width = 16
+layers = 2
+schedule = { beta_schedule = "linear", train_timesteps = 2, beta_start = 0.1, beta_end = 0.2 }
+
+[training]
+checkpoint_every = 2
+
+[training.embedding.descent]
+steps = 6
+batch = 8
+
+[training.generation.descent]
+steps = 6
+batch = 8
+
+[training.polishing.descent]
+steps = 6
+batch = 8
+
+[extractor.network]
+width = 16
+features = 4
+
+[extractor.descent]
+steps = 6
+batch = 8
+"#;
+
+/// A figure that swings its legs and moves ahead.
+fn walk(speed: f64) -> Clip {
+    let skeleton = character::skeleton();
+    let frames = (0..75)
+        .map(|frame| {
+            let phase = 0.2 * speed * f64::from(frame);
+            let mut rotations = vec![UnitQuaternion::identity(); skeleton.len()];
+            let about = |angle: f64| UnitQuaternion::from_axis_angle(&Vector3::x_axis(), angle);
+            rotations[Bone::LeftUpLeg.index()] = about(0.4 * phase.sin());
+            rotations[Bone::RightUpLeg.index()] = about(-0.4 * phase.sin());
+            rotations[Bone::LeftLeg.index()] = about(0.3 + 0.3 * phase.cos());
+            rotations[Bone::RightLeg.index()] = about(0.3 - 0.3 * phase.cos());
+            Pose {
+                root: Vector3::new(0.0, HIP_HEIGHT, 0.03 * speed * f64::from(frame)),
+                rotations,
+            }
+        })
+        .collect();
+    Clip {
+        skeleton,
+        frame_rate: 30.0,
+        frames,
+    }
+}
+
+/// A folder with a configuration and three clips.
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("data/made");
+    std::fs::create_dir_all(&made).unwrap();
+    for (name, speed) in [("slow", 0.7), ("usual", 1.0), ("fast", 1.6)] {
+        bvh::write(&made.join(name).with_extension("bvh"), &walk(speed)).unwrap();
+    }
+    std::fs::write(folder.path().join("motion.toml"), CONFIG).unwrap();
+    folder
+}
+
+fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let base = [
+        "train",
+        "motion.toml",
+        "--data",
+        "data",
+        "--threads",
+        "1",
+        "--out",
+        out,
+    ];
+    [&base, more].concat()
+}
+
+fn weights(folder: &Path) -> Vec<Vec<u8>> {
+    ["embedding", "generation", "polishing", "extractor/model"]
+        .map(|name| std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
+        .into()
+}
+
+#[test]
+fn a_model_is_trained_runs_and_survives_being_killed() {
+    let project = project();
+    let done = kinestream(project.path(), &train("out", &[])).succeeds();
+    assert_eq!(done.stdout, "");
+    for part in ["extractor", "embedding", "generation", "polishing"] {
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+
+    let bench = ["bench", "motion", "--checkpoint", "out", "--seconds", "0.2", "--json"];
+    let report = json_object(&kinestream(project.path(), &bench).succeeds().stdout);
+    assert_keys(&report, &["frame_ms", "frames_per_second", "parameters"]);
+    assert_percentiles(&report["frame_ms"]);
+    assert_keys(&report["frames_per_second"], &["1", "16", "256", "1000"]);
+
+    // Killed at a different place every time, and ended with the same bytes.
+    let state = |name: &str| project.path().join("again").join(format!("{name}.training.safetensors"));
+    for (part, resume) in [("extractor", &[][..]), ("generation", &["--resume"][..])] {
+        let mut running = Running::start(project.path(), &train("again", resume));
+        running.wait_until(part, || state(part).exists());
+        running.kill();
+    }
+    kinestream(project.path(), &train("again", &["--resume"])).succeeds();
+    assert!(weights(&project.path().join("out")) == weights(&project.path().join("again")));
+
+    kinestream(project.path(), &train("out", &[])).fails(&["--resume"]);
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_named() {
+    let project = project();
+    let refused = |from: &str, to: &str, words: &[&str]| {
+        let text = CONFIG.replace(from, to);
+        std::fs::write(project.path().join("motion.toml"), text).unwrap();
+        kinestream(project.path(), &train("none", &[])).fails(words);
+    };
+    refused("made/slow", "made/absent", &["data.held_out", "made/absent", "made/fast"]);
+    refused("latent = 6", "latent = 0", &["embedding.latent", "1 to 512"]);
+    refused("clips =", "clip =", &["motion.toml", "line", "clip"]);
+    let broken = project.path().join("data/made/usual.bvh");
+    let text = std::fs::read_to_string(&broken).unwrap();
+    std::fs::write(&broken, &text[..text.len() / 2]).unwrap();
+    refused("", "", &["usual.bvh"]);
+}
