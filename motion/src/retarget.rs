@@ -21,7 +21,7 @@ use nalgebra::{Vector2, Vector3};
 pub use mapping::Mapping;
 
 use crate::character::{self, ANKLE_HEIGHT, Bone, JOINTS, LEG_LENGTH, TOE_HEIGHT};
-use crate::formats::bvh;
+use crate::formats::{asf_amc, bvh, expmap, text};
 use crate::skeleton::GlobalPose;
 use crate::{Clip, Error, Pose, Result};
 use binding::Binding;
@@ -108,10 +108,36 @@ pub fn read(path: &Path) -> Result<Clip> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     match ending.map(str::to_ascii_lowercase).as_deref() {
         Some("bvh") => bvh::read(path),
-        _ => Err(Error::Data {
-            path: path.to_path_buf(),
-            reason: "the ending says no known format, expected .bvh".into(),
-        }),
+        Some("amc") => asf_amc::read(path),
+        Some("asf") => Err(unknown(
+            path,
+            "an ASF file is a skeleton without motion; name its AMC file",
+        )),
+        _ => {
+            let text = text::read(path)?;
+            let start = text.trim_start_matches('\u{feff}').trim_start();
+            if start
+                .get(..9)
+                .is_some_and(|word| word.eq_ignore_ascii_case("hierarchy"))
+            {
+                bvh::parse(&text, path)
+            } else if expmap::looks_like(&text) {
+                expmap::parse(&text, path)
+            } else {
+                Err(unknown(
+                    path,
+                    "neither ending nor content say what it is, expected .bvh, .amc beside its .asf, \
+                     or lines of 117 numbers (CMU exponential maps)",
+                ))
+            }
+        }
+    }
+}
+
+fn unknown(path: &Path, reason: &str) -> Error {
+    Error::Data {
+        path: path.to_path_buf(),
+        reason: reason.into(),
     }
 }
 
