@@ -11,6 +11,7 @@
 
 mod binding;
 mod fit;
+mod floor;
 mod mapping;
 
 use std::ops::Range;
@@ -18,9 +19,10 @@ use std::path::Path;
 
 use nalgebra::{Vector2, Vector3};
 
+pub use floor::Floor;
 pub use mapping::Mapping;
 
-use crate::character::{self, ANKLE_HEIGHT, Bone, JOINTS, LEG_LENGTH, TOE_HEIGHT};
+use crate::character::{self, Bone, JOINTS, LEG_LENGTH};
 use crate::formats::{asf_amc, bvh, expmap, text};
 use crate::skeleton::GlobalPose;
 use crate::{Clip, Error, Pose, Result};
@@ -44,8 +46,8 @@ pub struct Options {
     pub frame_rate: f64,
     /// Keeps first frames from which the pose jumps, which exporters add as a T-pose.
     pub keep_first_frames: bool,
-    /// Keeps the source's height above its own zero in place of putting the soles on y = 0.
-    pub keep_floor: bool,
+    /// What becomes the floor y = 0.
+    pub floor: Floor,
 }
 
 impl Default for Options {
@@ -54,7 +56,7 @@ impl Default for Options {
             unit: None,
             frame_rate: 30.0,
             keep_first_frames: false,
-            keep_floor: false,
+            floor: Floor::default(),
         }
     }
 }
@@ -73,9 +75,8 @@ pub struct Retargeted {
     pub unit: f64,
     /// Lengths of the character per length of the source, both in metres.
     pub scale: f64,
-    /// Height of the floor that was found under the scaled source's character, in metres; the clip
-    /// was lowered by it.
-    pub floor: f64,
+    /// Height in metres of the floor that was found under every frame; it was lowered by that.
+    pub floor: Vec<f64>,
     /// How many frames were left out at the start.
     pub dropped: usize,
     /// Frames of the clip around which a joint of the source jumps: there the capture is broken.
@@ -202,16 +203,12 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
         frame_rate: options.frame_rate,
         frames,
     };
-    let floor = if options.keep_floor {
-        0.0
-    } else {
-        floor(&clip)
-    };
-    for pose in &mut clip.frames {
+    let floor = floor::heights(&clip, options.floor);
+    for ((pose, global), floor) in clip.frames.iter_mut().zip(&mut places).zip(&floor) {
         pose.root.y -= floor;
-    }
-    for position in places.iter_mut().flat_map(|global| &mut global.positions) {
-        position.y -= floor;
+        for position in &mut global.positions {
+            position.y -= floor;
+        }
     }
     Ok(Retargeted {
         clip,
@@ -363,48 +360,6 @@ fn glitches(source: &Clip, fit: &Fit, frame_rate: f64) -> Vec<Range<usize>> {
         glitch.end = glitch.end.min(count);
     }
     glitches
-}
-
-/// Height of the floor under a clip of the character, in metres: of all soles that hardly move, the
-/// height that one in seven is below. Of soles in the air, none if all are.
-///
-/// A foot is taken to stand while its lowest point (ankle or ball, less their heights above the
-/// sole at rest) moves at less than 0.4 m/s; a low percentile in place of the least keeps noise and
-/// a foot that once sank into the floor out.
-pub fn floor(clip: &Clip) -> f64 {
-    const SLOW: f64 = 0.4;
-    const SHARE: f64 = 1.0 / 7.0;
-    let mut global = GlobalPose::default();
-    let mut before: Option<GlobalPose> = None;
-    let (mut standing, mut all) = (Vec::new(), Vec::new());
-    for pose in &clip.frames {
-        clip.skeleton.forward_into(pose, &mut global);
-        for (joint, above) in [
-            (Bone::LeftFoot, ANKLE_HEIGHT),
-            (Bone::LeftToe, TOE_HEIGHT),
-            (Bone::RightFoot, ANKLE_HEIGHT),
-            (Bone::RightToe, TOE_HEIGHT),
-        ] {
-            let place = global.positions[joint.index()];
-            let height = place.y - above;
-            all.push(height);
-            let step = before
-                .as_ref()
-                .map(|before| place - before.positions[joint.index()]);
-            if step.is_some_and(|step| step.norm() * clip.frame_rate < SLOW) {
-                standing.push(height);
-            }
-        }
-        before = Some(global.clone());
-    }
-    let heights = if standing.len() < 8 {
-        &mut all
-    } else {
-        &mut standing
-    };
-    heights.sort_by(f64::total_cmp);
-    let index = (SHARE * heights.len() as f64) as usize;
-    heights.get(index).copied().unwrap_or(0.0)
 }
 
 /// The mirror image of a clip of the character: left and right exchanged, x to -x.

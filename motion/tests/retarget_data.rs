@@ -99,7 +99,9 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
     if glitches > 0 {
         figures.glitches.push((name.clone(), glitches));
     }
-    figures.floors.push(100.0 * result.floor);
+    figures
+        .floors
+        .extend(result.floor.iter().map(|height| 100.0 * height));
     let poses: Vec<GlobalPose> = (result.clip.frames.iter())
         .map(|pose| result.clip.skeleton.forward(pose))
         .collect();
