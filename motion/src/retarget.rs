@@ -11,6 +11,7 @@
 
 mod binding;
 mod fit;
+mod floor;
 mod mapping;
 
 use std::ops::Range;
@@ -18,10 +19,11 @@ use std::path::Path;
 
 use nalgebra::{Vector2, Vector3};
 
+pub use floor::Floor;
 pub use mapping::Mapping;
 
-use crate::character::{self, ANKLE_HEIGHT, Bone, JOINTS, LEG_LENGTH, TOE_HEIGHT};
-use crate::formats::bvh;
+use crate::character::{self, Bone, JOINTS, LEG_LENGTH};
+use crate::formats::{asf_amc, bvh, expmap, text};
 use crate::skeleton::GlobalPose;
 use crate::{Clip, Error, Pose, Result};
 use binding::Binding;
@@ -44,8 +46,8 @@ pub struct Options {
     pub frame_rate: f64,
     /// Keeps first frames from which the pose jumps, which exporters add as a T-pose.
     pub keep_first_frames: bool,
-    /// Keeps the source's height above its own zero in place of putting the soles on y = 0.
-    pub keep_floor: bool,
+    /// What becomes the floor y = 0.
+    pub floor: Floor,
 }
 
 impl Default for Options {
@@ -54,7 +56,7 @@ impl Default for Options {
             unit: None,
             frame_rate: 30.0,
             keep_first_frames: false,
-            keep_floor: false,
+            floor: Floor::default(),
         }
     }
 }
@@ -73,9 +75,8 @@ pub struct Retargeted {
     pub unit: f64,
     /// Lengths of the character per length of the source, both in metres.
     pub scale: f64,
-    /// Height of the floor that was found under the scaled source's character, in metres; the clip
-    /// was lowered by it.
-    pub floor: f64,
+    /// Height in metres of the floor that was found under every frame; it was lowered by that.
+    pub floor: Vec<f64>,
     /// How many frames were left out at the start.
     pub dropped: usize,
     /// Frames of the clip around which a joint of the source jumps: there the capture is broken.
@@ -108,10 +109,36 @@ pub fn read(path: &Path) -> Result<Clip> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     match ending.map(str::to_ascii_lowercase).as_deref() {
         Some("bvh") => bvh::read(path),
-        _ => Err(Error::Data {
-            path: path.to_path_buf(),
-            reason: "the ending says no known format, expected .bvh".into(),
-        }),
+        Some("amc") => asf_amc::read(path),
+        Some("asf") => Err(unknown(
+            path,
+            "an ASF file is a skeleton without motion; name its AMC file",
+        )),
+        _ => {
+            let text = text::read(path)?;
+            let start = text.trim_start_matches('\u{feff}').trim_start();
+            if start
+                .get(..9)
+                .is_some_and(|word| word.eq_ignore_ascii_case("hierarchy"))
+            {
+                bvh::parse(&text, path)
+            } else if expmap::looks_like(&text) {
+                expmap::parse(&text, path)
+            } else {
+                Err(unknown(
+                    path,
+                    "neither ending nor content say what it is, expected .bvh, .amc beside its .asf, \
+                     or lines of 117 numbers (CMU exponential maps)",
+                ))
+            }
+        }
+    }
+}
+
+fn unknown(path: &Path, reason: &str) -> Error {
+    Error::Data {
+        path: path.to_path_buf(),
+        reason: reason.into(),
     }
 }
 
@@ -176,16 +203,12 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
         frame_rate: options.frame_rate,
         frames,
     };
-    let floor = if options.keep_floor {
-        0.0
-    } else {
-        floor(&clip)
-    };
-    for pose in &mut clip.frames {
+    let floor = floor::heights(&clip, options.floor);
+    for ((pose, global), floor) in clip.frames.iter_mut().zip(&mut places).zip(&floor) {
         pose.root.y -= floor;
-    }
-    for position in places.iter_mut().flat_map(|global| &mut global.positions) {
-        position.y -= floor;
+        for position in &mut global.positions {
+            position.y -= floor;
+        }
     }
     Ok(Retargeted {
         clip,
@@ -337,48 +360,6 @@ fn glitches(source: &Clip, fit: &Fit, frame_rate: f64) -> Vec<Range<usize>> {
         glitch.end = glitch.end.min(count);
     }
     glitches
-}
-
-/// Height of the floor under a clip of the character, in metres: of all soles that hardly move, the
-/// height that one in seven is below. Of soles in the air, none if all are.
-///
-/// A foot is taken to stand while its lowest point (ankle or ball, less their heights above the
-/// sole at rest) moves at less than 0.4 m/s; a low percentile in place of the least keeps noise and
-/// a foot that once sank into the floor out.
-pub fn floor(clip: &Clip) -> f64 {
-    const SLOW: f64 = 0.4;
-    const SHARE: f64 = 1.0 / 7.0;
-    let mut global = GlobalPose::default();
-    let mut before: Option<GlobalPose> = None;
-    let (mut standing, mut all) = (Vec::new(), Vec::new());
-    for pose in &clip.frames {
-        clip.skeleton.forward_into(pose, &mut global);
-        for (joint, above) in [
-            (Bone::LeftFoot, ANKLE_HEIGHT),
-            (Bone::LeftToe, TOE_HEIGHT),
-            (Bone::RightFoot, ANKLE_HEIGHT),
-            (Bone::RightToe, TOE_HEIGHT),
-        ] {
-            let place = global.positions[joint.index()];
-            let height = place.y - above;
-            all.push(height);
-            let step = before
-                .as_ref()
-                .map(|before| place - before.positions[joint.index()]);
-            if step.is_some_and(|step| step.norm() * clip.frame_rate < SLOW) {
-                standing.push(height);
-            }
-        }
-        before = Some(global.clone());
-    }
-    let heights = if standing.len() < 8 {
-        &mut all
-    } else {
-        &mut standing
-    };
-    heights.sort_by(f64::total_cmp);
-    let index = (SHARE * heights.len() as f64) as usize;
-    heights.get(index).copied().unwrap_or(0.0)
 }
 
 /// The mirror image of a clip of the character: left and right exchanged, x to -x.

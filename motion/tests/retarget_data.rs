@@ -12,7 +12,7 @@ use kinestream_motion::retarget::{self, Options, Retargeted};
 use kinestream_motion::skeleton::GlobalPose;
 use nalgebra::Vector3;
 
-const ENDINGS: [&str; 1] = ["bvh"];
+const ENDINGS: [&str; 3] = ["bvh", "amc", "txt"];
 
 fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("KINESTREAM_MOCAP").map_or_else(
@@ -26,6 +26,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let ending = path.extension().and_then(|ending| ending.to_str());
+        if path.ends_with("licenses") {
+            continue;
+        }
         if path.is_dir() {
             files(&path, found);
         } else if ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
@@ -96,7 +99,9 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
     if glitches > 0 {
         figures.glitches.push((name.clone(), glitches));
     }
-    figures.floors.push(100.0 * result.floor);
+    figures
+        .floors
+        .extend(result.floor.iter().map(|height| 100.0 * height));
     let poses: Vec<GlobalPose> = (result.clip.frames.iter())
         .map(|pose| result.clip.skeleton.forward(pose))
         .collect();
