@@ -14,6 +14,7 @@ pub mod foot;
 pub mod formats;
 pub mod metrics;
 pub mod skeleton;
+pub mod toy;
 
 pub use clip::{Clip, Pose};
 pub use error::{Error, Result};
