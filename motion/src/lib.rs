@@ -30,6 +30,7 @@ pub mod skeleton;
 pub mod steering;
 pub mod stick;
 pub mod synthesis;
+pub mod toy;
 pub mod training;
 pub mod trajectory;
 

@@ -93,40 +93,41 @@ impl Leg {
 }
 
 impl Feet {
-    /// The feet of a skeleton that stands flat when all its rotations are zero. The floor is under
-    /// the lowest joint or end of its feet, so a skeleton whose toes have no thickness has a toe
-    /// height of zero; [`Feet::measured`] takes the heights from a motion instead.
+    /// The feet of a skeleton that stands flat on a floor at height 0 when all its rotations are
+    /// zero and its root is at its own offset. [`Feet::measured`] takes the heights from a motion
+    /// instead.
     ///
     /// # Errors
-    /// As [`Leg::pair`].
+    /// As [`Leg::pair`]; ankles or toes that are below the floor or higher than the shin is long.
     pub fn at_rest(skeleton: &Skeleton) -> Result<Self> {
         let legs = Leg::pair(skeleton)?;
+        let joints = skeleton.joints();
         let rest = Pose {
-            root: Vector3::zeros(),
+            root: joints[0].offset,
             rotations: vec![UnitQuaternion::identity(); skeleton.len()],
         };
         let global = skeleton.forward(&rest);
-        let in_foot = |joint: usize| {
-            legs.iter()
-                .any(|leg| joint == leg.ankle || joint == leg.toe)
-        };
-        let ends = skeleton.ends().iter().filter(|(joint, _)| in_foot(*joint));
-        let floor = legs
-            .iter()
-            .flat_map(|leg| [leg.ankle, leg.toe])
-            .map(|joint| global.positions[joint].y)
-            .chain(ends.map(|(joint, offset)| (global.positions[*joint] + offset).y))
-            .fold(f64::INFINITY, f64::min);
         let height = |joint: fn(&Leg) -> usize| {
             legs.iter()
-                .map(|leg| global.positions[joint(leg)].y - floor)
+                .map(|leg| global.positions[joint(leg)].y)
                 .sum::<f64>()
                 / 2.0
         };
+        let (ankle_height, toe_height) = (height(|leg| leg.ankle), height(|leg| leg.toe));
+        let shin = joints[legs[0].ankle].offset.norm();
+        if ![ankle_height, toe_height]
+            .iter()
+            .all(|height| (0.0..shin).contains(height))
+        {
+            return Err(Error::Skeleton(format!(
+                "at rest the ankles are {ankle_height} and the toes {toe_height} over the floor: expected 0 to {shin}, \
+                 with the offset of the root as its height over the floor"
+            )));
+        }
         Ok(Self {
             legs,
-            ankle_height: height(|leg| leg.ankle),
-            toe_height: height(|leg| leg.toe),
+            ankle_height,
+            toe_height,
         })
     }
 
@@ -187,7 +188,7 @@ pub(crate) mod tests {
         let mut joints = vec![Joint {
             name: "Hips".into(),
             parent: None,
-            offset: Vector3::zeros(),
+            offset: Vector3::new(0.0, 0.95, 0.0),
         }];
         for (side, sign) in [("Left", 1.0), ("Right", -1.0)] {
             let hip = joints.len();
@@ -204,19 +205,20 @@ pub(crate) mod tests {
                 });
             }
         }
-        let ends = vec![
-            (4, Vector3::new(0.0, -0.02, 0.06)),
-            (8, Vector3::new(0.0, -0.02, 0.06)),
-        ];
-        Skeleton::new(joints, ends).unwrap()
+        Skeleton::new(joints, vec![]).unwrap()
     }
 
     #[test]
-    fn heights_at_rest_are_over_the_lowest_end() {
+    fn heights_at_rest_are_over_the_floor_that_the_root_stands_on() {
         let feet = Feet::at_rest(&legs()).unwrap();
         assert!((feet.ankle_height - 0.08).abs() < 1e-12);
         assert!((feet.toe_height - 0.02).abs() < 1e-12);
         assert_eq!(feet.joints(), [3, 4, 7, 8]);
+        let mut joints = legs().joints().to_vec();
+        joints[0].offset = Vector3::zeros();
+        let hanging = Skeleton::new(joints, vec![]).unwrap();
+        let message = Feet::at_rest(&hanging).unwrap_err().to_string();
+        assert!(message.contains("the offset of the root"), "{message}");
     }
 
     #[test]
