@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use kinestream_motion::character::{self, Bone, HIP_HEIGHT};
+use kinestream_motion::character::{self, Bone, HIPS_HEIGHT};
 use kinestream_motion::formats::bvh;
 use kinestream_motion::{Clip, Pose};
 use nalgebra::{UnitQuaternion, Vector3};
@@ -71,7 +71,7 @@ fn walk(speed: f64) -> Clip {
             rotations[Bone::LeftLeg.index()] = about(0.3 + 0.3 * phase.cos());
             rotations[Bone::RightLeg.index()] = about(0.3 - 0.3 * phase.cos());
             Pose {
-                root: Vector3::new(0.0, HIP_HEIGHT, 0.03 * speed * f64::from(frame)),
+                root: Vector3::new(0.0, HIPS_HEIGHT, 0.03 * speed * f64::from(frame)),
                 rotations,
             }
         })
@@ -124,14 +124,27 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
         assert!(done.stderr.contains(part), "{}", done.stderr);
     }
 
-    let bench = ["bench", "motion", "--checkpoint", "out", "--seconds", "0.2", "--json"];
+    let bench = [
+        "bench",
+        "motion",
+        "--checkpoint",
+        "out",
+        "--seconds",
+        "0.2",
+        "--json",
+    ];
     let report = json_object(&kinestream(project.path(), &bench).succeeds().stdout);
     assert_keys(&report, &["frame_ms", "frames_per_second", "parameters"]);
     assert_percentiles(&report["frame_ms"]);
     assert_keys(&report["frames_per_second"], &["1", "16", "256", "1000"]);
 
     // Killed at a different place every time, and ended with the same bytes.
-    let state = |name: &str| project.path().join("again").join(format!("{name}.training.safetensors"));
+    let state = |name: &str| {
+        project
+            .path()
+            .join("again")
+            .join(format!("{name}.training.safetensors"))
+    };
     for (part, resume) in [("extractor", &[][..]), ("generation", &["--resume"][..])] {
         let mut running = Running::start(project.path(), &train("again", resume));
         running.wait_until(part, || state(part).exists());
@@ -151,8 +164,16 @@ fn what_cannot_be_trained_on_is_named() {
         std::fs::write(project.path().join("motion.toml"), text).unwrap();
         kinestream(project.path(), &train("none", &[])).fails(words);
     };
-    refused("made/slow", "made/absent", &["data.held_out", "made/absent", "made/fast"]);
-    refused("latent = 6", "latent = 0", &["embedding.latent", "1 to 512"]);
+    refused(
+        "made/slow",
+        "made/absent",
+        &["data.held_out", "made/absent", "made/fast"],
+    );
+    refused(
+        "latent = 6",
+        "latent = 0",
+        &["embedding.latent", "1 to 512"],
+    );
     refused("clips =", "clip =", &["motion.toml", "line", "clip"]);
     let broken = project.path().join("data/made/usual.bvh");
     let text = std::fs::read_to_string(&broken).unwrap();

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn stolen_time_is_read_for_one_processor() {
-        let stat = "cpu  1 2 3 4 5 6 7 80 9 0\ncpu0 1 2 3 4 5 6 7 31 0 0\ncpu1 1 2 3 4 5 6 7 49 0 0";
+        let stat =
+            "cpu  1 2 3 4 5 6 7 80 9 0\ncpu0 1 2 3 4 5 6 7 31 0 0\ncpu1 1 2 3 4 5 6 7 49 0 0";
         assert_eq!(stolen_in(stat, 1), Some(Duration::from_millis(490)));
         assert_eq!(stolen_in(stat, 2), None);
     }

@@ -38,6 +38,25 @@ pub struct ModelConfig {
     pub polishing: Option<FrameConfig>,
 }
 
+impl ModelConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self) -> Result<()> {
+        self.embedding.check()?;
+        self.generation
+            .check()
+            .map_err(|error| in_table("generation", error))?;
+        match &self.polishing {
+            Some(polishing) => polishing
+                .check()
+                .map_err(|error| in_table("polishing", error)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What the training clips are like in the embedded space.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

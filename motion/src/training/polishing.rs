@@ -137,7 +137,7 @@ impl PolishingStage {
         let latents = numbers(generation.steps(), generation.config().latent);
         let polish = self.model.polishing.as_ref().map_or(0, FrameNetwork::steps);
         Draw {
-            generation: first.unwrap_or_else(Tensor::new),
+            generation: first.unwrap_or_default(),
             latents,
             polishing: numbers(polish, embedded),
         }

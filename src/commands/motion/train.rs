@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         }
     }
     let within = || format!("in {}", arguments.config.display());
+    config.model.check().with_context(within)?;
     config.training.check().with_context(within)?;
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
