@@ -1,5 +1,6 @@
 //! Key expressions:
-//! `<namespace>/<robot>/{obs/<name>,act,plan,status,health,cmd/<name>,srv/<name>,info/<name>,alive/<node>}`.
+//! `<namespace>/<robot>/{obs/<name>,act,plan,status,health,cmd/<name>,srv/<name>,info/<name>,alive/<node>}`, and for
+//! characters `<namespace>/<character>/{pose,control,status,health,cmd/<name>,info/<name>,alive/<node>}`.
 //!
 //! Every chunk is checked before it reaches zenoh: one or more characters, none of `/ * $ ? # @`, no spaces or control
 //! characters. The namespace may have several chunks (`lab/cell_3`).
@@ -12,6 +13,8 @@ pub const RESET: &str = "reset";
 pub const ESTOP: &str = "estop";
 /// Name of a request or service: leave an emergency stop or a safe stop.
 pub const REARM: &str = "rearm";
+/// Name of an information: the joints of a character, as [`SkeletonInfo`](crate::SkeletonInfo).
+pub const SKELETON: &str = "skeleton";
 
 /// The keys of one robot, or of one character.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,6 +61,18 @@ impl Keys {
     #[must_use]
     pub fn plan(&self) -> String {
         self.fixed("plan")
+    }
+
+    /// `pose`: frames of a character.
+    #[must_use]
+    pub fn pose(&self) -> String {
+        self.fixed("pose")
+    }
+
+    /// `control`: what a character is asked to do.
+    #[must_use]
+    pub fn control(&self) -> String {
+        self.fixed("control")
     }
 
     /// `status`: counters and state.
@@ -192,12 +207,18 @@ mod tests {
         );
         assert_eq!(keys.action(), "lab/cell_3/arm-1/act");
         assert_eq!(keys.plan(), "lab/cell_3/arm-1/plan");
+        assert_eq!(keys.pose(), "lab/cell_3/arm-1/pose");
+        assert_eq!(keys.control(), "lab/cell_3/arm-1/control");
         assert_eq!(keys.status(), "lab/cell_3/arm-1/status");
         assert_eq!(keys.health(), "lab/cell_3/arm-1/health");
         assert_eq!(keys.command(RESET).unwrap(), "lab/cell_3/arm-1/cmd/reset");
         assert_eq!(keys.service(ESTOP).unwrap(), "lab/cell_3/arm-1/srv/estop");
         assert_eq!(keys.commands(), "lab/cell_3/arm-1/cmd/*");
         assert_eq!(keys.info("model").unwrap(), "lab/cell_3/arm-1/info/model");
+        assert_eq!(
+            keys.info(SKELETON).unwrap(),
+            "lab/cell_3/arm-1/info/skeleton"
+        );
         assert_eq!(
             keys.alive("policy").unwrap(),
             "lab/cell_3/arm-1/alive/policy"

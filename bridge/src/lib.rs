@@ -1,6 +1,7 @@
 //! What leaves the process: the wire format, the zenoh nodes and recordings.
 //!
-//! [`wire`] turns messages into bytes and untrusted bytes into messages; [`health`] is what a person watches, as JSON;
+//! [`wire`] turns messages into bytes and untrusted bytes into messages; [`health`] is what a person watches and [`skeleton`]
+//! what a character's poses turn, both as JSON;
 //! [`keys`] names where they travel; [`node`] is the thin shell around a zenoh session; [`recording`] writes and reads MCAP
 //! files. Every stamp is given by the caller, no clock is read for one. docs/WIRE.md describes the bytes for readers in
 //! other languages.
@@ -9,6 +10,7 @@ pub mod health;
 pub mod keys;
 pub mod node;
 pub mod recording;
+pub mod skeleton;
 pub mod wire;
 
 pub use health::{Health, Rung};
@@ -16,4 +18,5 @@ pub use keys::{KeyError, Keys};
 pub use node::{
     Inbox, Node, NodeError, Presence, Publisher, SessionOptions, Subscription, loopback_pair,
 };
-pub use wire::{Action, Command, Message, Observation, Plan, Stamp, Status};
+pub use skeleton::{EndInfo, JointInfo, SkeletonInfo};
+pub use wire::{Action, Command, Control, Message, Observation, Plan, Pose, Stamp, Status};

@@ -15,6 +15,8 @@ MAGIC = b"KNST"
 VERSION = 1
 MAX_VALUES = 65_536
 MAX_HORIZON = 4_096
+MAX_JOINTS = 1_024
+MAX_POINTS = 256
 
 _HEADER = struct.Struct("<4sHHQQQII")
 _OBSERVATION = struct.Struct("<IHH32s")
@@ -22,6 +24,8 @@ _ACTION = struct.Struct("<QdfIII")
 _PLAN = struct.Struct("<QQQQIIII")
 _STATUS = struct.Struct("<QQQQQddddII")
 _COMMAND = struct.Struct("<IIQddd")
+_POSE = struct.Struct("<QQQIIIf3d3ff")
+_CONTROL = struct.Struct("<I2f2fffI")
 
 MAX_MESSAGE_BYTES = _HEADER.size + _OBSERVATION.size + MAX_VALUES * 8
 
@@ -52,6 +56,13 @@ class Request(enum.IntEnum):
     MOVE_BLOCK = 5
     MOVE_AGENT = 6
     RELEASE_AGENT = 7
+
+
+class ControlMode(enum.IntEnum):
+    """How a character is steered."""
+
+    STICK = 0
+    PATH = 1
 
 
 @dataclass
@@ -152,7 +163,53 @@ class Command:
     stamp: Stamp = field(default_factory=Stamp)
 
 
-Message = Union[Observation, Action, Plan, Status, Command]
+@dataclass
+class Pose:
+    """One frame of a character, metres, right-handed, Y up, at rest facing +Z.
+
+    rotations: quaternions x, y, z, w of unit length, of every joint against its parent (joint 0: against the world).
+    Contacts: 1 left heel, 2 left toe, 4 right heel, 8 right toe. Flags: 1 clamped, 2 held, 4 idle.
+    """
+
+    kind: ClassVar[int] = 6
+    frame: int
+    frame_ns: int
+    period_ns: int
+    contacts: int
+    flags: int
+    phase: float
+    root_position: Sequence[float]
+    root_velocity: Sequence[float]
+    yaw_rate: float
+    rotations: Sequence[Sequence[float]]
+    stamp: Stamp = field(default_factory=Stamp)
+
+
+@dataclass
+class PathPoint:
+    """Where a character is to be, when (s after the message), and the angle to face at: 0 is +Z, None along the path."""
+
+    time_s: float
+    x: float
+    z: float
+    facing: Optional[float] = None
+
+
+@dataclass
+class Control:
+    """What a character is asked to do: velocity and facing (x, z) count for STICK, points for PATH."""
+
+    kind: ClassVar[int] = 7
+    mode: ControlMode = ControlMode.STICK
+    velocity: Sequence[float] = (0.0, 0.0)
+    facing: Sequence[float] = (0.0, 0.0)
+    diversity: float = 1.0
+    strength: float = 1.0
+    points: Sequence[PathPoint] = ()
+    stamp: Stamp = field(default_factory=Stamp)
+
+
+Message = Union[Observation, Action, Plan, Status, Command, Pose, Control]
 
 
 def encode(message: Message) -> bytes:
@@ -187,7 +244,7 @@ def decode(data: bytes) -> Message:
 
 
 class Keys:
-    """The zenoh keys of one robot."""
+    """The zenoh keys of one robot, or of one character."""
 
     def __init__(self, namespace: str, robot: str):
         for what, chunks in (("namespace", namespace.split("/")), ("robot", [robot])):
@@ -197,6 +254,8 @@ class Keys:
         self.action = f"{self.prefix}/act"
         self.plan = f"{self.prefix}/plan"
         self.status = f"{self.prefix}/status"
+        self.pose = f"{self.prefix}/pose"
+        self.control = f"{self.prefix}/control"
 
     def observation(self, name: str) -> str:
         """The key of observations called name."""
@@ -205,6 +264,10 @@ class Keys:
     def command(self, request: Request) -> str:
         """The key of one kind of request."""
         return f"{self.prefix}/cmd/{request.name.lower()}"
+
+    def info(self, name: str) -> str:
+        """The key to ask for information in JSON: "skeleton" names a character's joints."""
+        return f"{self.prefix}/info/{_check_chunk('information name', name)}"
 
     def alive(self, node: str) -> str:
         """The liveliness token of a node."""
@@ -407,11 +470,131 @@ def _decode_command(body: bytes) -> Command:
     return Command(request, seed, x, y, angle)
 
 
+def _encode_pose(message: Pose) -> bytes:
+    _size("root_position", 3, len(message.root_position))
+    _size("root_velocity", 3, len(message.root_velocity))
+    for rotation in message.rotations:
+        _size("numbers of a rotation", 4, len(rotation))
+    _check_pose_counts(len(message.rotations), message.period_ns)
+    _check_pose(message)
+    fixed = _POSE.pack(
+        message.frame,
+        message.frame_ns,
+        message.period_ns,
+        len(message.rotations),
+        message.contacts,
+        message.flags,
+        message.phase,
+        *message.root_position,
+        *message.root_velocity,
+        message.yaw_rate,
+    )
+    return fixed + b"".join(struct.pack("<4f", *rotation) for rotation in message.rotations)
+
+
+def _decode_pose(body: bytes) -> Pose:
+    frame, frame_ns, period_ns, joints, contacts, flags, phase, *root, yaw_rate = _unpack(_POSE, body)
+    _check_pose_counts(joints, period_ns)
+    _size("body bytes", _POSE.size + joints * 16, len(body))
+    rotations = [list(rotation) for rotation in struct.iter_unpack("<4f", body[_POSE.size :])]
+    message = Pose(frame, frame_ns, period_ns, contacts, flags, phase, root[:3], root[3:], yaw_rate, rotations)
+    _check_pose(message)
+    return message
+
+
+def _check_pose_counts(joints: int, period_ns: int) -> None:
+    _count("joints", joints, MAX_JOINTS)
+    _count("period_ns", period_ns, 2**64 - 1)
+
+
+def _check_pose(message: Pose) -> None:
+    if not 0.0 <= message.phase <= 1.0:
+        raise WireError(f"phase: expected 0 to 1, found {message.phase}")
+    _finite("root_position", message.root_position)
+    _finite("root_velocity", message.root_velocity)
+    _finite("yaw_rate", [message.yaw_rate])
+    for index, rotation in enumerate(message.rotations):
+        _finite(f"rotations[{index}]", rotation)
+        x, y, z, w = rotation
+        length = math.sqrt(x * x + y * y + z * z + w * w)
+        if abs(length - 1.0) > 1e-3:
+            raise WireError(f"rotations[{index}]: expected a quaternion of unit length, found length {length}")
+
+
+def _encode_control(message: Control) -> bytes:
+    _size("velocity", 2, len(message.velocity))
+    _size("facing", 2, len(message.facing))
+    mode = _control_mode(message.mode)
+    _check_point_count(mode, len(message.points))
+    _check_control(message)
+    fixed = _CONTROL.pack(
+        mode, *message.velocity, *message.facing, message.diversity, message.strength, len(message.points)
+    )
+    points = []
+    for point in message.points:
+        facing = math.nan if point.facing is None else point.facing
+        points.append(struct.pack("<4f", point.time_s, point.x, point.z, facing))
+    return fixed + b"".join(points)
+
+
+def _decode_control(body: bytes) -> Control:
+    code, *floats, count = _unpack(_CONTROL, body)
+    mode = _control_mode(code)
+    _check_point_count(mode, count)
+    _size("body bytes", _CONTROL.size + count * 16, len(body))
+    points = []
+    for *place, facing in struct.iter_unpack("<4f", body[_CONTROL.size :]):
+        points.append(PathPoint(*place, None if math.isnan(facing) else facing))
+    message = Control(mode, floats[:2], floats[2:4], *floats[4:], points)
+    _check_control(message)
+    return message
+
+
+def _control_mode(code: int) -> ControlMode:
+    try:
+        return ControlMode(code)
+    except ValueError as error:
+        raise WireError(f"mode: found the unknown code {code}") from error
+
+
+def _check_point_count(mode: ControlMode, found: int) -> None:
+    if mode is ControlMode.PATH:
+        _count("points", found, MAX_POINTS)
+    else:
+        _size("points", 0, found)
+
+
+def _check_control(message: Control) -> None:
+    _finite("velocity", message.velocity)
+    _finite("facing", message.facing)
+    for name in ("diversity", "strength"):
+        value = getattr(message, name)
+        if not 0.0 <= value < math.inf:
+            raise WireError(f"{name}: expected a finite number of at least 0, found {value}")
+    before = None
+    for index, point in enumerate(message.points):
+        numbers = [point.time_s, point.x, point.z]
+        _finite(f"points[{index}]", numbers if point.facing is None else [*numbers, point.facing])
+        if point.time_s < 0.0 or (before is not None and point.time_s <= before):
+            raise WireError(f"time_s: expected times of at least 0 that rise, found {point.time_s}")
+        before = point.time_s
+
+
 _ENCODERS = {
     Observation: _encode_observation,
     Action: _encode_action,
     Plan: _encode_plan,
     Status: _encode_status,
     Command: _encode_command,
+    Pose: _encode_pose,
+    Control: _encode_control,
 }
-_DECODERS = {1: _decode_observation, 2: _decode_action, 3: _decode_plan, 4: _decode_status, 5: _decode_command}
+_DECODERS = {
+    1: _decode_observation,
+    2: _decode_action,
+    3: _decode_plan,
+    4: _decode_status,
+    5: _decode_command,
+    6: _decode_pose,
+    7: _decode_control,
+}

@@ -31,12 +31,15 @@ def mirror(message: kinestream.Message) -> dict:
         used = used.get(message.request.name, [])
         fields = {key: fields[key] for key in ["stamp", *used]}
         fields["request"] = message.request.name.lower()
+    if isinstance(message, kinestream.Control):
+        fields["mode"] = message.mode.name.lower()
+        fields["points"] = [dict(vars(point)) for point in message.points]
     return {"kind": type(message).__name__.lower(), **fields}
 
 
 class Codec(unittest.TestCase):
     def test_golden_bytes(self):
-        self.assertGreaterEqual(len(golden()), 8)
+        self.assertGreaterEqual(len(golden()), 11)
         for name, (data, fields) in golden().items():
             with self.subTest(name):
                 message = kinestream.decode(data)
@@ -91,9 +94,57 @@ class Codec(unittest.TestCase):
             with self.assertRaises(kinestream.WireError):
                 kinestream.encode(kinestream.Observation(name, [1.0]))
 
+    def test_poses_that_are_none_are_refused_on_either_side(self):
+        data, _ = golden()["pose"]
+        pose = kinestream.decode(data)
+        turned = [[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.5]]
+        for field, value, text in (
+            ("period_ns", 0, "period_ns"),
+            ("phase", 1.5, "phase"),
+            ("root_position", [0.0, math.inf, 0.0], r"root_position\[1\]"),
+            ("root_velocity", [0.0, 0.0], "root_velocity"),
+            ("yaw_rate", math.nan, "yaw_rate"),
+            ("rotations", [], "joints"),
+            ("rotations", turned, r"rotations\[1\].*length 1.5"),
+            ("rotations", [[0.0, 0.0, 1.0]], "rotation"),
+        ):
+            with self.subTest(field), self.assertRaisesRegex(kinestream.WireError, text):
+                kinestream.encode(kinestream.Pose(**{**vars(pose), field: value}))
+        for bad in (math.nan, 1.0011, 0.9989):
+            with self.assertRaisesRegex(kinestream.WireError, r"rotations\[1\]"):
+                kinestream.decode(data[:-4] + struct.pack("<f", bad))
+        self.assertTrue(kinestream.decode(data[:-4] + struct.pack("<f", 1.0009)))
+
+    def test_controls_that_are_none_are_refused_on_either_side(self):
+        data, _ = golden()["control_path"]
+        control = kinestream.decode(data)
+        point = kinestream.PathPoint
+        for field, value, text in (
+            ("mode", 2, "mode"),
+            ("mode", kinestream.ControlMode.STICK, "points"),
+            ("velocity", [math.nan, 0.0], "velocity"),
+            ("facing", [0.0], "facing"),
+            ("diversity", -1.0, "diversity"),
+            ("strength", math.inf, "strength"),
+            ("points", [], "points"),
+            ("points", [point(0.0, 0.0, 0.0)] * 257, "points"),
+            ("points", [point(1.0, 0.0, 0.0), point(1.0, 0.0, 0.0)], "time_s"),
+            ("points", [point(1.0, 0.0, 0.0, math.inf)], r"points\[0\]\[3\]"),
+        ):
+            with self.subTest(field), self.assertRaisesRegex(kinestream.WireError, text):
+                kinestream.encode(kinestream.Control(**{**vars(control), field: value}))
+        # Any NaN stands for "no direction"; every other number is finite.
+        none = data[:84] + struct.pack("<I", 0xFFC12345) + data[88:]
+        self.assertEqual(kinestream.encode(kinestream.decode(none)), data)
+        for at in (*range(44, 68, 4), 72, 76, 80):
+            with self.assertRaises(kinestream.WireError, msg=str(at)):
+                kinestream.decode(data[:at] + struct.pack("<f", math.nan) + data[at + 4 :])
+
     def test_keys(self):
         keys = kinestream.Keys("lab/cell", "arm-1")
         self.assertEqual(keys.observation("state"), "lab/cell/arm-1/obs/state")
+        self.assertEqual((keys.pose, keys.control), ("lab/cell/arm-1/pose", "lab/cell/arm-1/control"))
+        self.assertEqual(keys.info("skeleton"), "lab/cell/arm-1/info/skeleton")
         self.assertEqual(keys.command(kinestream.Request.MOVE_BLOCK), "lab/cell/arm-1/cmd/move_block")
         for namespace, robot in (("", "r"), ("a//b", "r"), ("a", "b/c"), ("a*", "r"), ("a", "b c")):
             with self.assertRaises(kinestream.WireError):

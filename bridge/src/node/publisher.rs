@@ -27,6 +27,10 @@ pub enum Channel<'a> {
     /// `cmd/<name>`: real-time, express, waits on congestion: a stop must not be lost. It shares the priority of
     /// observations, so that a reset arrives before the observations that the same node sends after it.
     Command(&'a str),
+    /// `pose`: as actions.
+    Pose,
+    /// `control`: as observations.
+    Control,
 }
 
 impl Channel<'_> {
@@ -39,6 +43,8 @@ impl Channel<'_> {
             Self::Plan => Kind::Plan,
             Self::Status => Kind::Status,
             Self::Command(_) => Kind::Command,
+            Self::Pose => Kind::Pose,
+            Self::Control => Kind::Control,
         }
     }
 
@@ -49,6 +55,8 @@ impl Channel<'_> {
             Self::Plan => keys.plan(),
             Self::Status => keys.status(),
             Self::Command(name) => keys.command(name)?,
+            Self::Pose => keys.pose(),
+            Self::Control => keys.control(),
         })
     }
 
@@ -60,7 +68,7 @@ impl Channel<'_> {
 
     pub(super) fn quality(self) -> (Priority, CongestionControl, bool) {
         match self {
-            Self::Observation(_) | Self::Action => {
+            Self::Observation(_) | Self::Action | Self::Pose | Self::Control => {
                 (Priority::RealTime, CongestionControl::Drop, true)
             }
             Self::Plan => (Priority::InteractiveHigh, CongestionControl::Drop, true),

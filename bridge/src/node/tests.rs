@@ -10,8 +10,8 @@ use zenoh::Wait;
 use super::*;
 use crate::health::{Health, Rung};
 use crate::wire::{
-    Action, ActionFlags, Command, DecodeError, Kind, Message, Name, Observation, ObservationView,
-    Plan, Request, Stamp, Status, Values,
+    Action, ActionFlags, Command, Contacts, Control, ControlMode, DecodeError, Kind, Message, Name,
+    Observation, ObservationView, Plan, Pose, PoseFlags, Request, Stamp, Status, Values,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -315,6 +315,8 @@ fn every_channel_has_its_quality_of_service() {
             Message::Plan(message) => publisher.publish(&message),
             Message::Status(message) => publisher.publish(&message),
             Message::Command(message) => publisher.publish(&message),
+            Message::Pose(message) => publisher.publish(&message),
+            Message::Control(message) => publisher.publish(&message),
         };
         assert!(sent.unwrap());
         let sample = samples.recv_timeout(LIMIT).unwrap().unwrap();
@@ -364,6 +366,34 @@ fn every_channel_has_its_quality_of_service() {
         Channel::Command("stop"),
         Message::Command(stop),
         (RealTime, Block, true),
+    );
+    let pose = Pose {
+        stamp: Stamp::default(),
+        frame: 1,
+        frame_ns: 0,
+        period_ns: 16_666_667,
+        contacts: Contacts::NONE,
+        flags: PoseFlags::NONE,
+        phase: 0.0,
+        root_position: [0.0; 3],
+        root_velocity: [0.0; 3],
+        yaw_rate: 0.0,
+        rotations: vec![[0.0, 0.0, 0.0, 1.0]],
+    };
+    check(Channel::Pose, Message::Pose(pose), (RealTime, Drop, true));
+    let control = Control {
+        stamp: Stamp::default(),
+        mode: ControlMode::Stick,
+        velocity: [0.0, 1.0],
+        facing: [0.0; 2],
+        diversity: 1.0,
+        strength: 1.0,
+        points: Vec::new(),
+    };
+    check(
+        Channel::Control,
+        Message::Control(control),
+        (RealTime, Drop, true),
     );
 }
 

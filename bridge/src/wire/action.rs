@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::array::{Array, ArrayView, require_count, require_finite, write_array};
+use super::bits::bits;
 use super::header::{Header, Kind, Stamp};
 use super::{ContentError, Decode, DecodeError, Encode, MAX_VALUES};
 
@@ -31,31 +32,17 @@ pub type ActionView<'a> = Action<ArrayView<'a, f32>>;
 /// An action about to be encoded from a slice.
 pub type ActionSlice<'a> = Action<&'a [f32]>;
 
-/// What happened to a command between plan and robot, as bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ActionFlags(pub u32);
-
-impl ActionFlags {
-    /// Straight from the plan.
-    pub const NONE: Self = Self(0);
-    /// The limiter changed it.
-    pub const LIMITED: Self = Self(1);
-    /// No fresh plan was there; the last command is held.
-    pub const HOLDING: Self = Self(2);
-    /// The plan is older than the watchdog allows; the command brings the robot to rest.
-    pub const STOPPING: Self = Self(4);
-
-    /// Whether all bits of `other` are set.
-    #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Both sets of bits.
-    #[must_use]
-    pub fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+bits! {
+    /// What happened to a command between plan and robot, as bits.
+    ActionFlags {
+        /// Straight from the plan.
+        NONE = 0,
+        /// The limiter changed it.
+        LIMITED = 1,
+        /// No fresh plan was there; the last command is held.
+        HOLDING = 2,
+        /// The plan is older than the watchdog allows; the command brings the robot to rest.
+        STOPPING = 4,
     }
 }
 

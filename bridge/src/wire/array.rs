@@ -1,4 +1,4 @@
-//! Arrays of little-endian numbers: owned, borrowed for encoding, or viewed in received bytes.
+//! Arrays of little-endian numbers, or of small groups of them: owned, borrowed for encoding, or viewed in received bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -29,30 +29,30 @@ impl Element {
     }
 }
 
-/// A number that arrays on the wire hold: `f32`, `f64` or `u32`.
-pub trait Scalar: Copy + PartialEq + fmt::Debug + private::Sealed + 'static {
-    /// Bytes of one number.
+/// What arrays on the wire hold: `f32`, `f64` or `u32` numbers, quaternions `[f32; 4]`, or points of a path.
+pub trait Entry: Copy + PartialEq + fmt::Debug + private::Sealed + 'static {
+    /// Bytes of one entry.
     const BYTES: usize;
 
-    /// Reads one number from exactly [`Scalar::BYTES`] bytes (missing ones count as zero).
+    /// Reads one entry from exactly [`Entry::BYTES`] bytes (missing ones count as zero).
     fn from_le(bytes: &[u8]) -> Self;
 
-    /// Appends the number.
+    /// Appends the entry.
     fn write_le(self, out: &mut Vec<u8>);
 
-    /// False for NaN and infinities.
+    /// False where one of its numbers is NaN or infinite.
     fn is_finite(self) -> bool;
 }
 
-/// A sequence of scalars of one type, wherever it lies.
+/// A sequence of entries of one type, wherever it lies.
 pub trait Array {
-    /// The number type.
-    type Item: Scalar;
+    /// The type of an entry.
+    type Item: Entry;
 
-    /// Count of numbers.
+    /// Count of entries.
     fn len(&self) -> usize;
 
-    /// The number at `index`, or none past the end.
+    /// The entry at `index`, or none past the end.
     fn get(&self, index: usize) -> Option<Self::Item>;
 
     /// Whether there are none.
@@ -60,21 +60,21 @@ pub trait Array {
         self.len() == 0
     }
 
-    /// The numbers in order.
+    /// The entries in order.
     fn iter(&self) -> impl Iterator<Item = Self::Item> + '_ {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 }
 
-/// Numbers in received bytes, at any alignment.
+/// Entries in received bytes, at any alignment.
 #[derive(Clone, Copy)]
 pub struct ArrayView<'a, T> {
     bytes: &'a [u8],
     item: PhantomData<T>,
 }
 
-impl<'a, T: Scalar> ArrayView<'a, T> {
-    /// `bytes` holds whole numbers; a remainder is ignored.
+impl<'a, T: Entry> ArrayView<'a, T> {
+    /// `bytes` holds whole entries; a remainder is ignored.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -82,13 +82,13 @@ impl<'a, T: Scalar> ArrayView<'a, T> {
         }
     }
 
-    /// Copies the numbers into a new vector.
+    /// Copies the entries into a new vector.
     #[must_use]
     pub fn to_vec(&self) -> Vec<T> {
         self.bytes.chunks_exact(T::BYTES).map(T::from_le).collect()
     }
 
-    /// Copies the numbers into `out` without allocation; returns how many were copied (the shorter of the two lengths).
+    /// Copies the entries into `out` without allocation; returns how many were copied (the shorter of the two lengths).
     pub fn copy_to(&self, out: &mut [T]) -> usize {
         let mut copied = 0;
         for (to, from) in out.iter_mut().zip(self.bytes.chunks_exact(T::BYTES)) {
@@ -99,7 +99,7 @@ impl<'a, T: Scalar> ArrayView<'a, T> {
     }
 }
 
-impl<T: Scalar> Array for ArrayView<'_, T> {
+impl<T: Entry> Array for ArrayView<'_, T> {
     type Item = T;
 
     fn len(&self) -> usize {
@@ -118,19 +118,19 @@ impl<T: Scalar> Array for ArrayView<'_, T> {
     }
 }
 
-impl<T: Scalar> fmt::Debug for ArrayView<'_, T> {
+impl<T: Entry> fmt::Debug for ArrayView<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
 
-impl<T: Scalar> PartialEq for ArrayView<'_, T> {
+impl<T: Entry> PartialEq for ArrayView<'_, T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl<T: Scalar> Array for Vec<T> {
+impl<T: Entry> Array for Vec<T> {
     type Item = T;
 
     fn len(&self) -> usize {
@@ -142,7 +142,7 @@ impl<T: Scalar> Array for Vec<T> {
     }
 }
 
-impl<T: Scalar> Array for &[T] {
+impl<T: Entry> Array for &[T] {
     type Item = T;
 
     fn len(&self) -> usize {
@@ -154,14 +154,14 @@ impl<T: Scalar> Array for &[T] {
     }
 }
 
-/// Appends every number of `array`.
+/// Appends every entry of `array`.
 pub(super) fn write_array(array: &impl Array, out: &mut Vec<u8>) {
     for value in array.iter() {
         value.write_le(out);
     }
 }
 
-/// Refuses NaN and infinities, naming the first.
+/// Refuses NaN and infinities, naming the first entry that holds one.
 pub(super) fn require_finite(field: &'static str, array: &impl Array) -> Result<(), ContentError> {
     match array.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(ContentError::NotFinite { field, index }),
@@ -192,10 +192,10 @@ pub(super) fn require_count(
     }
 }
 
-macro_rules! scalar {
+macro_rules! number {
     ($type:ty, $finite:expr) => {
         impl private::Sealed for $type {}
-        impl Scalar for $type {
+        impl Entry for $type {
             const BYTES: usize = size_of::<Self>();
 
             fn from_le(bytes: &[u8]) -> Self {
@@ -217,10 +217,34 @@ macro_rules! scalar {
     };
 }
 
-scalar!(f32, f32::is_finite);
-scalar!(f64, f64::is_finite);
-scalar!(u32, |_| true);
+number!(f32, f32::is_finite);
+number!(f64, f64::is_finite);
+number!(u32, |_| true);
 
-mod private {
+impl private::Sealed for [f32; 4] {}
+impl Entry for [f32; 4] {
+    const BYTES: usize = 16;
+
+    fn from_le(bytes: &[u8]) -> Self {
+        let mut numbers = [0.0; 4];
+        for (to, from) in numbers.iter_mut().zip(bytes.chunks_exact(4)) {
+            *to = f32::from_le(from);
+        }
+        numbers
+    }
+
+    fn write_le(self, out: &mut Vec<u8>) {
+        for number in self {
+            number.write_le(out);
+        }
+    }
+
+    fn is_finite(self) -> bool {
+        self.iter().all(|number| number.is_finite())
+    }
+}
+
+/// Only this crate says what arrays may hold.
+pub(super) mod private {
     pub trait Sealed {}
 }

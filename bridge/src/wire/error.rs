@@ -43,6 +43,18 @@ pub enum ContentError {
         /// Position of the first such value.
         index: usize,
     },
+    /// A rotation that is none.
+    #[error(
+        "{field}[{index}]: expected a quaternion of unit length (within 0.001), found length {found}"
+    )]
+    NotUnit {
+        /// The array's name in docs/WIRE.md.
+        field: &'static str,
+        /// Position of the first such quaternion.
+        index: usize,
+        /// Its length.
+        found: f64,
+    },
     /// A name that is empty, too long, or not plain text.
     #[error("{field}: expected 1 to {limit} bytes of UTF-8 without control characters")]
     Text {
@@ -87,7 +99,7 @@ pub enum DecodeError {
         found: u16,
     },
     /// A kind that this version does not know.
-    #[error("kind: expected 1 to 5, found {found}")]
+    #[error("kind: expected 1 to {}, found {found}", Kind::ALL.len())]
     UnknownKind {
         /// The number found.
         found: u16,

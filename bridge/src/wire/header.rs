@@ -29,16 +29,22 @@ pub enum Kind {
     Status = 4,
     /// A request to a simulator or runtime.
     Command = 5,
+    /// One frame of a character.
+    Pose = 6,
+    /// What a character is asked to do.
+    Control = 7,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Observation,
         Self::Action,
         Self::Plan,
         Self::Status,
         Self::Command,
+        Self::Pose,
+        Self::Control,
     ];
 
     /// The kind's name as the JSON mirror and zenoh's encoding schema write it.
@@ -50,6 +56,8 @@ impl Kind {
             Self::Plan => "plan",
             Self::Status => "status",
             Self::Command => "command",
+            Self::Pose => "pose",
+            Self::Control => "control",
         }
     }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header::{Header, Kind};
 use super::{
-    Action, Command, ContentError, Decode, DecodeError, Encode, Observation, Plan, Status,
+    Action, Command, ContentError, Control, Decode, DecodeError, Encode, Observation, Plan, Pose,
+    Status,
 };
 
 /// One message of any kind. As JSON it is one object with `"kind"` beside the fields of docs/WIRE.md.
@@ -21,6 +22,10 @@ pub enum Message {
     Status(Status),
     /// A request.
     Command(Command),
+    /// One frame of a character.
+    Pose(Pose),
+    /// What a character is asked to do.
+    Control(Control),
 }
 
 impl Message {
@@ -33,6 +38,8 @@ impl Message {
             Self::Plan(_) => Kind::Plan,
             Self::Status(_) => Kind::Status,
             Self::Command(_) => Kind::Command,
+            Self::Pose(_) => Kind::Pose,
+            Self::Control(_) => Kind::Control,
         }
     }
 
@@ -47,6 +54,8 @@ impl Message {
             Kind::Plan => Self::Plan(Plan::decode(bytes)?),
             Kind::Status => Self::Status(Status::decode(bytes)?),
             Kind::Command => Self::Command(Command::decode(bytes)?),
+            Kind::Pose => Self::Pose(Pose::decode(bytes)?),
+            Kind::Control => Self::Control(Control::decode(bytes)?),
         })
     }
 
@@ -61,6 +70,8 @@ impl Message {
             Self::Plan(message) => message.encode_into(out),
             Self::Status(message) => message.encode_into(out),
             Self::Command(message) => message.encode_into(out),
+            Self::Pose(message) => message.encode_into(out),
+            Self::Control(message) => message.encode_into(out),
         }
     }
 

@@ -7,29 +7,38 @@
 
 mod action;
 mod array;
+mod bits;
 mod command;
+mod control;
 mod error;
 mod header;
 mod message;
 mod observation;
 mod plan;
+mod pose;
 mod reader;
 mod status;
 
 pub use action::{Action, ActionFlags, ActionSlice, ActionView};
-pub use array::{Array, ArrayView, Element, Scalar};
+pub use array::{Array, ArrayView, Element, Entry};
 pub use command::{Command, Request};
+pub use control::{Control, ControlMode, ControlSlice, ControlView, PathPoint};
 pub use error::{ContentError, DecodeError};
 pub use header::{HEADER_BYTES, Header, Kind, MAGIC, Stamp, VERSION};
 pub use message::Message;
 pub use observation::{Name, Observation, ObservationView, Values, ValuesView};
 pub use plan::{Plan, PlanSlice, PlanView};
+pub use pose::{Contacts, Pose, PoseFlags, PoseSlice, PoseView};
 pub use status::{RunState, Status};
 
 /// Most values that one array may hold (an observation's dimensions, or a plan's `horizon * dims`).
 pub const MAX_VALUES: usize = 65_536;
 /// Most positions that a plan may have.
 pub const MAX_HORIZON: usize = 4_096;
+/// Most joints that a pose may have.
+pub const MAX_JOINTS: usize = 1_024;
+/// Most points that the path of a control may have.
+pub const MAX_POINTS: usize = 256;
 /// Longest message in bytes: an observation of [`MAX_VALUES`] f64. Longer ones are refused before anything is read.
 pub const MAX_MESSAGE_BYTES: usize = HEADER_BYTES + observation::FIXED_BYTES + MAX_VALUES * 8;
 
@@ -70,6 +79,8 @@ pub trait Decode: Sized + 'static {
     }
 }
 
+#[cfg(test)]
+mod character_tests;
 #[cfg(test)]
 mod random_tests;
 #[cfg(test)]

@@ -147,8 +147,109 @@ fn commands() -> impl Strategy<Value = Message> {
     (stamps(), request).prop_map(|(stamp, request)| Message::Command(Command { stamp, request }))
 }
 
+fn rotations() -> impl Strategy<Value = [f32; 4]> {
+    any::<[i16; 4]>().prop_map(|numbers| {
+        let numbers = numbers.map(f32::from);
+        let length = numbers
+            .iter()
+            .map(|number| number * number)
+            .sum::<f32>()
+            .sqrt();
+        if length > 0.0 {
+            numbers.map(|number| number / length)
+        } else {
+            [0.0, 0.0, 0.0, 1.0]
+        }
+    })
+}
+
+fn poses() -> impl Strategy<Value = Message> {
+    let place = -1e9..1e9_f64;
+    (
+        stamps(),
+        (any::<u64>(), any::<u64>(), 1..u64::MAX),
+        any::<[u32; 2]>(),
+        0.0..=1.0_f32,
+        [place.clone(), place.clone(), place],
+        [finite(), finite(), finite(), finite()],
+        vec(rotations(), 1..30),
+    )
+        .prop_map(
+            |(
+                stamp,
+                times,
+                [contacts, flags],
+                phase,
+                root_position,
+                [x, y, z, yaw_rate],
+                rotations,
+            )| {
+                let (frame, frame_ns, period_ns) = times;
+                Message::Pose(Pose {
+                    stamp,
+                    frame,
+                    frame_ns,
+                    period_ns,
+                    contacts: Contacts(contacts),
+                    flags: PoseFlags(flags),
+                    phase,
+                    root_position,
+                    root_velocity: [x, y, z],
+                    yaw_rate,
+                    rotations,
+                })
+            },
+        )
+}
+
+fn controls() -> impl Strategy<Value = Message> {
+    let point = (0.01..10.0_f32, finite(), finite(), any::<bool>(), finite());
+    let path = (Just(ControlMode::Path), vec(point, 1..20));
+    let either = prop_oneof![Just((ControlMode::Stick, Vec::new())), path];
+    (
+        stamps(),
+        [finite(), finite(), finite(), finite()],
+        [0.0..1e6_f32, 0.0..1e6_f32],
+        either,
+    )
+        .prop_map(
+            |(stamp, [x, z, facing_x, facing_z], [diversity, strength], (mode, steps))| {
+                let mut time_s = 0.0;
+                let points = steps
+                    .into_iter()
+                    .map(|(passed, x, z, looks, facing)| {
+                        time_s += passed;
+                        PathPoint {
+                            time_s,
+                            x,
+                            z,
+                            facing: looks.then_some(facing),
+                        }
+                    })
+                    .collect();
+                Message::Control(Control {
+                    stamp,
+                    mode,
+                    velocity: [x, z],
+                    facing: [facing_x, facing_z],
+                    diversity,
+                    strength,
+                    points,
+                })
+            },
+        )
+}
+
 fn messages() -> impl Strategy<Value = Message> {
-    prop_oneof![observations(), actions(), plans(), statuses(), commands()]
+    prop_oneof![
+        observations(),
+        actions(),
+        plans(),
+        statuses(),
+        commands(),
+        poses(),
+        controls()
+    ]
 }
 
 proptest! {
@@ -185,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bodies_never_panic(kind in 1_u16..6, body in vec(any::<u8>(), 0..300)) {
+    fn random_bodies_never_panic(kind in 1..=Kind::ALL.len() as u16, body in vec(any::<u8>(), 0..300)) {
         let mut bytes = golden("action")[..HEADER_BYTES].to_vec();
         bytes[6..8].copy_from_slice(&kind.to_le_bytes());
         bytes[36..40].copy_from_slice(&(body.len() as u32).to_le_bytes());

@@ -1,7 +1,7 @@
 //! A cursor over received bytes that never reads past their end.
 
 use super::DecodeError;
-use super::array::{ArrayView, Scalar};
+use super::array::{ArrayView, Entry};
 
 /// Position in a message; every read checks what is left.
 #[derive(Debug, Clone)]
@@ -59,11 +59,8 @@ impl<'a> Reader<'a> {
         self.array().map(f64::from_le_bytes)
     }
 
-    /// The next `count` scalars, left where they are.
-    pub(super) fn view<T: Scalar>(
-        &mut self,
-        count: usize,
-    ) -> Result<ArrayView<'a, T>, DecodeError> {
+    /// The next `count` entries, left where they are.
+    pub(super) fn view<T: Entry>(&mut self, count: usize) -> Result<ArrayView<'a, T>, DecodeError> {
         self.take(count.saturating_mul(T::BYTES))
             .map(ArrayView::new)
     }
