@@ -10,22 +10,22 @@
 //! scaled ankles of the source, so that a foot that stood still stands still.
 
 mod binding;
+mod capture;
 mod fit;
 mod floor;
+mod learned;
 mod mapping;
 
 use std::ops::Range;
 use std::path::Path;
 
-use nalgebra::{Vector2, Vector3};
-
 pub use floor::Floor;
 pub use mapping::Mapping;
 
-use crate::character::{self, Bone, JOINTS, LEG_LENGTH};
+use crate::character::{self, LEG_LENGTH};
 use crate::formats::{asf_amc, bvh, expmap, text};
 use crate::skeleton::GlobalPose;
-use crate::{Clip, Error, Pose, Result};
+use crate::{Clip, Error, Result};
 use binding::Binding;
 use fit::Fit;
 
@@ -35,6 +35,9 @@ const UNITS: [f64; 5] = [1.0, 0.01, 0.0254 / 0.45, 0.0254, 0.001];
 
 /// Lengths of thigh and shin together that are taken for a person's, in metres.
 const LEGS: std::ops::RangeInclusive<f64> = 0.7..=1.1;
+
+/// Most frames of a result: four days at 30 frames per second.
+const MOST_FRAMES: f64 = 1e7;
 
 /// How a file is brought onto the character.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,7 +169,7 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
         });
     }
     let mapping = Mapping::detect(&source.skeleton)?;
-    let binding = Binding::new(&source.skeleton, &mapping)?;
+    let binding = Binding::new(source, &mapping)?;
     let unit = unit(binding.leg, options)?;
     let fit = Fit {
         scale: LEG_LENGTH / binding.leg,
@@ -177,24 +180,34 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
     let dropped = if options.keep_first_frames {
         0
     } else {
-        rest_frames(&source)
+        capture::rest_frames(&source)
     };
     source.frames.drain(..dropped);
-    let glitches = glitches(&source, &fit, options.frame_rate);
+    let count = source.seconds() * options.frame_rate;
+    if count > MOST_FRAMES {
+        return Err(Error::Config {
+            key: "frame_rate",
+            found: format!("{} for {:.0} s", options.frame_rate, source.seconds()),
+            expected: format!("at most {MOST_FRAMES} frames"),
+        });
+    }
+    let glitches = capture::glitches(&source, &fit, options.frame_rate);
     let source = source.resampled(options.frame_rate);
-
     let mut places: Vec<GlobalPose> = source
         .frames
         .iter()
         .map(|pose| source.skeleton.forward(pose))
         .collect();
-    let elbows: Vec<_> = places.iter().map(|global| fit.elbows(global)).collect();
-    let elbows = followed(&elbows, options.frame_rate);
-    let frames = places
-        .iter()
-        .zip(elbows)
-        .map(|(global, elbows)| fit.pose(global, elbows))
-        .collect();
+    let frames = if fit.is_character(&source.skeleton) {
+        source.scaled(fit.scale).frames
+    } else {
+        let elbows: Vec<_> = places.iter().map(|global| fit.elbows(global)).collect();
+        let elbows = fit::followed(&elbows, options.frame_rate);
+        let poses = places.iter().zip(elbows);
+        poses
+            .map(|(global, elbows)| fit.pose(global, elbows))
+            .collect()
+    };
     for position in places.iter_mut().flat_map(|global| &mut global.positions) {
         *position = fit.binding.world * *position * fit.scale;
     }
@@ -222,38 +235,6 @@ pub fn retarget(source: &Clip, options: &Options) -> Result<Retargeted> {
     })
 }
 
-/// Directions that follow `values` as far as these are sure (as far as they are long), and their
-/// neighbours in time where they are not. While an arm passes through straight, the plane in which
-/// it bends can turn by any angle within a frame.
-///
-/// The directions u that give the largest sum of u(t) * v(t) + u(t) * u(t + 1) weighted with the
-/// stiffness, found by repeatedly turning each towards what pulls at it.
-fn followed(values: &[[Vector2<f64>; 2]], frame_rate: f64) -> Vec<[Vector2<f64>; 2]> {
-    const ROUNDS: usize = 60;
-    // A neighbour at 30 frames per second pulls as much as a bend of 20 degrees.
-    let stiffness = frame_rate / 30.0;
-    let mut directions: Vec<[Vector2<f64>; 2]> = values.to_vec();
-    for round in 0..=ROUNDS {
-        for frame in 0..values.len() {
-            for arm in 0..2 {
-                let mut pull = values[frame][arm].cap_magnitude(1.0);
-                if round > 0 {
-                    let beside = [frame.checked_sub(1), Some(frame + 1)];
-                    for other in beside
-                        .into_iter()
-                        .flatten()
-                        .filter_map(|at| directions.get(at))
-                    {
-                        pull += other[arm] * stiffness;
-                    }
-                }
-                directions[frame][arm] = pull.try_normalize(1e-9).unwrap_or(Vector2::x());
-            }
-        }
-    }
-    directions
-}
-
 /// Metres per unit of a source with legs of this length.
 fn unit(leg: f64, options: &Options) -> Result<f64> {
     if let Some(unit) = options.unit {
@@ -275,91 +256,6 @@ fn unit(leg: f64, options: &Options) -> Result<f64> {
                  CMU units, inches or millimetres; state the unit"
             ))
         })
-}
-
-/// Number of frames at the start that are poses of their own: the last of the first six steps in
-/// which the joints move, against the root, more than ten times as far as they usually do, and by
-/// more than 5 % of the skeleton's extent on average.
-fn rest_frames(clip: &Clip) -> usize {
-    const LOOKED_AT: usize = 120;
-    let shapes: Vec<GlobalPose> = clip
-        .frames
-        .iter()
-        .take(LOOKED_AT)
-        .map(|pose| {
-            clip.skeleton.forward(&Pose {
-                root: Vector3::zeros(),
-                rotations: pose.rotations.clone(),
-            })
-        })
-        .collect();
-    let steps: Vec<f64> = shapes
-        .windows(2)
-        .map(|pair| {
-            let moved = pair[0].positions.iter().zip(&pair[1].positions);
-            moved.map(|(from, to)| (to - from).norm()).sum::<f64>() / clip.skeleton.len() as f64
-        })
-        .collect();
-    let Some(first) = shapes.first().filter(|_| steps.len() > 6) else {
-        return 0;
-    };
-    let extent = first
-        .positions
-        .iter()
-        .map(Vector3::norm)
-        .fold(0.0, f64::max);
-    let mut sorted = steps.clone();
-    sorted.sort_by(f64::total_cmp);
-    let least = (10.0 * sorted[sorted.len() / 2]).max(0.05 * extent);
-    steps[..6]
-        .iter()
-        .rposition(|step| *step > least)
-        .map_or(0, |step| step + 1)
-}
-
-/// Where joints of the source move, against its hips, faster than 14 m/s: no limb of a person does
-/// (the fastest in the clips of acrobatics, kicks and runs is 11). A tenth of a second around them
-/// is counted in, and what lies within half a second of two of them.
-fn glitches(source: &Clip, fit: &Fit, frame_rate: f64) -> Vec<Range<usize>> {
-    const FASTEST: f64 = 14.0;
-    const AROUND: f64 = 0.1;
-    const JOINED: f64 = 0.5;
-    let against_hips = |pose: &Pose| {
-        let global = source.skeleton.forward(pose);
-        let hips = fit.place(&global, Bone::Hips).unwrap_or_default();
-        Bone::ALL.map(|bone| fit.place(&global, bone).unwrap_or(hips) - hips)
-    };
-    let mut glitches: Vec<Range<usize>> = Vec::new();
-    let mut last = f64::NEG_INFINITY;
-    let mut before = None;
-    for (index, pose) in source.frames.iter().enumerate() {
-        let places = against_hips(pose);
-        let fastest = before
-            .replace(places)
-            .map_or(0.0, |before: [Vector3<f64>; JOINTS]| {
-                let steps = places
-                    .iter()
-                    .zip(&before)
-                    .map(|(to, from)| (to - from).norm());
-                steps.fold(0.0, f64::max) * source.frame_rate
-            });
-        if fastest < FASTEST {
-            continue;
-        }
-        let time = index as f64 / source.frame_rate;
-        let from = ((time - AROUND).max(0.0) * frame_rate).floor() as usize;
-        let to = ((time + AROUND) * frame_rate).ceil() as usize + 1;
-        match glitches.last_mut().filter(|_| time - last < JOINED) {
-            Some(glitch) => glitch.end = to,
-            None => glitches.push(from..to),
-        }
-        last = time;
-    }
-    let count = (source.seconds() * frame_rate + 1e-6).floor() as usize + 1;
-    for glitch in &mut glitches {
-        glitch.end = glitch.end.min(count);
-    }
-    glitches
 }
 
 /// The mirror image of a clip of the character: left and right exchanged, x to -x.

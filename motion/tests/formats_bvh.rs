@@ -146,7 +146,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ":17: 0 frames, expected a whole number from 1",
     );
     refused(
-        &PLAIN.replace("Frames: 2", "Frames: 1e18"),
+        &PLAIN.replace("Frames: 2", "Frames: 1e11"),
         "ends after 2 frames",
     );
     refused(
@@ -165,6 +165,10 @@ fn what_is_wrong_is_named_with_its_line() {
     refused(
         &PLAIN.replace("0 5 1", "0 1e999 1"),
         ":20: `1e999` is not finite",
+    );
+    refused(
+        &PLAIN.replace("0 5 1", "0 1e13 1"),
+        ":20: `1e13` is beyond 1e12",
     );
     refused(
         &PLAIN.replace("0 5 1", "0 five 1"),

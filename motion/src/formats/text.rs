@@ -68,10 +68,14 @@ pub(crate) fn shown(word: &str) -> String {
     format!("`{short}`")
 }
 
+/// Largest number that is taken for a length or angle: sums and products of such stay finite.
+const LARGEST: f64 = 1e12;
+
 /// A finite number, or what was found instead.
 pub(crate) fn number(word: &str) -> std::result::Result<f64, String> {
     match word.parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(number),
+        Ok(number) if number.abs() <= LARGEST => Ok(number),
+        Ok(number) if number.is_finite() => Err(format!("{} is beyond {LARGEST:e}", shown(word))),
         Ok(_) => Err(format!("{} is not finite", shown(word))),
         Err(_) => Err(format!("{} is no number", shown(word))),
     }

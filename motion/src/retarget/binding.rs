@@ -1,11 +1,15 @@
 //! How the frames of a source's joints lie in those of the character: one constant rotation per
-//! joint, found from the source's skeleton alone, so that it is the same in all clips of a subject.
+//! joint. It is found from the source's rest pose, so that it is the same in all clips of a subject;
+//! where the rest pose is no pose (LAFAN1), from where the joints are in the clip.
+
+use std::f64::consts::PI;
 
 use nalgebra::{Matrix3, Rotation3, UnitQuaternion, Vector3};
 
+use super::learned;
 use super::mapping::{ACCAD, Mapping};
 use crate::character::{self, Bone, JOINTS};
-use crate::{Error, Pose, Result, Skeleton};
+use crate::{Clip, Error, Pose, Result, Skeleton};
 
 /// A source's skeleton against the character's.
 #[derive(Debug, Clone)]
@@ -20,34 +24,28 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    pub(super) fn new(source: &Skeleton, mapping: &Mapping) -> Result<Self> {
-        let rest = Rest::new(source, mapping)?;
-        if mapping.family() == ACCAD
-            && let Some(frames) = rest.accad()
-        {
-            return Ok(Self {
-                frames,
-                world: UnitQuaternion::identity(),
-                leg: rest.leg,
-            });
-        }
-        let Some(body) = rest.standing() else {
-            return Err(Error::Skeleton(
-                "at rest the source neither stands nor has a known layout; export it with a T-pose \
-                 as rest pose"
-                    .into(),
-            ));
-        };
-        // A rest pose whose up is not Y: the world is turned with it.
-        let up = body * Vector3::y();
-        let world = UnitQuaternion::rotation_between(&up, &Vector3::y()).unwrap_or_else(|| {
-            UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI)
-        });
-        Ok(Self {
-            frames: rest.bound(body),
-            world,
+    /// The binding of a clip's skeleton. Only if its rest pose is not understood do the frames of
+    /// the clip matter.
+    pub(super) fn new(source: &Clip, mapping: &Mapping) -> Result<Self> {
+        let rest = Rest::new(&source.skeleton, mapping)?;
+        let mut binding = Self {
+            frames: [UnitQuaternion::identity(); JOINTS],
+            world: UnitQuaternion::identity(),
             leg: rest.leg,
-        })
+        };
+        let known = (mapping.family() == ACCAD).then(|| rest.accad()).flatten();
+        if let Some(frames) = known {
+            binding.frames = frames;
+        } else if let Some(body) = rest.standing() {
+            binding.frames = rest.bound(body);
+            // A rest pose whose up is not Y: the world is turned with it.
+            let up = body * Vector3::y();
+            binding.world = UnitQuaternion::rotation_between(&up, &Vector3::y())
+                .unwrap_or_else(|| UnitQuaternion::from_axis_angle(&Vector3::x_axis(), PI));
+        } else {
+            binding.frames = learned::frames(source, mapping);
+        }
+        Ok(binding)
     }
 }
 

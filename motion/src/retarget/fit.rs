@@ -4,9 +4,9 @@ use nalgebra::{UnitQuaternion, Vector2, Vector3};
 
 use super::binding::{Binding, axes, swung};
 use super::mapping::Mapping;
-use crate::Pose;
 use crate::character::{self, Bone, JOINTS, MIRROR};
 use crate::skeleton::GlobalPose;
+use crate::{Pose, Skeleton};
 
 /// Of the length of a leg, how far the ankle may be from the hip: a stretched knee has no direction.
 const REACH: f64 = 0.9995;
@@ -40,6 +40,14 @@ pub(super) struct Fit {
 }
 
 impl Fit {
+    /// Whether a source is the character itself, in any unit: then its poses are taken as they are.
+    pub(super) fn is_character(&self, source: &Skeleton) -> bool {
+        let skeleton = character::skeleton();
+        character::check(source).is_ok()
+            && (source.joints().iter().zip(skeleton.joints()).skip(1))
+                .all(|(theirs, ours)| (theirs.offset * self.scale - ours.offset).norm() < 1e-4)
+    }
+
     /// Where a joint of the source is, in our world and on the character's scale; none if the
     /// source has no such joint.
     pub(super) fn place(&self, source: &GlobalPose, bone: Bone) -> Option<Vector3<f64>> {
@@ -232,6 +240,38 @@ fn reached(target: &Vector3<f64>, hinge: &Vector3<f64>) -> Option<[UnitQuaternio
     let knee = down * (long * cosine) + ahead * (long * sine);
     let lower = along * distance - knee;
     Some([axes(&left, &-knee)?, axes(&left, &-lower)?])
+}
+
+/// Directions that follow `values` as far as these are sure (as far as they are long), and their
+/// neighbours in time where they are not. While an arm passes through straight, the plane in which
+/// it bends can turn by any angle within a frame.
+///
+/// The directions u that give the largest sum of u(t) * v(t) + u(t) * u(t + 1) weighted with the
+/// stiffness, found by repeatedly turning each towards what pulls at it.
+pub(super) fn followed(values: &[[Vector2<f64>; 2]], frame_rate: f64) -> Vec<[Vector2<f64>; 2]> {
+    const ROUNDS: usize = 60;
+    // A neighbour at 30 frames per second pulls as much as a bend of 20 degrees.
+    let stiffness = frame_rate / 30.0;
+    let mut directions: Vec<[Vector2<f64>; 2]> = values.to_vec();
+    for round in 0..=ROUNDS {
+        for frame in 0..values.len() {
+            for arm in 0..2 {
+                let mut pull = values[frame][arm].cap_magnitude(1.0);
+                if round > 0 {
+                    let beside = [frame.checked_sub(1), Some(frame + 1)];
+                    for other in beside
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|at| directions.get(at))
+                    {
+                        pull += other[arm] * stiffness;
+                    }
+                }
+                directions[frame][arm] = pull.try_normalize(1e-9).unwrap_or(Vector2::x());
+            }
+        }
+    }
+    directions
 }
 
 /// The mirror image of a pose of the character in the plane x = 0.
