@@ -20,12 +20,9 @@ pub struct FootLockConfig {
     pub release_distance: f64,
     /// Time in which 99 % of the way back to the generated foot are made, in seconds.
     pub release_seconds: f64,
-    /// Time in which a foot that was caught over its height at rest comes down to it, to 1 %, in
-    /// seconds.
-    pub settle_seconds: f64,
-    /// Time in which a foot that was caught while it moved over the floor comes to rest, to 1 %, in
-    /// seconds. At 0 it stops where it is; above, it slides on by a 6.6th of its speed times this.
-    pub landing_seconds: f64,
+    /// The same for the height of a free foot, in seconds: a foot that swings should be off the
+    /// floor soon.
+    pub lift_seconds: f64,
     /// Distance from hip to ankle that a leg is stretched to at most, as a share of its length. A
     /// generated leg that is straighter stays so.
     pub reach: f64,
@@ -42,11 +39,10 @@ impl Default for FootLockConfig {
             floor: 0.0,
             contact_begin: 0.6,
             contact_end: 0.4,
-            lock_height: 0.06,
+            lock_height: 0.04,
             release_distance: 0.15,
             release_seconds: 0.3,
-            settle_seconds: 0.2,
-            landing_seconds: 0.0,
+            lift_seconds: 0.15,
             reach: 0.995,
             soft_reach: 0.97,
             floor_tolerance: 0.01,
@@ -82,8 +78,7 @@ impl FootLockConfig {
                 0.01,
                 10.0,
             ),
-            ("foot_lock.settle_seconds", self.settle_seconds, 0.01, 10.0),
-            ("foot_lock.landing_seconds", self.landing_seconds, 0.0, 10.0),
+            ("foot_lock.lift_seconds", self.lift_seconds, 0.01, 10.0),
             ("foot_lock.reach", self.reach, 0.5, 1.0),
             ("foot_lock.soft_reach", self.soft_reach, 0.5, self.reach),
             ("foot_lock.floor_tolerance", self.floor_tolerance, 0.0, 1.0),

@@ -10,18 +10,20 @@
 //! | both | both: the point that came first, and the direction of the foot | |
 //! | none | nothing | the foot goes back to the generated one |
 //!
-//! Held means: not moved over the floor at all. The height of a point that was caught a little over
-//! or under its height at rest comes to it within `settle_seconds`; in that time the second point
-//! of a foot moves by as much as the foot tilts (1.4 mm for 2 cm on a foot of 15 cm), then neither.
-//! A foot that is let go starts with the velocity it had, and a critically damped spring brings it
-//! back to the generated foot (`spring.rs`); so nothing jumps in place, and only catching a
-//! foot that moves changes its velocity at once (see `landing_seconds`). It is let go when
-//! its contacts end, when it is too far from the generated foot, or when the leg would have to be
-//! longer than it is. After the latter two it is held again once it has come back with a bent knee,
-//! or in its next contact.
+//! Held means: not moved over the floor at all. Downwards a held point still follows the generated
+//! one as long as that comes down, so a foot that is caught a little early sinks to the floor and
+//! stays there. While it sinks with both points down, the second one moves on its arc about the
+//! first.
+//!
+//! A foot is let go when its contacts end, when it is too far from the generated foot, or when the
+//! leg would have to be longer than it is; after the latter two it is held again in its next contact,
+//! or once it has come back. It starts with the velocity that it had, and a critically damped spring
+//! brings it back to the generated foot (`spring.rs`). So no place jumps; what changes at once is the
+//! velocity of a foot that is caught while it moves.
 //!
 //! The rotation of the foot in the world is kept as generated, but for what the table says and for
-//! tilting it up where it would dip into the floor. The local rotation of the toes is not changed.
+//! tilting it up where it would dip into the floor. The local rotation of the toes is not changed,
+//! nor is anything above the hips.
 
 mod limits;
 mod support;
@@ -33,7 +35,7 @@ use serde::Serialize;
 
 use self::limits::tilted;
 use self::support::{End, Support};
-use super::spring::{Spring, rate};
+use super::spring::{Landing, Spring, rate};
 use super::two_bone::LegPose;
 use super::{Feet, FootLockConfig, Leg};
 use crate::{Pose, Result, Skeleton};
@@ -79,18 +81,20 @@ struct Foot {
     support: Option<Support>,
     /// Of a free foot: what is left of the way back to the generated ankle.
     shift: Spring,
+    lift: Landing,
     /// Likewise for the rotation of the foot, as a rotation vector in the world.
     turn: Spring,
     /// How much the soft limit of reach holds, 0 while the foot is held and 1 some time later.
     softness: f64,
-    previous: Option<Previous>,
+    previous: Option<Now>,
 }
 
-/// The last frame: where the points came to, and how far that was from the generated foot.
+/// A frame: where ankle and toe came to, where they were generated, and the turn of the foot
+/// against the generated one.
 #[derive(Debug, Clone, Copy)]
-struct Previous {
+struct Now {
     ends: [Vector3<f64>; 2],
-    shift: Vector3<f64>,
+    generated: [Vector3<f64>; 2],
     turn: Vector3<f64>,
 }
 
@@ -139,6 +143,11 @@ impl FootLock {
             return [FootState::default(); 2];
         }
         let config = &self.config;
+        let seconds = if seconds.is_finite() {
+            seconds.max(0.0)
+        } else {
+            0.0
+        };
         let [left, right] = &mut self.feet;
         [
             left.apply(pose, [contacts[0], contacts[1]], seconds, config),
@@ -166,6 +175,7 @@ impl Foot {
             let_go: [false; 2],
             support: None,
             shift: Spring::default(),
+            lift: Landing::default(),
             turn: Spring::default(),
             softness: 1.0,
             previous: None,
@@ -177,6 +187,7 @@ impl Foot {
         self.let_go = [false; 2];
         self.support = None;
         self.shift = Spring::default();
+        self.lift = Landing::default();
         self.turn = Spring::default();
         self.softness = 1.0;
         self.previous = None;
@@ -194,18 +205,18 @@ impl Foot {
             self.reset();
             return FootState::default();
         }
-        let seconds = if seconds.is_finite() {
-            seconds.max(0.0)
-        } else {
-            0.0
-        };
-        self.step(seconds, config);
-        let (ankle, foot) = self.target(&generated);
-        let (ankle, foot) = self.over_floor(ankle, foot, config);
-        let (ankle, stretched) = self.within_reach(&generated.leg, ankle, config);
+        self.step(&generated, seconds, config);
+        let (wanted, foot) = self.target(&generated);
+        let (wanted, foot) = self.over_floor(wanted, foot, config);
+        let ankle = self.within_reach(&generated.leg, wanted, config);
+        let stretched = self.support.is_some() && ankle != wanted;
 
-        let ends = [ankle, ankle + foot * self.offsets[3]];
-        self.follow(&generated, ends, foot, contacts, stretched, seconds, config);
+        let now = Now {
+            ends: [ankle, ankle + foot * self.offsets[3]],
+            generated: generated.ends(&self.offsets[3]),
+            turn: (foot * generated.foot.inverse()).scaled_axis(),
+        };
+        self.follow(&now, contacts, stretched, seconds, config);
 
         let correction = (ankle - generated.leg.ankle).norm();
         if correction > 1e-9 || foot.angle_to(&generated.foot) > 1e-9 {
@@ -251,23 +262,23 @@ impl Foot {
     }
 
     /// Lets time pass for everything that decays.
-    fn step(&mut self, seconds: f64, config: &FootLockConfig) {
+    fn step(&mut self, generated: &Stance, seconds: f64, config: &FootLockConfig) {
         let release = rate(config.release_seconds);
         self.turn.step(release, seconds);
+        let lowest = self.lowest(config);
+        let heights = generated.ends(&self.offsets[3]).map(|end| end.y);
         match &mut self.support {
             Some(support) => {
-                let settle = rate(config.settle_seconds);
-                support.height.step(settle, seconds);
+                let (pivot, other) = (support.pivot as usize, support.pivot.other() as usize);
+                support.height.step(heights[pivot], lowest[pivot]);
                 if let Some((_, height)) = &mut support.flat {
-                    height.step(settle, seconds);
-                }
-                if config.landing_seconds > 0.0 {
-                    support.glide.step(rate(config.landing_seconds), seconds);
+                    height.step(heights[other], lowest[other]);
                 }
                 self.softness = 0.0;
             }
             None => {
                 self.shift.step(release, seconds);
+                self.lift.step(rate(config.lift_seconds), seconds);
                 self.softness = (self.softness + seconds / config.release_seconds).min(1.0);
             }
         }
@@ -277,16 +288,17 @@ impl Foot {
     fn target(&self, generated: &Stance) -> (Vector3<f64>, UnitQuaternion<f64>) {
         let free = UnitQuaternion::from_scaled_axis(self.turn.offset) * generated.foot;
         let Some(support) = &self.support else {
-            return (generated.leg.ankle + self.shift.offset, free);
+            let shift = self.shift.offset + Vector3::y() * self.lift.offset;
+            return (generated.leg.ankle + shift, free);
         };
         let point = support.point();
         let foot = match &support.flat {
             None => free,
-            Some((heading, height)) => {
-                let other = support.pivot.other();
-                let floor = support.place.y - self.heights[support.pivot as usize];
-                let over = floor + self.heights[other as usize] + height.offset - point.y;
-                let rise = if other == End::Toe { over } else { -over };
+            Some((heading, other)) => {
+                let rise = match support.pivot {
+                    End::Heel => other.height - point.y,
+                    End::Toe => point.y - other.height,
+                };
                 tilted(free, self.offsets[3], heading, rise)
             }
         };
@@ -297,70 +309,71 @@ impl Foot {
     }
 
     /// Decides what holds the foot from the next frame on, and remembers this one.
-    #[allow(clippy::too_many_arguments)]
     fn follow(
         &mut self,
-        generated: &Stance,
-        ends: [Vector3<f64>; 2],
-        foot: UnitQuaternion<f64>,
+        now: &Now,
         contacts: [f64; 2],
         stretched: bool,
         seconds: f64,
         config: &FootLockConfig,
     ) {
-        let generated_ends = [
-            generated.leg.ankle,
-            generated.leg.ankle + generated.foot * self.offsets[3],
-        ];
-        let shift = ends[0] - generated_ends[0];
-        let turn = (foot * generated.foot.inverse()).scaled_axis();
-        let velocity =
-            |now: Vector3<f64>, before: fn(&Previous) -> Vector3<f64>| match &self.previous {
-                Some(previous) if seconds > 0.0 => (now - before(previous)) / seconds,
-                _ => Vector3::zeros(),
-            };
-        let speeds = [
-            velocity(ends[0], |previous| previous.ends[0]),
-            velocity(ends[1], |previous| previous.ends[1]),
-        ];
-        let shift_spring = Spring::new(shift, velocity(shift, |last| last.shift), FASTEST_SHIFT);
-        let turn_spring = Spring::new(turn, velocity(turn, |last| last.turn), FASTEST_TURN);
-
         let mut wanted = [false; 2];
         for end in [End::Heel, End::Toe] {
             let index = end as usize;
-            let away = (ends[index] - generated_ends[index]).norm();
+            let away = (now.ends[index] - now.generated[index]).norm();
             let limit = if self.contacts[index] {
                 config.contact_end
             } else {
                 config.contact_begin
             };
             self.contacts[index] = contacts[index] > limit;
-            let back = away < config.release_distance / 4.0
-                && !self.is_straight(&generated.leg, ends[0], config);
-            if !self.contacts[index] || back {
+            if !self.contacts[index] || away < config.release_distance / 4.0 {
                 self.let_go[index] = false;
             }
             if self.holds(end) && (stretched || away > config.release_distance) {
                 self.let_go[index] = true;
             }
-            let low = ends[index].y - config.floor - self.heights[index] < config.lock_height;
-            wanted[index] = self.contacts[index] && !self.let_go[index] && (self.holds(end) || low);
+            let height = now.ends[index].y - config.floor - self.heights[index];
+            let low = self.holds(end) || height < config.lock_height;
+            wanted[index] = self.contacts[index] && !self.let_go[index] && low;
         }
-
         if wanted != [self.holds(End::Heel), self.holds(End::Toe)] {
-            let support = self.next_support(wanted, ends, speeds, config);
+            let before = self.previous.as_ref().unwrap_or(now);
+            let velocity = |now: Vector3<f64>, before: Vector3<f64>| {
+                if seconds > 0.0 {
+                    (now - before) / seconds
+                } else {
+                    Vector3::zeros()
+                }
+            };
+            let support = self.next_support(wanted, now, config);
             if support.is_none() {
-                self.shift = shift_spring;
+                let mut shift = now.shift();
+                let mut speed = velocity(shift, before.shift());
+                self.lift = Landing::new(shift.y, speed.y);
+                (shift.y, speed.y) = (0.0, 0.0);
+                self.shift = Spring::new(shift, speed, FASTEST_SHIFT);
             }
-            self.turn = turn_spring;
+            self.turn = Spring::new(now.turn, velocity(now.turn, before.turn), FASTEST_TURN);
             self.support = support;
         }
-        self.previous = Some(Previous { ends, shift, turn });
+        self.previous = Some(*now);
+    }
+}
+
+impl Now {
+    /// From the generated ankle to where it was brought.
+    fn shift(&self) -> Vector3<f64> {
+        self.ends[0] - self.generated[0]
     }
 }
 
 impl Stance {
+    /// Ankle and toe.
+    fn ends(&self, toe: &Vector3<f64>) -> [Vector3<f64>; 2] {
+        [self.leg.ankle, self.leg.ankle + self.foot * toe]
+    }
+
     fn is_finite(&self) -> bool {
         let ankle = self.leg.ankle + self.foot * Vector3::z();
         ankle.iter().all(|value| value.is_finite())

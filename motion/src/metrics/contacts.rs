@@ -31,8 +31,8 @@ impl Default for ContactConfig {
         Self {
             begin_height: 0.03,
             end_height: 0.05,
-            begin_speed: 0.4,
-            end_speed: 0.8,
+            begin_speed: 0.3,
+            end_speed: 0.5,
             shortest_seconds: 0.066,
         }
     }

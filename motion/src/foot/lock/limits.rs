@@ -14,15 +14,13 @@ impl Foot {
         foot: UnitQuaternion<f64>,
         config: &FootLockConfig,
     ) -> (Vector3<f64>, UnitQuaternion<f64>) {
-        let [lowest_ankle, lowest_toe] = self
-            .heights
-            .map(|height| config.floor + (height - config.floor_tolerance).max(0.0));
+        let [lowest_ankle, lowest_toe] = self.lowest(config);
         let toe = foot * self.offsets[3];
         let pivot = self
             .support
             .map(|support| (support.pivot, support.flat.is_some()));
         match pivot {
-            // Both heights are those that the support settles to.
+            // The support keeps both heights over the floor.
             Some((_, true)) => (ankle, foot),
             Some((End::Toe, false)) => {
                 let point = ankle + toe;
@@ -47,23 +45,20 @@ impl Foot {
         }
     }
 
-    /// Brings the ankle to where the leg can be. True if the foot is held and the leg too short.
+    /// Brings the ankle to where the leg can be.
     pub(super) fn within_reach(
         &self,
         leg: &LegPose,
         ankle: Vector3<f64>,
         config: &FootLockConfig,
-    ) -> (Vector3<f64>, bool) {
-        let (thigh, shin) = leg.lengths();
-        let length = thigh + shin;
-        let generated = (leg.ankle - leg.hip).norm();
-        let most = (config.reach * length).max(generated).min(length);
-        let soft = (config.soft_reach * length).max(generated).min(most);
+    ) -> Vector3<f64> {
+        let most = longest(leg, config.reach);
+        let soft = longest(leg, config.soft_reach).min(most);
         let begin = most - self.softness * (most - soft);
         let way = ankle - leg.hip;
         let distance = way.norm();
         if distance <= begin || distance < 1e-9 {
-            return (ankle, false);
+            return ankle;
         }
         let room = most - begin;
         let shortened = if room < 1e-9 {
@@ -72,20 +67,21 @@ impl Foot {
             // Slope 1 where it begins, and never the whole of the room.
             begin + room * (1.0 - (-(distance - begin) / room).exp())
         };
-        let stretched = self.support.is_some() && distance > most + 1e-9;
-        (leg.hip + way * (shortened / distance), stretched)
+        leg.hip + way * (shortened / distance)
     }
 
-    /// Whether the leg would be near its full length with the ankle at a place.
-    pub(super) fn is_straight(
-        &self,
-        leg: &LegPose,
-        ankle: Vector3<f64>,
-        config: &FootLockConfig,
-    ) -> bool {
-        let (thigh, shin) = leg.lengths();
-        (ankle - leg.hip).norm() > config.soft_reach * (thigh + shin)
+    /// Lowest heights of ankle and toe.
+    pub(super) fn lowest(&self, config: &FootLockConfig) -> [f64; 2] {
+        self.heights
+            .map(|height| config.floor + (height - config.floor_tolerance).max(0.0))
     }
+}
+
+/// How far a leg may stretch: a share of its length, or as far as it was generated.
+fn longest(leg: &LegPose, share: f64) -> f64 {
+    let (thigh, shin) = leg.lengths();
+    let generated = (leg.ankle - leg.hip).norm();
+    (share * (thigh + shin)).max(generated).min(thigh + shin)
 }
 
 /// A foot turned the short way so that its toe, `offset` from the ankle in the foot's frame, is

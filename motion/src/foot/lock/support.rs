@@ -2,8 +2,7 @@
 
 use nalgebra::Vector3;
 
-use super::{FASTEST_SHIFT, Foot, FootLockConfig};
-use crate::foot::spring::{Landing, Spring, rate};
+use super::{Foot, FootLockConfig, Now};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -15,14 +14,30 @@ pub(super) enum End {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Support {
     pub(super) pivot: End,
-    /// Where the pivot is on the floor, and what is left of the way on which it came to rest.
+    /// Where the pivot was caught.
     pub(super) place: Vector3<f64>,
-    pub(super) glide: Spring,
-    /// Height of the pivot over its height at rest.
-    pub(super) height: Landing,
+    /// Its height now.
+    pub(super) height: Descent,
     /// With both points down: the foot's direction over the floor, and the height of the other
-    /// point over its height at rest.
-    pub(super) flat: Option<(Vector3<f64>, Landing)>,
+    /// point.
+    pub(super) flat: Option<(Vector3<f64>, Descent)>,
+}
+
+/// Height of a held point: it goes down with the generated one as long as that comes down, and
+/// never up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Descent {
+    pub(super) height: f64,
+    generated: f64,
+}
+
+impl Descent {
+    /// Goes on with the next height of the generated point, to no lower than `lowest`.
+    pub(super) fn step(&mut self, generated: f64, lowest: f64) {
+        let down = (generated - self.generated).min(0.0);
+        self.generated += down;
+        self.height = (self.height + down).max(lowest);
+    }
 }
 
 impl Foot {
@@ -30,12 +45,15 @@ impl Foot {
     pub(super) fn next_support(
         &self,
         [heel, toe]: [bool; 2],
-        ends: [Vector3<f64>; 2],
-        speeds: [Vector3<f64>; 2],
+        now: &Now,
         config: &FootLockConfig,
     ) -> Option<Support> {
+        let ends = &now.ends;
         let over_rest = |end: End| ends[end as usize].y - config.floor - self.heights[end as usize];
-        let landing = |end: End| Landing::new(over_rest(end), speeds[end as usize].y);
+        let descent = |end: End| Descent {
+            height: ends[end as usize].y,
+            generated: now.generated[end as usize].y,
+        };
         let pivot = match (heel, toe, &self.support) {
             (false, false, _) => return None,
             (true, false, _) => End::Heel,
@@ -47,28 +65,14 @@ impl Foot {
         };
         let mut support = match self.support {
             Some(support) if support.pivot == pivot => support,
-            _ => {
-                let mut place = ends[pivot as usize];
-                place.y = config.floor + self.heights[pivot as usize];
-                let mut glide = Spring::default();
-                if config.landing_seconds > 0.0 {
-                    // A spring that starts at -v / r with velocity v dies out without turning back.
-                    let mut speed = speeds[pivot as usize].cap_magnitude(FASTEST_SHIFT);
-                    speed.y = 0.0;
-                    glide =
-                        Spring::new(-speed / rate(config.landing_seconds), speed, FASTEST_SHIFT);
-                    place -= glide.offset;
-                }
-                Support {
-                    pivot,
-                    place,
-                    glide,
-                    height: landing(pivot),
-                    flat: None,
-                }
-            }
+            _ => Support {
+                pivot,
+                place: ends[pivot as usize],
+                height: descent(pivot),
+                flat: None,
+            },
         };
-        support.flat = (heel && toe).then(|| (ends[1] - ends[0], landing(pivot.other())));
+        support.flat = (heel && toe).then(|| (ends[1] - ends[0], descent(pivot.other())));
         Some(support)
     }
 
@@ -82,9 +86,7 @@ impl Foot {
 impl Support {
     /// Where the pivot is.
     pub(super) fn point(&self) -> Vector3<f64> {
-        let mut point = self.place + self.glide.offset;
-        point.y += self.height.offset;
-        point
+        Vector3::new(self.place.x, self.height.height, self.place.z)
     }
 }
 

@@ -145,40 +145,35 @@ fn feet_that_do_not_touch_are_left_as_they_are() {
 }
 
 #[test]
-fn a_foot_caught_in_the_air_settles_flat_on_the_floor() {
+fn a_foot_that_is_caught_early_comes_down_and_stays_down() {
     let skeleton = legs();
     let mut lock = lock(FootLockConfig::default());
-    let mut rest = Pose {
-        root: Vector3::new(0.0, 0.92, 0.0),
-        rotations: vec![UnitQuaternion::identity(); 9],
+    // The body comes down by 3 cm in ten frames, moving on, and rises again.
+    let at = |frame: i32| {
+        let height = 0.015 * (f64::from(frame.min(20)) * 0.1 * std::f64::consts::PI).cos();
+        Pose {
+            root: Vector3::new(0.0, 0.87 + height, 0.004 * f64::from(frame)),
+            rotations: [0.0, -0.5, 0.9, -0.4, 0.0, -0.5, 0.9, -0.4, 0.0]
+                .map(|angle| UnitQuaternion::from_euler_angles(angle, 0.0, 0.0))
+                .to_vec(),
+        }
     };
-    // Knees bent so that the ankles hang 3 cm over their height at rest, toes up.
-    for first in [1, 5] {
-        rest.rotations[first] = UnitQuaternion::from_euler_angles(-0.5, 0.0, 0.0);
-        rest.rotations[first + 1] = UnitQuaternion::from_euler_angles(0.8, 0.0, 0.0);
-        rest.rotations[first + 2] = UnitQuaternion::from_euler_angles(-0.4, 0.0, 0.0);
+    let mut places = Vec::new();
+    for frame in 0..30 {
+        let mut pose = at(frame);
+        let generated = skeleton.forward(&pose).positions[3];
+        lock.apply(&mut pose, &[1.0, 0.0, 1.0, 0.0], 1.0 / 30.0);
+        places.push((generated, skeleton.forward(&pose).positions[3]));
     }
-    let before = skeleton.forward(&rest);
-    let mut last = before.clone();
-    for _ in 0..30 {
-        let mut pose = rest.clone();
-        lock.apply(&mut pose, &[1.0; 4], 1.0 / 30.0);
-        last = skeleton.forward(&pose);
-        let ways = [3, 4].map(|joint| {
-            (last.positions[joint] - before.positions[joint])
-                .xz()
-                .norm()
-        });
-        assert!(ways[0].min(ways[1]) < 1e-9, "{ways:?}");
-    }
-    assert!(before.positions[3].y > 0.1, "{}", before.positions[3].y);
-    for ankle in [3, 7] {
-        assert!(
-            (last.positions[ankle].y - 0.08).abs() < 1e-6,
-            "{}",
-            last.positions[ankle].y
-        );
-        assert!((last.positions[ankle + 1].y - 0.02).abs() < 1e-6);
+    let (_, caught) = places[0];
+    for (frame, (generated, held)) in places.iter().enumerate() {
+        assert!((held - caught).xz().norm() < 1e-9);
+        let lowest = if frame <= 10 {
+            generated.y
+        } else {
+            places[10].0.y
+        };
+        assert!((held.y - lowest).abs() < 1e-9, "frame {frame}: {held}");
     }
 }
 
@@ -225,42 +220,6 @@ fn what_is_not_finite_is_left_alone_and_forgotten() {
     lock.apply(&mut other, &[1.0; 4], 1.0 / 30.0);
     assert_eq!(other, Pose::default());
     assert_eq!(generated.rotations.len(), 9);
-}
-
-#[test]
-fn a_foot_that_lands_slides_on_by_its_share() {
-    let slide = |landing_seconds: f64| {
-        let config = FootLockConfig {
-            landing_seconds,
-            ..FootLockConfig::default()
-        };
-        let skeleton = legs();
-        let mut lock = lock(config);
-        let at = |frame: i32| {
-            let mut pose = WALK.pose(0.3);
-            // 0.6 m/s.
-            pose.root.z = 0.02 * f64::from(frame.min(3));
-            pose
-        };
-        let mut caught = None;
-        let mut last = Vector3::zeros();
-        for frame in 0..30 {
-            let mut pose = at(frame);
-            let contact = f64::from(u8::from(frame >= 3));
-            lock.apply(&mut pose, &[contact, 0.0, 0.0, 0.0], 1.0 / 30.0);
-            last = skeleton.forward(&pose).positions[3];
-            if frame == 3 {
-                caught = Some(last);
-            }
-        }
-        (last - caught.unwrap()).xz().norm()
-    };
-    assert!(slide(0.0) < 1e-9);
-    assert!(
-        (slide(0.1) - 0.6 * 0.1 / 6.638).abs() < 1e-4,
-        "{}",
-        slide(0.1)
-    );
 }
 
 proptest! {
