@@ -355,15 +355,13 @@ impl Reading<'_> {
                 self.root.line = line;
             }
             "position" => self.position = self.vector(line, words.get(1..4))?,
-            "orientation" => {
-                // Exporters disagree on what it turns; no file of CMU's uses it.
-                if self.vector(line, words.get(1..4))? != Vector3::zeros() {
-                    return Err(wrong(
-                        self.path,
-                        line,
-                        "an orientation of the root, expected 0 0 0",
-                    ));
-                }
+            // Exporters disagree on what it turns; no file of CMU's uses it.
+            "orientation" if self.vector(line, words.get(1..4))? != Vector3::zeros() => {
+                return Err(wrong(
+                    self.path,
+                    line,
+                    "an orientation of the root, expected 0 0 0",
+                ));
             }
             _ => {}
         }
@@ -521,7 +519,8 @@ impl Reading<'_> {
         let known: HashSet<&str> = self.bones.iter().map(|bone| bone.name.as_str()).collect();
         for (child, (parent, line)) in &self.parents {
             for name in [child.as_str(), parent.as_str()] {
-                if !known.contains(name) && !(name == "root" && name == parent) {
+                let is_root = name == "root" && name == parent;
+                if !known.contains(name) && !is_root {
                     return Err(wrong(
                         self.path,
                         *line,

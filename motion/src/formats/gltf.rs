@@ -56,7 +56,8 @@ fn encode(clip: &Clip) -> std::result::Result<Vec<u8>, String> {
                 .iter()
                 .all(|rotation| rotation.coords.iter().all(|value| value.is_finite()))
     });
-    if !finite || !(clip.frame_rate.is_finite() && clip.frame_rate > 0.0) {
+    let timed = clip.frame_rate.is_finite() && clip.frame_rate > 0.0;
+    if !finite || !timed {
         return Err(
             "the clip has a number that is not finite or a pose with other joints than the \
                     skeleton, expected finite numbers and a rotation per joint"

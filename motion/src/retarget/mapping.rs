@@ -150,7 +150,9 @@ impl Mapping {
             .iter()
             .map(|joint| plain(&joint.name))
             .collect();
-        let mut closest: Option<(usize, Vec<(Bone, String)>, Self)> = None;
+        /// Joints found, joints missing with their names, and the mapping so far.
+        type Candidate = (usize, Vec<(Bone, String)>, Mapping);
+        let mut closest: Option<Candidate> = None;
         for family in &FAMILIES {
             let mut joints = Bone::ALL.map(|bone| {
                 let wanted = family.source_name(bone);
