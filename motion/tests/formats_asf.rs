@@ -107,7 +107,7 @@ fn bones_turn_about_their_own_axes() {
     // z, both of which have been turned twice by 90 degrees about y: to -x and -z.
     let (turned, foot) = tip(1);
     close(turned.positions[2], [1.0, -8.0, 3.0]);
-    close(foot, [1.0, -8.0, 3.0 - 5.0 * -1.0]);
+    close(foot, [1.0, -8.0, 3.0 + 5.0]);
     let radians = MOTION
         .replace("DEGREES", "RADIANS")
         .replace("90", "1.5707963267948966");
