@@ -9,7 +9,7 @@
 //! * Arms and legs go by places: both halves point where the source's point, and the axis about
 //!   which elbow or knee bends stands across the plane in which the limb bends. The twist of a
 //!   straight limb is not what was captured (in CMU's clips it is noise, up to half a turn from
-//!   frame to frame): knees then point where the toes point, elbows follow their neighbours in time.
+//!   frame to frame): knees then point where the toes point, elbows as just before and after.
 //! * Lengths are scaled by the ratio of the legs, the hip joints' middle is kept, and two-bone
 //!   inverse kinematics puts the ankles exactly on the scaled ankles of the source, so that a foot
 //!   that stood still stands still.
