@@ -187,7 +187,8 @@ pub fn check(skeleton: &Skeleton) -> Result<()> {
         let found = joints.get(bone.index());
         if found.is_none_or(|joint| joint.name != bone.name() || joint.parent != bone.parent()) {
             return Err(Error::Skeleton(format!(
-                "joint {} is {}, expected `{}` of the character with {JOINTS} joints; retarget the clip first",
+                "joint {} is {}, expected `{}` of the character with {JOINTS} joints; retarget the \
+                 clip first",
                 bone.index(),
                 found.map_or("missing".to_string(), |joint| format!("`{}`", joint.name)),
                 bone.name(),

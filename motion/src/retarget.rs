@@ -1,13 +1,18 @@
 //! From any motion capture file to the character: one skeleton, metres, one frame rate, soles on
 //! the floor y = 0.
 //!
-//! Rest poses and bone axes differ between sources, so rotations cannot be copied. Here every joint
-//! of the character is bound to the source's joint by a constant rotation that comes from the
-//! source's skeleton alone; it then turns with the source's joint, twist included. Bones of spine,
-//! neck and limbs are swung from there, by the little that is left, to point exactly where the
-//! source's joints are. Bound frames keep a rotation's history, so nothing flips. Lengths are
-//! scaled by the ratio of the legs; then two-bone inverse kinematics puts the ankles exactly on the
-//! scaled ankles of the source, so that a foot that stood still stands still.
+//! Rest poses and bone axes differ between sources, so rotations cannot be copied.
+//!
+//! * Trunk, collars, hands and feet are bound: a constant rotation between the frames of the two
+//!   skeletons is found from the source's rest pose, and then they turn as the source's joints do,
+//!   head and pelvis included. Spine and neck are swung from there to point where the source's do.
+//! * Arms and legs go by places: both halves point where the source's point, and the axis about
+//!   which elbow or knee bends stands across the plane in which the limb bends. The twist of a
+//!   straight limb is not what was captured (in CMU's clips it is noise, up to half a turn from
+//!   frame to frame): knees then point where the toes point, elbows as just before and after.
+//! * Lengths are scaled by the ratio of the legs, the hip joints' middle is kept, and two-bone
+//!   inverse kinematics puts the ankles exactly on the scaled ankles of the source, so that a foot
+//!   that stood still stands still.
 
 mod binding;
 mod capture;
@@ -130,8 +135,8 @@ pub fn read(path: &Path) -> Result<Clip> {
             } else {
                 Err(unknown(
                     path,
-                    "neither ending nor content say what it is, expected .bvh, .amc beside its .asf, \
-                     or lines of 117 numbers (CMU exponential maps)",
+                    "neither ending nor content say what it is, expected .bvh, .amc beside its \
+                     .asf, or lines of 117 numbers (CMU exponential maps)",
                 ))
             }
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use kinestream_motion::formats::asf_amc::{self, Asf};
 use nalgebra::Vector3;
+use proptest::prelude::*;
 
 /// A root, a bone of ten units down, whose axes are turned by 90 degrees about z, and one more.
 const SKELETON: &str = "# a comment
@@ -107,7 +108,7 @@ fn bones_turn_about_their_own_axes() {
     // z, both of which have been turned twice by 90 degrees about y: to -x and -z.
     let (turned, foot) = tip(1);
     close(turned.positions[2], [1.0, -8.0, 3.0]);
-    close(foot, [1.0, -8.0, 3.0 + 5.0]);
+    close(foot, [1.0, -8.0, 8.0]);
     let radians = MOTION
         .replace("DEGREES", "RADIANS")
         .replace("90", "1.5707963267948966");
@@ -244,4 +245,32 @@ fn what_is_wrong_with_a_motion_is_named_with_its_line() {
         ":7: bone `thigh` twice in a frame",
     );
     refused(&with("\n2\n", "\n3\n"), ":8: frame 3, expected frame 2");
+}
+
+proptest! {
+    #[test]
+    fn broken_files_are_errors(
+        of_skeleton in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<char>(),
+        cut in any::<bool>(),
+    ) {
+        let whole = if of_skeleton { SKELETON } else { MOTION };
+        let at = at.index(whole.len());
+        let text = if cut {
+            whole[..at].to_string()
+        } else {
+            format!("{}{byte}{}", &whole[..at], &whole[at + 1..])
+        };
+        // Never a panic; what is read fits together.
+        let (skeleton, motion) = if of_skeleton { (&*text, MOTION) } else { (SKELETON, &*text) };
+        if let Ok(asf) = Asf::parse(skeleton, Path::new("a.asf"))
+            && let Ok(clip) = asf.motion(motion, Path::new("a.amc"))
+        {
+            for pose in &clip.frames {
+                let global = clip.skeleton.forward(pose);
+                prop_assert!(global.positions.iter().all(|place| place.iter().all(|value| value.is_finite())));
+            }
+        }
+    }
 }

@@ -348,9 +348,9 @@ fn the_mirror_image_exchanges_the_sides() {
             walk.skeleton.forward(pose),
             image.skeleton.forward(mirrored),
         );
-        for (place, partner) in here.positions.iter().zip(MIRROR) {
+        for (place, other) in here.positions.iter().zip(MIRROR) {
             let expected = place.component_mul(&Vector3::new(-1.0, 1.0, 1.0));
-            assert!((there.positions[partner] - expected).norm() < 1e-9);
+            assert!((there.positions[other] - expected).norm() < 1e-9);
         }
     }
     let (away, turned) = differences(&walk, &retarget::mirrored(&image));

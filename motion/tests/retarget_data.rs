@@ -47,9 +47,9 @@ struct Figures {
     glitches: Vec<(String, usize)>,
     /// Distances in cm from the scaled source, by joint.
     errors: BTreeMap<&'static str, Vec<f64>>,
-    /// Turns of joints between frames in degrees, and the largest with its place.
+    /// Turns of joints between frames in degrees, and the largest of each joint with its place.
     turns: Vec<f64>,
-    largest: Vec<(f64, String)>,
+    largest: BTreeMap<&'static str, (f64, String)>,
     soles: Vec<f64>,
     toes: Vec<f64>,
     floors: Vec<f64>,
@@ -151,7 +151,6 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
             }
         }
     }
-    let mut largest = (0.0, String::new());
     let broken = |frame: usize| result.glitches.iter().any(|range| range.contains(&frame));
     for (frame, pair) in result.clip.frames.windows(2).enumerate() {
         if broken(frame) || broken(frame + 1) {
@@ -161,12 +160,12 @@ fn look_at(path: &Path, result: &Retargeted, figures: &mut Figures) {
             let [from, to] = [&pair[0], &pair[1]].map(|pose| pose.rotations[bone.index()]);
             let turn = from.angle_to(&to).to_degrees();
             figures.turns.push(turn);
+            let largest = figures.largest.entry(bone.name()).or_default();
             if turn > largest.0 {
-                largest = (turn, format!("{} of {name}, frame {frame}", bone.name()));
+                *largest = (turn, format!("{name}, frame {frame}"));
             }
         }
     }
-    figures.largest.push(largest);
     let toes = [Bone::LeftToe, Bone::RightToe];
     let floor = |poses: &[GlobalPose], toes: [usize; 2]| {
         let lower = |pose: &GlobalPose| toes.map(|toe| pose.positions[toe].y);
@@ -200,10 +199,8 @@ fn print(group: &str, figures: &Figures) {
         "  turn per frame in degrees: {}",
         spread(&f.turns, &[0.5, 0.99, 0.999, 1.0])
     );
-    let mut largest = f.largest.clone();
-    largest.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (turn, place) in largest.iter().take(14) {
-        eprintln!("    {turn:.1} {place}");
+    for (bone, (turn, place)) in &f.largest {
+        eprintln!("    {bone:14} at most {turn:5.1} ({place})");
     }
     eprintln!(
         "  lowest sole cm: {}",
@@ -229,6 +226,46 @@ fn print(group: &str, figures: &Figures) {
     );
 }
 
+fn check(group: &str, figures: &Figures) {
+    let f = figures;
+    // What the proportions allow: source and character differ most in their spines.
+    let all: Vec<f64> = f.errors.values().flatten().copied().collect();
+    assert!(mean(&all) < 9.0 && percentile(&all, 0.99) < 25.0, "{group}");
+    // Ankles are where the source's are, but for legs that are stretched.
+    for ankle in ["LeftFoot", "RightFoot"] {
+        let errors = &f.errors[ankle];
+        assert!(
+            mean(errors) < 0.02 && percentile(errors, 1.0) < 1.5,
+            "{group}"
+        );
+    }
+    assert!(percentile(&f.turns, 0.999) < 30.0, "{group}");
+    for (bone, (turn, place)) in &f.largest {
+        // Hands, feet and toes follow what was captured, which is at times broken.
+        let loose = ["Hand", "Foot", "Toe"]
+            .iter()
+            .any(|end| bone.ends_with(end));
+        assert!(
+            *turn < if loose { 150.0 } else { 60.0 },
+            "{bone}: {turn} ({place})"
+        );
+    }
+    // On uneven ground there is no one floor.
+    if group != "cmu_asfamc" {
+        let of_soles = |share| percentile(&f.soles, share);
+        assert!(
+            of_soles(0.05) > -2.5 && of_soles(0.5).abs() < 0.2,
+            "{group}"
+        );
+    }
+    let [source, character] = [mean(&f.sliding[0]), mean(&f.sliding[1])];
+    assert!(character < 1.15 * source, "{group}");
+    assert!(
+        percentile(&f.hinges[0], 0.9) < 6.0 && percentile(&f.hinges[1], 0.9) < 0.1,
+        "{group}"
+    );
+}
+
 #[test]
 fn all_motion_capture_files_fit_the_character() {
     let Some(folder) = folder() else {
@@ -243,12 +280,14 @@ fn all_motion_capture_files_fit_the_character() {
         let figures = groups
             .entry(group.to_string_lossy().to_string())
             .or_default();
-        let clip = retarget::read(path).unwrap();
-        let result = retarget::retarget(&clip, &Options::default())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let result = retarget::load_with_report(path, &Options::default())
+            .unwrap_or_else(|error| panic!("{error}"));
         look_at(path, &result, figures);
     }
     for (group, figures) in &groups {
         print(group, figures);
+    }
+    for (group, figures) in &groups {
+        check(group, figures);
     }
 }

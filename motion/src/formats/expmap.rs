@@ -1,6 +1,6 @@
 //! CMU clips as exponential maps: text files of the human motion prediction literature, 120 frames
-//! per second. Every line is a frame of 117 numbers with commas between: the place of the root, then
-//! for each of 38 joints its rotation against its parent as axis times angle.
+//! per second. Every line is a frame of 117 numbers with commas between: the place of the root,
+//! then for each of 38 joints its rotation against its parent as axis times angle.
 //!
 //! The files hold no skeleton. Parents and offsets of the 38 joints are facts stated in
 //! `utils/forward_kinematics.py` (`_some_variables_cmu`) of wei-mao-2019/LearnTrajDep (MIT), there
@@ -57,7 +57,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Clip> {
                 path,
                 line,
                 format!(
-                    "{} numbers, expected {COLUMNS} with commas between: 3 of the root and 3 of each of {} joints",
+                    "{} numbers, expected {COLUMNS} with commas between: 3 of the root and 3 of each of \
+                     {} joints",
                     row.len(),
                     NODES.len()
                 ),

@@ -24,7 +24,7 @@ const INDICES: u32 = 34963;
 /// Half the width of a bone, as a share of its length.
 const GIRTH: f64 = 0.12;
 
-/// Length of the bone of a joint that nothing follows, as a share of its own distance to its parent.
+/// Length of the bone of a joint that nothing follows, as a share of its distance to its parent.
 const STUB: f64 = 0.3;
 
 /// Writes a clip in metres, atomically.
@@ -56,8 +56,7 @@ fn encode(clip: &Clip) -> std::result::Result<Vec<u8>, String> {
                 .iter()
                 .all(|rotation| rotation.coords.iter().all(|value| value.is_finite()))
     });
-    let timed = clip.frame_rate.is_finite() && clip.frame_rate > 0.0;
-    if !finite || !timed {
+    if !(finite && clip.frame_rate.is_finite() && clip.frame_rate > 0.0) {
         return Err(
             "the clip has a number that is not finite or a pose with other joints than the \
                     skeleton, expected finite numbers and a rotation per joint"
@@ -165,7 +164,10 @@ fn encode(clip: &Clip) -> std::result::Result<Vec<u8>, String> {
         })
     };
     let document = json!({
-        "asset": { "version": "2.0", "generator": concat!("kinestream ", env!("CARGO_PKG_VERSION")) },
+        "asset": {
+            "version": "2.0",
+            "generator": concat!("kinestream ", env!("CARGO_PKG_VERSION")),
+        },
         "scene": 0,
         "scenes": [{ "nodes": [0] }],
         "nodes": nodes,

@@ -1,6 +1,6 @@
 //! How the frames of a source's joints lie in those of the character: one constant rotation per
-//! joint. It is found from the source's rest pose, so that it is the same in all clips of a subject;
-//! where the rest pose is no pose (LAFAN1), from where the joints are in the clip.
+//! joint. It is found from the source's rest pose, so that it is the same in all clips of a
+//! subject; where the rest pose is no pose (LAFAN1), from where the joints are in the clip.
 
 use std::f64::consts::PI;
 
@@ -72,7 +72,8 @@ impl Rest {
         ];
         if !(leg[0].min(leg[1]) > 1e-6 && (leg[0] - leg[1]).abs() < 0.25 * leg[0].max(leg[1])) {
             return Err(Error::Skeleton(format!(
-                "its legs are {:.3} and {:.3} long, expected lengths above 0 that differ by less than a quarter",
+                "its legs are {:.3} and {:.3} long, expected lengths above 0 that differ by less than \
+                 a quarter",
                 leg[0], leg[1]
             )));
         }
@@ -175,9 +176,8 @@ impl Rest {
     }
 
     /// ACCAD's "Male1" skeleton: its bone axes follow the capture, and with all rotations at zero
-    /// its spine is broken and its legs are turned. The axes were measured over the clips
-    /// A1_Stand and B3_Walk, where the body stands upright and looks ahead; those of elbows and
-    /// knees agree with the planes in which arms and legs bend in 12 clips to 15 degrees. None if
+    /// its spine is broken and its legs are turned. The axes were measured over the clips A1_Stand
+    /// and B3_Walk, where the body stands upright, lets its shoulders hang and looks ahead. None if
     /// the bones of a skeleton do not lie as these do.
     fn accad(&self) -> Option<[UnitQuaternion<f64>; JOINTS]> {
         let mut frames = [UnitQuaternion::identity(); JOINTS];
@@ -214,11 +214,11 @@ const ACCAD_AXES: [(Bone, [f64; 3], [f64; 3]); JOINTS] = [
     (Bone::Spine2, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]),
     (Bone::Neck, [0.0, 0.33, -0.94], [1.0, 0.03, -0.09]),
     (Bone::Head, [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]),
-    (Bone::LeftShoulder, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]),
+    (Bone::LeftShoulder, [0.5, 0.0, 0.86], [0.86, 0.0, -0.5]),
     (Bone::LeftArm, [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
     (Bone::LeftForeArm, [1.0, 0.0, 0.0], [0.0, 0.7, -0.7]),
     (Bone::LeftHand, [1.0, 0.0, 0.0], [0.0, 0.7, -0.7]),
-    (Bone::RightShoulder, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]),
+    (Bone::RightShoulder, [-0.5, 0.0, 0.86], [0.86, 0.0, 0.5]),
     (Bone::RightArm, [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
     (Bone::RightForeArm, [-1.0, 0.0, 0.0], [0.0, 0.96, 0.28]),
     (Bone::RightHand, [-1.0, 0.0, 0.0], [0.0, 0.96, 0.28]),

@@ -8,7 +8,7 @@ use crate::character::{self, Bone, JOINTS, MIRROR};
 use crate::skeleton::GlobalPose;
 use crate::{Pose, Skeleton};
 
-/// Of the length of a leg, how far the ankle may be from the hip: a stretched knee has no direction.
+/// How far an ankle may be from its hip, as a share of the leg: a stretched knee has no direction.
 const REACH: f64 = 0.9995;
 
 /// What is said of straight limbs, against the plane of a bent one (see [`bend`]): that the twist

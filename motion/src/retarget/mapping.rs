@@ -137,6 +137,9 @@ pub struct Mapping {
     joints: [Option<usize>; JOINTS],
 }
 
+/// A family as it fits: how many names were found, what is missing, and the joints.
+type Candidate = (usize, Vec<(Bone, String)>, Mapping);
+
 impl Mapping {
     /// Finds the family whose names fit best. What precedes a colon, a leading `mixamorig`,
     /// punctuation and case make no difference.
@@ -150,8 +153,6 @@ impl Mapping {
             .iter()
             .map(|joint| plain(&joint.name))
             .collect();
-        /// Joints found, joints missing with their names, and the mapping so far.
-        type Candidate = (usize, Vec<(Bone, String)>, Mapping);
         let mut closest: Option<Candidate> = None;
         for family in &FAMILIES {
             let mut joints = Bone::ALL.map(|bone| {
