@@ -20,6 +20,9 @@ use nalgebra::{DMatrix, Vector3};
 use super::statistics::{Bootstrap, Estimate, Features, resampled_counts};
 use crate::{Error, Result};
 
+/// Rows of the matrix of distances that are in memory at a time.
+const BLOCK: usize = 64;
+
 /// Which pairs are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairs {
@@ -39,7 +42,8 @@ pub fn diversity(features: &Features<'_>, pairs: Pairs, bootstrap: &Bootstrap) -
     check(pairs, METRIC)?;
     let rows = features.values.nrows();
     let groups = features.groups();
-    let distance = |one: usize, other: usize| row_distance(features.values, one, other);
+    let samples = features.values.transpose();
+    let distance = |one: usize, other: usize| apart(&samples, one, other);
     let (value, resampled) = mean_distance(rows, &groups, pairs, bootstrap, distance);
     let resampled = resampled.into_iter().flatten().collect();
     Ok(estimate(pairs, value, resampled))
@@ -73,10 +77,11 @@ pub fn multimodality(
             reason: format!("label {label} has one sample, expected at least two of each"),
         });
     }
+    let samples = values.transpose();
     let mut value = 0.0;
     let mut resampled = vec![0.0; bootstrap.resamples];
     for (label, rows) in &by_label {
-        let distance = |one: usize, other: usize| row_distance(values, rows[one], rows[other]);
+        let distance = |one: usize, other: usize| apart(&samples, rows[one], rows[other]);
         let groups: Vec<_> = (0..rows.len()).map(|row| vec![row]).collect();
         // Labels are measured independently of each other.
         let of_its_own = Bootstrap {
@@ -166,9 +171,13 @@ fn check(pairs: Pairs, metric: &'static str) -> Result<()> {
     Ok(())
 }
 
-fn row_distance(values: &DMatrix<f64>, one: usize, other: usize) -> f64 {
-    let columns = 0..values.ncols();
-    let squares = columns.map(|column| (values[(one, column)] - values[(other, column)]).powi(2));
+/// Distance between two samples of features `[D, N]`, which lie in memory one after the other.
+fn apart(samples: &DMatrix<f64>, one: usize, other: usize) -> f64 {
+    let (one, other) = (samples.column(one), samples.column(other));
+    let squares = one
+        .iter()
+        .zip(other.iter())
+        .map(|(one, other)| (one - other).powi(2));
     squares.sum::<f64>().sqrt()
 }
 
@@ -211,25 +220,31 @@ fn over_all_pairs(
     counts: &[Vec<u32>],
     distance: impl Fn(usize, usize) -> f64,
 ) -> Vec<Option<f64>> {
-    // One row's counts of all resamples side by side, so that the inner loop is one over slices.
-    let times: Vec<Vec<f64>> = (0..rows)
-        .map(|row| counts.iter().map(|counts| f64::from(counts[row])).collect())
-        .collect();
+    // For counts c and distances D, the sum over pairs is that of c_i D_ij c_j over j < i: a product
+    // of matrices, taken some rows at a time.
+    let times = DMatrix::from_fn(rows, counts.len(), |row, set| f64::from(counts[set][row]));
     let mut sums = vec![0.0; counts.len()];
-    let mut weights = vec![0.0; counts.len()];
-    for one in 0..rows {
-        for other in 0..one {
-            let apart = distance(one, other);
-            let pairs = times[one].iter().zip(&times[other]);
-            for ((sum, weight), (one, other)) in sums.iter_mut().zip(&mut weights).zip(pairs) {
-                *sum += one * other * apart;
-                *weight += one * other;
+    for start in (0..rows).step_by(BLOCK) {
+        let end = (start + BLOCK).min(rows);
+        let distances = DMatrix::from_fn(end - start, end, |row, other| {
+            if other < start + row {
+                distance(start + row, other)
+            } else {
+                0.0
             }
+        });
+        let products = distances * times.rows(0, end);
+        for (set, sum) in sums.iter_mut().enumerate() {
+            let counted = times.view((start, set), (end - start, 1));
+            *sum += products.column(set).dot(&counted);
         }
     }
     sums.into_iter()
-        .zip(weights)
-        .map(|(sum, weight)| (weight > 0.0).then(|| sum / weight))
+        .zip(times.column_iter())
+        .map(|(sum, times)| {
+            let pairs = (times.sum().powi(2) - times.norm_squared()) / 2.0;
+            (pairs > 0.0).then(|| sum / pairs)
+        })
         .collect()
 }
 
