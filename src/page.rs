@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::Plan as WirePlan;
-use kinestream_sim::viewer::{Plan, Rates, Viewer, ViewerHandle};
+use kinestream_sim::viewer::pusht::{Plan, Rates, Viewer, ViewerHandle};
 
 /// Time between two pictures of the viewer.
 pub(crate) const FRAME: Duration = Duration::from_millis(33);

@@ -184,7 +184,7 @@ fn wrong_arguments_are_refused() {
 
 #[test]
 fn the_page_knows_every_rung_and_every_limit() {
-    let page = include_str!("../sim/src/viewer/page/health.js");
+    let page = include_str!("../sim/src/viewer/pusht/page/health.js");
     for rung in Rung::ALL {
         assert!(page.contains(&format!("  {}: \"", rung.name())), "{rung:?}");
     }

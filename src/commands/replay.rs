@@ -14,7 +14,7 @@ use kinestream_bridge::node::RawPublisher;
 use kinestream_bridge::recording::{RecordedMessage, Recording, Survey};
 use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Monotonic};
-use kinestream_sim::viewer::{Input, RunState, ViewerHandle};
+use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
 use serde::Serialize;
 
 use crate::cli::{ReplayArguments, Speed};

@@ -16,7 +16,7 @@ use kinestream_bridge::{Action, Command, Node, Observation};
 use kinestream_control::{Clock, Monotonic, Schedule};
 use kinestream_sim::evaluation::{Episode, MAX_STEPS};
 use kinestream_sim::pusht::{CONTROL_STEP, PHYSICS_STEP, PushT, State, StepOutcome};
-use kinestream_sim::viewer::{Input, RunState, ViewerHandle};
+use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
 
 use super::{INBOX, stamp};
 use crate::recording::{SimInput, SimStep, Tap};

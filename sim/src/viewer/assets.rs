@@ -1,10 +1,11 @@
-//! The page's files, compiled in.
+//! The pages' files, compiled in, and those that all pages share.
 //!
-//! Promises that every file the page asks for is here: nothing is loaded from elsewhere, and
+//! Promises that every file a page asks for is there: nothing is loaded from elsewhere, and
 //! there is no build step.
 
-/// One file of the page.
-pub(super) struct Asset {
+/// One file of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Asset {
     /// Path it is served at.
     pub(super) path: &'static str,
     /// Its `Content-Type`.
@@ -13,113 +14,97 @@ pub(super) struct Asset {
     pub(super) text: &'static str,
 }
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+impl Asset {
+    pub(super) const fn html(path: &'static str, text: &'static str) -> Self {
+        Self {
+            path,
+            content_type: "text/html; charset=utf-8",
+            text,
+        }
+    }
 
-/// All of them.
-pub(super) const ASSETS: [Asset; 9] = [
-    Asset {
-        path: "/",
-        content_type: HTML,
-        text: include_str!("page/index.html"),
-    },
-    Asset {
-        path: "/viewer.css",
-        content_type: CSS,
-        text: include_str!("page/viewer.css"),
-    },
-    Asset {
-        path: "/main.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/main.js"),
-    },
-    Asset {
-        path: "/connection.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/connection.js"),
-    },
-    Asset {
-        path: "/motion.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/motion.js"),
-    },
-    Asset {
-        path: "/scene.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/scene.js"),
-    },
-    Asset {
-        path: "/panel.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/panel.js"),
-    },
-    Asset {
-        path: "/health.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/health.js"),
-    },
-    Asset {
-        path: "/hand.js",
-        content_type: JAVASCRIPT,
-        text: include_str!("page/hand.js"),
-    },
-];
+    pub(super) const fn css(path: &'static str, text: &'static str) -> Self {
+        Self {
+            path,
+            content_type: "text/css; charset=utf-8",
+            text,
+        }
+    }
+
+    pub(super) const fn javascript(path: &'static str, text: &'static str) -> Self {
+        Self {
+            path,
+            content_type: "text/javascript; charset=utf-8",
+            text,
+        }
+    }
+}
+
+/// Colours, type, header, buttons and lists of numbers.
+pub(super) const STYLE: Asset = Asset::css("/style.css", include_str!("common/style.css"));
+/// The WebSocket to the program.
+pub(super) const CONNECTION: Asset =
+    Asset::javascript("/connection.js", include_str!("common/connection.js"));
+/// Numbers as text, and where they are written.
+pub(super) const TEXT: Asset = Asset::javascript("/text.js", include_str!("common/text.js"));
+
+/// Small pictures beside the large one.
+pub(super) const CHART: Asset = Asset::javascript("/chart.js", include_str!("common/chart.js"));
+/// The nodes that are alive.
+pub(super) const NODES: Asset = Asset::javascript("/nodes.js", include_str!("common/nodes.js"));
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pusht::{AGENT_RADIUS, T_RECTANGLES, TABLE_SIZE};
+    use super::super::character::Character;
+    use super::super::pusht::PushT;
+    use crate::viewer::Page;
 
     #[test]
-    fn the_page_draws_the_simulator_s_geometry() {
-        let scene = ASSETS
-            .iter()
-            .find(|asset| asset.path == "/scene.js")
-            .unwrap()
-            .text;
-        let outline = scene
-            .lines()
-            .find_map(|line| line.strip_prefix("const OUTLINE = "))
-            .unwrap()
-            .trim_end_matches(';');
-        let outline: Vec<[f64; 2]> = serde_json::from_str(outline).unwrap();
-        for corner in T_RECTANGLES.as_flattened() {
-            assert!(outline.contains(corner), "{corner:?} in {outline:?}");
-        }
-        assert_eq!(outline.len(), T_RECTANGLES.as_flattened().len());
-        for constant in [
-            format!("SIDE = {TABLE_SIZE};"),
-            format!("AGENT_RADIUS = {AGENT_RADIUS};"),
-        ] {
-            assert!(scene.contains(&constant), "{constant}");
+    fn nothing_is_loaded_from_elsewhere_and_every_import_is_served() {
+        for assets in [PushT::ASSETS, Character::ASSETS] {
+            for asset in assets {
+                for scheme in ["http://", "https://"] {
+                    let foreign = asset
+                        .text
+                        .match_indices(scheme)
+                        // An XML namespace is a name, not an address.
+                        .filter(|(at, _)| !asset.text[*at..].starts_with("http://www.w3.org/"))
+                        .count();
+                    assert_eq!(foreign, 0, "{} names an address", asset.path);
+                }
+                let imports = asset
+                    .text
+                    .lines()
+                    .filter(|line| line.starts_with("import "))
+                    .map(|line| {
+                        line.split('"')
+                            .nth(1)
+                            .unwrap()
+                            .trim_start_matches('.')
+                            .to_owned()
+                    });
+                let links = ["href=\"/", "src=\"/"]
+                    .into_iter()
+                    .flat_map(|mark| asset.text.split(mark).skip(1))
+                    .map(|rest| format!("/{}", rest.split('"').next().unwrap()));
+                for name in imports.chain(links) {
+                    assert!(
+                        assets.iter().any(|other| other.path == name),
+                        "{} asks for {name}",
+                        asset.path
+                    );
+                }
+            }
         }
     }
 
     #[test]
-    fn nothing_is_loaded_from_elsewhere_and_every_import_is_served() {
-        for asset in &ASSETS {
-            for scheme in ["http://", "https://"] {
-                let foreign = asset
-                    .text
-                    .match_indices(scheme)
-                    // An XML namespace is a name, not an address.
-                    .filter(|(at, _)| !asset.text[*at..].starts_with("http://www.w3.org/"))
-                    .count();
-                assert_eq!(foreign, 0, "{} names an address", asset.path);
-            }
-            for import in asset
-                .text
-                .lines()
-                .filter(|line| line.starts_with("import "))
-            {
-                let name = import.split('"').nth(1).unwrap().trim_start_matches('.');
-                assert!(
-                    ASSETS.iter().any(|other| other.path == name),
-                    "{} imports {name}",
-                    asset.path
-                );
-            }
+    fn no_path_is_served_twice() {
+        for assets in [PushT::ASSETS, Character::ASSETS] {
+            let mut paths: Vec<_> = assets.iter().map(|asset| asset.path).collect();
+            paths.sort_unstable();
+            paths.dedup();
+            assert_eq!(paths.len(), assets.len());
         }
     }
 }

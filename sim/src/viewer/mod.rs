@@ -1,46 +1,72 @@
-//! Browser page of the Push-T demo, and the small HTTP server behind it.
+//! Browser pages of the demos, and the small HTTP server behind them.
 //!
-//! The viewer shows what it is handed and reports what a person did; it knows neither policy nor
+//! A viewer shows what it is handed and reports what a person did; it knows neither policy nor
 //! physics. It never holds anyone up: [`ViewerHandle::publish`] replaces the latest frame and
-//! returns, a slow browser skips frames, and input waits in a bounded queue. The page is
-//! compiled into the program and loads nothing from elsewhere, so it works offline and over a
-//! forwarded port.
+//! returns, a slow browser skips frames, and input waits in a bounded queue. The pages are
+//! compiled into the program and load nothing from elsewhere, so they work offline and over a
+//! forwarded port. What a page consists of is its [`Page`]: [`pusht::PushT`] or
+//! [`character::Character`].
 //!
-//! | Path          | Answer                                                                       |
-//! |---------------|------------------------------------------------------------------------------|
-//! | `/`           | the page                                                                     |
-//! | `/healthz`    | `ok`                                                                         |
-//! | `/frame.json` | the latest [`Frame`]; status 503 before the first one                        |
-//! | `/ws`         | WebSocket: frames out (at most 30 a second), [`Input`] in, both as JSON text |
+//! | Path                 | Answer                                                                |
+//! |----------------------|-----------------------------------------------------------------------|
+//! | `/`                  | the page                                                              |
+//! | `/healthz`           | `ok`                                                                  |
+//! | `/frame.json`        | the latest [`Page::Frame`]; status 503 before the first one           |
+//! | `/introduction.json` | the [`Page::Introduction`]; status 503 where there is none            |
+//! | `/ws`                | WebSocket, JSON text: introduction and frames out, [`Page::Input`] in |
+//!
+//! On the WebSocket an introduction is `{"introduction": ...}`, before any frame; frames are bare,
+//! `null` before the first one.
 //!
 //! There is no log-in: whoever reaches the port may watch and take part. Bind to a loopback
 //! address unless the network is trusted. Pages of other sites are refused by their `Origin`.
 
 mod assets;
-mod frame;
+pub mod character;
 mod input;
+pub mod pusht;
 mod server;
 
 use std::collections::VecDeque;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 
-pub use frame::{Frame, Latency, Plan, Rates, RunState};
-pub use input::{Input, InputError, MAX_PUSH_SPEED};
+pub use assets::Asset;
+pub use input::{InputError, PageInput};
 
 /// How many inputs wait for the simulator before the oldest is given up.
 ///
 /// Movements of one kind in a row count once (the newest stays), so a person does not reach this.
 pub const INPUT_QUEUE: usize = 64;
 
+/// What a demo's page consists of: its files, what it shows, what a person can do on it.
+pub trait Page: Send + Sync + 'static {
+    /// What does not change from frame to frame and is told to every page once; `()` if nothing.
+    type Introduction: Serialize + Debug + Send + Sync + 'static;
+    /// One snapshot of what the page shows.
+    type Frame: Serialize + Debug + Send + Sync + 'static;
+    /// What a person can do.
+    type Input: PageInput;
+
+    /// The page's files; the one at `/` is the page.
+    const ASSETS: &'static [Asset];
+    /// Least time between two frames to one browser.
+    const FRAME_PERIOD: Duration;
+    /// Longest message of a page, bytes.
+    const MAX_INPUT_BYTES: usize;
+}
+
 /// A bound, not yet serving, viewer.
 ///
 /// ```no_run
-/// # use kinestream_sim::viewer::{Viewer, ViewerError};
+/// # use kinestream_sim::viewer::{ViewerError, pusht::Viewer};
 /// # async fn demo() -> Result<(), ViewerError> {
 /// let viewer = Viewer::bind(([127, 0, 0, 1], 8080).into())?;
 /// let handle = viewer.handle(); // for the thread that runs the simulator
@@ -49,13 +75,13 @@ pub const INPUT_QUEUE: usize = 64;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Viewer {
+pub struct Viewer<P: Page> {
     listener: TcpListener,
     address: SocketAddr,
-    handle: ViewerHandle,
+    handle: ViewerHandle<P>,
 }
 
-impl Viewer {
+impl<P: Page> Viewer<P> {
     /// Takes the port, so that the address is known and refusals come before anything is started.
     ///
     /// Port 0 lets the system choose one, see [`Viewer::address`]. Connections made before
@@ -85,7 +111,7 @@ impl Viewer {
     }
 
     /// A handle for the thread that runs the simulator.
-    pub fn handle(&self) -> ViewerHandle {
+    pub fn handle(&self) -> ViewerHandle<P> {
         self.handle.clone()
     }
 
@@ -106,46 +132,68 @@ impl Viewer {
     }
 }
 
-/// The simulator's side of the viewer. Clones share one page.
-#[derive(Clone, Debug)]
-pub struct ViewerHandle {
-    latest: Arc<watch::Sender<Option<Arc<Frame>>>>,
-    inputs: Arc<Mutex<VecDeque<Input>>>,
+/// The simulator's side of a viewer. Clones share one page.
+pub struct ViewerHandle<P: Page> {
+    shown: Arc<Shown<P>>,
 }
 
-impl ViewerHandle {
+struct Shown<P: Page> {
+    introduction: watch::Sender<Option<Arc<P::Introduction>>>,
+    latest: watch::Sender<Option<Arc<P::Frame>>>,
+    inputs: Mutex<VecDeque<P::Input>>,
+}
+
+impl<P: Page> Clone for ViewerHandle<P> {
+    fn clone(&self) -> Self {
+        Self {
+            shown: Arc::clone(&self.shown),
+        }
+    }
+}
+
+impl<P: Page> Debug for ViewerHandle<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.inputs().len();
+        f.debug_struct("ViewerHandle")
+            .field("inputs_waiting", &waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Page> ViewerHandle<P> {
     fn new() -> Self {
         Self {
-            latest: Arc::new(watch::Sender::new(None)),
-            inputs: Arc::default(),
+            shown: Arc::new(Shown {
+                introduction: watch::Sender::new(None),
+                latest: watch::Sender::new(None),
+                inputs: Mutex::default(),
+            }),
         }
+    }
+
+    /// Tells every page, now and when it opens, what does not change from frame to frame.
+    ///
+    /// To be called before the first frame that needs it.
+    pub fn introduce(&self, introduction: P::Introduction) {
+        let introduction = Some(Arc::new(introduction));
+        self.shown.introduction.send_replace(introduction);
     }
 
     /// Makes `frame` the latest one. Returns at once, whether or not anybody watches.
     ///
-    /// Frames may come at any rate; a browser gets the newest, at most 30 a second.
-    pub fn publish(&self, frame: Frame) {
-        self.latest.send_replace(Some(Arc::new(frame)));
+    /// Frames may come at any rate; a browser gets the newest, at most one per
+    /// [`Page::FRAME_PERIOD`].
+    pub fn publish(&self, frame: P::Frame) {
+        self.shown.latest.send_replace(Some(Arc::new(frame)));
     }
 
     /// The oldest input not taken yet, already checked and clamped; `None` when there is none.
-    pub fn try_next_input(&self) -> Option<Input> {
-        self.inputs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+    pub fn try_next_input(&self) -> Option<P::Input> {
+        self.inputs().pop_front()
     }
 
-    fn subscribe(&self) -> watch::Receiver<Option<Arc<Frame>>> {
-        self.latest.subscribe()
-    }
-
-    fn latest(&self) -> Option<Arc<Frame>> {
-        self.latest.borrow().clone()
-    }
-
-    fn push_input(&self, input: Input) {
-        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+    fn push_input(&self, input: P::Input) {
+        let mut inputs = self.inputs();
         if let Some(last) = inputs.back_mut()
             && input.supersedes(last)
         {
@@ -156,6 +204,13 @@ impl ViewerHandle {
             inputs.pop_front();
         }
         inputs.push_back(input);
+    }
+
+    fn inputs(&self) -> std::sync::MutexGuard<'_, VecDeque<P::Input>> {
+        self.shown
+            .inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -194,6 +249,7 @@ pub enum ViewerError {
 
 #[cfg(test)]
 mod tests {
+    use super::pusht::{Input, Viewer, ViewerHandle};
     use super::*;
 
     #[test]

@@ -15,14 +15,12 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::assets::ASSETS;
-use super::{Frame, Input, ViewerHandle};
+use super::{Page, PageInput, ViewerHandle};
 
-/// Least time between two frames on one connection (30 a second).
-const FRAME_PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 30);
 /// A connection hears something at least this often, so that the page notices a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A connection that takes no byte for so long is cut off.
@@ -31,24 +29,31 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 /// Pages connected at a time.
 const MAX_CONNECTIONS: u32 = 32;
-/// Longest message of a page, bytes; real ones stay under 120.
-const MAX_INPUT_BYTES: usize = 1024;
 /// A connection is closed after so many messages that were refused.
 const MAX_REFUSED: u32 = 20;
 
 /// Only this program's own files may run, and no other site may embed the page.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-#[derive(Clone)]
-struct Shared {
-    handle: ViewerHandle,
+struct Shared<P: Page> {
+    handle: ViewerHandle<P>,
     stopping: watch::Receiver<bool>,
     places: Arc<Semaphore>,
 }
 
-pub(super) async fn serve(
+impl<P: Page> Clone for Shared<P> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+            stopping: self.stopping.clone(),
+            places: Arc::clone(&self.places),
+        }
+    }
+}
+
+pub(super) async fn serve<P: Page>(
     listener: TcpListener,
-    handle: ViewerHandle,
+    handle: ViewerHandle<P>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -87,12 +92,13 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-fn router(shared: Shared) -> Router {
+fn router<P: Page>(shared: Shared<P>) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(async || "ok"))
-        .route("/frame.json", get(latest_frame))
-        .route("/ws", get(websocket));
-    for asset in &ASSETS {
+        .route("/frame.json", get(latest_frame::<P>))
+        .route("/introduction.json", get(introduction::<P>))
+        .route("/ws", get(websocket::<P>));
+    for asset in P::ASSETS {
         let headers = [
             (header::CONTENT_TYPE, asset.content_type),
             (header::CACHE_CONTROL, "no-store"),
@@ -108,18 +114,29 @@ fn router(shared: Shared) -> Router {
     router.with_state(shared)
 }
 
-async fn latest_frame(State(shared): State<Shared>) -> Response {
-    let (status, text) = match shared.handle.latest() {
-        Some(frame) => match serde_json::to_string(&*frame) {
+async fn latest_frame<P: Page>(State(shared): State<Shared<P>>) -> Response {
+    json("frame", shared.handle.shown.latest.borrow().clone())
+}
+
+async fn introduction<P: Page>(State(shared): State<Shared<P>>) -> Response {
+    json(
+        "introduction",
+        shared.handle.shown.introduction.borrow().clone(),
+    )
+}
+
+fn json<T: Serialize>(what: &str, value: Option<Arc<T>>) -> Response {
+    let (status, text) = match value {
+        Some(value) => match serde_json::to_string(&*value) {
             Ok(text) => (StatusCode::OK, text),
             Err(error) => {
-                tracing::error!(%error, "viewer: frame cannot be written as JSON");
+                tracing::error!(%error, "viewer: {what} cannot be written as JSON");
                 (StatusCode::INTERNAL_SERVER_ERROR, String::from("null"))
             }
         },
         None => (
             StatusCode::SERVICE_UNAVAILABLE,
-            String::from(r#"{"error":"no frame yet, try again"}"#),
+            format!(r#"{{"error":"no {what} yet, try again"}}"#),
         ),
     };
     let headers = [
@@ -129,8 +146,8 @@ async fn latest_frame(State(shared): State<Shared>) -> Response {
     (status, headers, text).into_response()
 }
 
-async fn websocket(
-    State(shared): State<Shared>,
+async fn websocket<P: Page>(
+    State(shared): State<Shared<P>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -155,8 +172,8 @@ async fn websocket(
             .into_response();
     };
     upgrade
-        .max_message_size(MAX_INPUT_BYTES)
-        .max_frame_size(MAX_INPUT_BYTES)
+        .max_message_size(P::MAX_INPUT_BYTES)
+        .max_frame_size(P::MAX_INPUT_BYTES)
         .on_upgrade(move |socket| Connection::new(socket, shared, place).run())
 }
 
@@ -182,26 +199,40 @@ fn same_origin(headers: &HeaderMap) -> bool {
     !host.is_empty() && bare(authority).eq_ignore_ascii_case(&bare(host))
 }
 
+/// An introduction as it goes out, to be told from a frame.
+#[derive(Serialize)]
+struct Introduced<'a, T> {
+    introduction: &'a T,
+}
+
 /// One page.
-struct Connection {
+struct Connection<P: Page> {
     socket: WebSocket,
-    shared: Shared,
-    frames: watch::Receiver<Option<Arc<Frame>>>,
-    holds_block: bool,
+    shared: Shared<P>,
+    introductions: watch::Receiver<Option<Arc<P::Introduction>>>,
+    frames: watch::Receiver<Option<Arc<P::Frame>>>,
+    /// What is to be done should the page vanish.
+    parting: Option<P::Input>,
     refused: u32,
     _place: OwnedSemaphorePermit,
 }
 
-impl Connection {
-    fn new(socket: WebSocket, shared: Shared, place: OwnedSemaphorePermit) -> Self {
-        let mut frames = shared.handle.subscribe();
+/// A connection that has ended.
+struct Ended;
+
+impl<P: Page> Connection<P> {
+    fn new(socket: WebSocket, shared: Shared<P>, place: OwnedSemaphorePermit) -> Self {
+        let mut introductions = shared.handle.shown.introduction.subscribe();
+        let mut frames = shared.handle.shown.latest.subscribe();
         // What is there already counts as news for this page.
+        introductions.mark_changed();
         frames.mark_changed();
         Self {
             socket,
             shared,
+            introductions,
             frames,
-            holds_block: false,
+            parting: None,
             refused: 0,
             _place: place,
         }
@@ -209,8 +240,8 @@ impl Connection {
 
     async fn run(mut self) {
         let closing = self.talk().await;
-        if self.holds_block {
-            self.shared.handle.push_input(Input::ReleaseBlock);
+        if let Some(input) = self.parting.take() {
+            self.shared.handle.push_input(input);
         }
         if let Some(frame) = closing {
             // The page may have gone already.
@@ -225,30 +256,38 @@ impl Connection {
         tokio::pin!(stop);
         let mut sent = None;
         loop {
-            tokio::select! {
+            let said = tokio::select! {
+                // In this order: no frame comes before its introduction, none waits for inputs.
+                biased;
                 () = &mut stop => return Some(parting(close_code::AWAY, "the demo has ended")),
-                message = self.socket.recv() => match message {
-                    Some(Ok(Message::Text(text))) => self.take(text.as_str()),
-                    Some(Ok(Message::Binary(_))) => self.refuse("expected JSON text, found a binary message"),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                },
-                () = next_frame(sent, &mut self.frames) => {
-                    let frame = self.frames.borrow_and_update().clone();
-                    // `null` before the first frame.
-                    let text = match serde_json::to_string(&frame.as_deref()) {
-                        Ok(text) => text,
-                        Err(error) => {
-                            tracing::error!(%error, "viewer: frame cannot be written as JSON");
-                            return None;
-                        }
-                    };
-                    sent = Some(Instant::now());
-                    match timeout(SEND_LIMIT, self.socket.send(Message::Text(text.into()))).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) | Err(_) => return None,
+                () = next(&mut self.introductions) => {
+                    let introduction = self.introductions.borrow_and_update().clone();
+                    match introduction.as_deref() {
+                        Some(introduction) => self.say(&Introduced { introduction }).await,
+                        None => Ok(()),
                     }
+                },
+                () = next_frame(sent, P::FRAME_PERIOD, &mut self.frames) => {
+                    let frame = self.frames.borrow_and_update().clone();
+                    sent = Some(Instant::now());
+                    // `null` before the first frame.
+                    self.say(&frame.as_deref()).await
                 }
+                message = self.socket.recv() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        self.take(text.as_str());
+                        Ok(())
+                    }
+                    Some(Ok(Message::Binary(_))) => {
+                        self.refuse("expected JSON text, found a binary message");
+                        Ok(())
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+                },
+            };
+            if said.is_err() {
+                return None;
             }
             if self.refused > MAX_REFUSED {
                 return Some(parting(close_code::POLICY, "too many bad inputs"));
@@ -256,14 +295,22 @@ impl Connection {
         }
     }
 
+    /// Sends a value as JSON text.
+    async fn say(&mut self, value: &impl Serialize) -> Result<(), Ended> {
+        let text = serde_json::to_string(value).map_err(|error| {
+            tracing::error!(%error, "viewer: frame cannot be written as JSON");
+            Ended
+        })?;
+        match timeout(SEND_LIMIT, self.socket.send(Message::Text(text.into()))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended),
+        }
+    }
+
     fn take(&mut self, text: &str) {
-        match Input::from_json(text) {
+        match P::Input::from_json(text) {
             Ok(input) => {
-                match input {
-                    Input::DragBlock { .. } => self.holds_block = true,
-                    Input::ReleaseBlock => self.holds_block = false,
-                    _ => {}
-                }
+                self.parting = input.parting(self.parting.take());
                 self.shared.handle.push_input(input);
             }
             Err(error) => self.refuse(&error.to_string()),
@@ -277,15 +324,24 @@ impl Connection {
     }
 }
 
+/// Resolves when there is something new, never if there will be nothing any more.
+async fn next<T>(news: &mut watch::Receiver<T>) {
+    if news.changed().await.is_err() {
+        future::pending::<()>().await;
+    }
+}
+
 /// Resolves when the next frame is due on a connection that got its last one at `sent`: when a
 /// new one is there but not before the frame period is over, or at the heartbeat.
-async fn next_frame(sent: Option<Instant>, frames: &mut watch::Receiver<Option<Arc<Frame>>>) {
+async fn next_frame<F>(
+    sent: Option<Instant>,
+    period: Duration,
+    frames: &mut watch::Receiver<Option<Arc<F>>>,
+) {
     let Some(sent) = sent else { return };
-    sleep_until(sent + FRAME_PERIOD).await;
+    sleep_until(sent + period).await;
     tokio::select! {
-        changed = frames.changed() => if changed.is_err() {
-            future::pending::<()>().await;
-        },
+        () = next(frames) => {}
         () = sleep_until(sent + HEARTBEAT) => {}
     }
 }

@@ -11,19 +11,27 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::viewer::{RunState, Viewer};
+use crate::viewer::character::{self, Body, BodyPoint, Character, MAX_PATH_POINTS};
+use crate::viewer::pusht::{Frame, Input, PushT, RunState};
+use crate::viewer::{Page, Viewer};
 
 /// A viewer that serves on a thread of its own, and ends when dropped.
-struct Served {
+struct Served<P: Page> {
     address: SocketAddr,
-    handle: ViewerHandle,
+    handle: ViewerHandle<P>,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<()>>,
     runtime: Runtime,
 }
 
-impl Served {
+impl Served<PushT> {
     fn start() -> Self {
+        Self::serving()
+    }
+}
+
+impl<P: Page> Served<P> {
+    fn serving() -> Self {
         let viewer = Viewer::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -107,7 +115,7 @@ impl Served {
     }
 
     /// Waits for what the pages sent.
-    fn next_input(&self) -> Input {
+    fn next_input(&self) -> P::Input {
         for _ in 0..30_000 {
             if let Some(input) = self.handle.try_next_input() {
                 return input;
@@ -118,7 +126,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl<P: Page> Drop for Served<P> {
     fn drop(&mut self) {
         if self.stop.is_some() {
             self.stop();
@@ -209,7 +217,7 @@ fn files_health_and_unknown_paths() {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_eq!(body, "ok");
 
-    for asset in &ASSETS {
+    for asset in PushT::ASSETS {
         let (head, body) = served.get(asset.path);
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(head.contains(asset.content_type), "{head}");
@@ -269,6 +277,70 @@ fn a_page_gets_frames_and_its_inputs_arrive_in_order() {
     );
     assert_eq!(served.next_input(), Input::Pause);
     assert_eq!(served.next_input(), Input::Reset { seed: Some(5) });
+}
+
+#[test]
+fn a_page_is_introduced_before_its_first_frame() {
+    let point = |name: &str, parent| BodyPoint {
+        name: Some(name.to_owned()),
+        parent,
+    };
+    let body = || {
+        Body::new(
+            vec![point("Hips", None), point("Spine", Some(0))],
+            [0, 0, 1, 1],
+        )
+    };
+    let frame = character::Frame {
+        points: vec![[0.0, 0.95, 0.0], [0.0, 1.05, 0.0]],
+        ..character::Frame::default()
+    };
+    let served = Served::<Character>::serving();
+    let (head, said) = served.get("/introduction.json");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(said.contains("no introduction yet"), "{said}");
+    served.handle.introduce(body().unwrap());
+    served.handle.publish(frame);
+    for asset in Character::ASSETS {
+        assert_eq!(served.get(asset.path).1, asset.text);
+    }
+
+    let mut page = served.websocket();
+    let first = page.frame();
+    assert_eq!(first["introduction"]["points"][1]["parent"], 0, "{first}");
+    let second = page.frame();
+    assert_eq!(
+        second["points_mm"],
+        serde_json::json!([0, 950, 0, 0, 1050, 0]),
+        "{second}"
+    );
+    let (_, said) = served.get("/introduction.json");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&said).unwrap(),
+        first["introduction"]
+    );
+
+    // A new introduction reaches pages that are open.
+    served.handle.introduce(body().unwrap());
+    while page.frame()["introduction"].is_null() {}
+}
+
+#[test]
+fn the_longest_path_arrives_and_a_page_that_vanishes_stops_the_character() {
+    let served = Served::<Character>::serving();
+    let mut page = served.websocket();
+    let points = vec![[-123_456.123_456, 123_456.123_456]; MAX_PATH_POINTS];
+    page.say(&serde_json::json!({"type": "path", "points": points, "speed": 1.5}).to_string());
+    let path = character::Input::Path { points, speed: 1.5 };
+    assert_eq!(served.next_input(), path);
+    let stick = |velocity| character::Input::Stick {
+        velocity,
+        facing: [0.0; 2],
+    };
+    page.say(r#"{"type":"stick","velocity":[0.5,1],"facing":[0,0]}"#);
+    assert_eq!(served.next_input(), stick([0.5, 1.0]));
+    drop(page);
+    assert_eq!(served.next_input(), stick([0.0, 0.0]));
 }
 
 #[test]
@@ -333,7 +405,7 @@ fn a_page_that_sends_only_nonsense_is_closed() {
 fn a_message_too_long_ends_only_its_own_connection() {
     let served = Served::start();
     let mut page = served.websocket();
-    page.say(&"x".repeat(MAX_INPUT_BYTES + 1));
+    page.say(&"x".repeat(PushT::MAX_INPUT_BYTES + 1));
     let mut rest = Vec::new();
     // Closed or reset, but ended.
     let _ = page.stream.read_to_end(&mut rest);

@@ -1,7 +1,8 @@
 // How the runtime fares: rung, lateness, limits, scheduling, nodes.
 
-import { baseLine, count, element, fixed, NONE, write } from "./panel.js";
-import { prepare } from "./scene.js";
+import { baseLine, prepare } from "./chart.js";
+import { Nodes } from "./nodes.js";
+import { count, element, fixed, NONE, write } from "./text.js";
 
 const RUNGS = {
   waiting: "Waiting",
@@ -15,8 +16,6 @@ const RUNGS = {
 const QUIET = new Set(["waiting", "running", "continuing"]);
 const LIMITS = ["position", "velocity", "acceleration", "jerk", "not_finite"];
 const PERCENTILES = ["p50", "p99", "p999", "max"];
-/** Nodes that are remembered at most, those gone included. */
-const MOST_NODES = 12;
 /** Height of the histogram's scale, pixels. */
 const SCALE = 15;
 
@@ -37,15 +36,12 @@ export class Health {
   constructor() {
     this.health = null;
     this.stale = true;
-    /** Every node seen so far and whether it is alive. */
-    this.nodes = new Map();
+    this.nodes = new Nodes(element("nodes"));
   }
 
   take(frame) {
     this.health = frame.health;
-    const alive = new Set(frame.nodes);
-    for (const name of this.nodes.keys()) this.nodes.set(name, alive.has(name));
-    for (const name of alive) if (this.nodes.size < MOST_NODES) this.nodes.set(name, true);
+    this.nodes.take(frame.nodes);
     this.stale = true;
   }
 
@@ -93,22 +89,7 @@ export class Health {
     write("allocations", count(control?.allocations ?? NaN));
     write("missed-of", control ? `${count(control.missed)} of ${count(control.ticks)}` : NONE);
     element("missed-of").classList.toggle("some", control?.missed > 0);
-    this.#drawNodes();
-  }
-
-  #drawNodes() {
-    const list = element("nodes");
-    const look = JSON.stringify([...this.nodes]);
-    if (list.dataset.look === look) return;
-    list.dataset.look = look;
-    list.replaceChildren(
-      ...[...this.nodes].map(([name, alive]) => {
-        const item = document.createElement("li");
-        item.textContent = alive ? name : `${name} (gone)`;
-        item.dataset.alive = alive;
-        return item;
-      }),
-    );
+    this.nodes.draw();
   }
 }
 

@@ -1,7 +1,8 @@
 // The measurements beside the table.
 
+import { baseLine, prepare } from "./chart.js";
 import { clamp } from "./motion.js";
-import { prepare } from "./scene.js";
+import { count, element, fixed, hertz, milliseconds, write } from "./text.js";
 
 const LATENCIES = 150;
 const STATES = {
@@ -11,22 +12,6 @@ const STATES = {
   paused: "Paused",
   finished: "Finished",
 };
-
-export const element = (id) => document.getElementById(id);
-export const NONE = "–";
-
-/** A number with fixed decimals; what was not measured shows as a dash. */
-export const fixed = (value, digits, unit = "") =>
-  Number.isFinite(value) ? `${value.toFixed(digits)}${unit}` : NONE;
-const milliseconds = (value) => fixed(value, value < 10 ? 2 : 1, " ms");
-export const hertz = (value) => fixed(value, value < 20 ? 1 : 0, " Hz");
-export const count = (value) => (Number.isFinite(value) ? value.toLocaleString("en") : NONE);
-
-export function write(id, text) {
-  const target = element(id);
-  // Untouched text keeps the layout, and a person's selection.
-  if (target.textContent !== text) target.textContent = text;
-}
 
 export class Panel {
   constructor() {
@@ -140,9 +125,4 @@ function drawLine(canvas, values, { p50_ms: median, p99_ms: high }, colours) {
   context.arc(right, yOf(values.at(-1)), 2.5, 0, 2 * Math.PI);
   context.fillStyle = colours.agent;
   context.fill();
-}
-
-export function baseLine(context, width, height, colours) {
-  context.fillStyle = colours.line;
-  context.fillRect(0, height - 1, width, 1);
 }

@@ -1,5 +1,6 @@
 // Draws the table: goal, T, agent, and the plan with its noise. Units are the simulator's pixels.
 
+import { prepare } from "./chart.js";
 import { gaussian } from "./motion.js";
 
 export const SIDE = 512;
@@ -30,23 +31,6 @@ export function palette() {
   const names = ["surface", "text", "muted", "line", "wall", "goal", "block", "agent", "plan", "good", "bad"];
   const colours = Object.fromEntries(names.map((name) => [name, read(name)]));
   return { ...colours, goalStrength: Number(read("goal-strength")) };
-}
-
-/** Matches a canvas to its size on screen; returns its context, cleared, in CSS pixels. */
-export function prepare(canvas) {
-  const ratio = devicePixelRatio || 1;
-  const { clientWidth, clientHeight } = canvas;
-  const width = Math.round(clientWidth * ratio);
-  const height = Math.round(clientHeight * ratio);
-  if (canvas.width !== width || canvas.height !== height) {
-    canvas.width = width;
-    canvas.height = height;
-  }
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, clientWidth, clientHeight);
-  context.globalAlpha = 1;
-  return context;
 }
 
 /** The table. `shown` is Motion's, `hand` what the person holds, `clock` ms for the shimmer. */
