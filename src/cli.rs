@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Resim(ResimArguments),
     /// Train a policy from demonstrations.
     Train(TrainArguments),
-    /// Score a policy on Push-T under the published protocol.
+    /// Score a policy on Push-T under the published protocol, or a motion model against held-out clips.
     Eval(EvalArguments),
     /// Measure what this machine does.
     Bench {
@@ -215,6 +215,9 @@ pub(crate) struct TrainArguments {
 pub(crate) struct EvalArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
+    /// Folder of the motion capture that a motion model is judged against.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,

@@ -53,6 +53,9 @@ fn main() -> ExitCode {
             commands::motion::train::run(arguments)
         }
         Command::Train(arguments) => commands::train::run(arguments),
+        Command::Eval(arguments) if motion::is_motion(&arguments.config) => {
+            commands::motion::eval::run(arguments)
+        }
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Bench { what } => match what {
             Bench::Policy(arguments) => commands::bench::policy::run(arguments),

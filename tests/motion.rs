@@ -138,6 +138,32 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
     assert_percentiles(&report["frame_ms"]);
     assert_keys(&report["frames_per_second"], &["1", "16", "256", "1000"]);
 
+    let eval = [
+        "eval",
+        "motion.toml",
+        "--checkpoint",
+        "out",
+        "--data",
+        "data",
+        "--json",
+    ];
+    let report = json_object(&kinestream(project.path(), &eval).succeeds().stdout);
+    assert_keys(
+        &report,
+        &[
+            "fid",
+            "fid_train_heldout",
+            "diversity",
+            "diversity_ground_truth",
+            "foot_sliding_ratio",
+            "jerk_ratio",
+            "path_rmse_m",
+            "heading_error_deg",
+            "turn_180_settle_s",
+        ],
+    );
+    kinestream(project.path(), &["eval", "motion.toml"]).fails(&["--data", "held-out"]);
+
     // Killed at a different place every time, and ended with the same bytes.
     let state = |name: &str| {
         project

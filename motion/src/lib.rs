@@ -15,6 +15,7 @@ pub mod crowd;
 pub mod data;
 pub mod embedding;
 pub mod error;
+pub mod evaluation;
 pub mod extractor;
 pub mod features;
 pub mod foot;

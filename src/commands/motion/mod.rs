@@ -1,4 +1,5 @@
 //! The commands on motion models; each begins where the command of the same name finds that a
 //! configuration is one of a motion model.
 
+pub(crate) mod eval;
 pub(crate) mod train;
