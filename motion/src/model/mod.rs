@@ -1,0 +1,225 @@
+//! The motion model of AAMDM: embedding, generation module, polishing module.
+//!
+//! A frame is made in two parts (arXiv 2401.06146): the generation module, a denoising diffusion GAN
+//! (Xiao et al. 2022), goes from noise to a draft in a few large steps; the polishing module, an
+//! autoregressive diffusion model (Shi et al. 2024), takes the draft up to a small noise level and
+//! down again. Both see the last frame and the steering. In every step the clean estimate can be
+//! drawn towards the root motion that is wanted, without any training for it.
+
+mod changes;
+mod folder;
+mod sampling;
+
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+use changes::Scales;
+
+use crate::embedding::{Embedding, EmbeddingConfig, Statistics};
+use crate::frame::{FrameConfig, FrameNetwork, FrameSizes};
+use crate::{Error, Result, character};
+
+pub use changes::Changes;
+pub use folder::CONFIG_FILE;
+pub use sampling::{Draw, Pull};
+
+/// Configuration of a motion model, as written in TOML and JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The embedded space.
+    #[serde(default)]
+    pub embedding: EmbeddingConfig,
+    /// The generation module.
+    pub generation: FrameConfig,
+    /// The polishing module; absent: drafts are frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polishing: Option<FrameConfig>,
+}
+
+impl ModelConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self) -> Result<()> {
+        self.embedding.check()?;
+        self.generation
+            .check()
+            .map_err(|error| in_table("generation", error))?;
+        match &self.polishing {
+            Some(polishing) => polishing
+                .check()
+                .map_err(|error| in_table("polishing", error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that makes frames.
+#[derive(Debug)]
+pub struct MotionModel {
+    /// The embedded space.
+    pub embedding: Embedding,
+    /// The generation module.
+    pub generation: FrameNetwork,
+    /// The polishing module.
+    pub polishing: Option<FrameNetwork>,
+    config: ModelConfig,
+    changes: Changes,
+    scales: Scales,
+    device: Device,
+}
+
+impl MotionModel {
+    /// A model with fresh parameters.
+    ///
+    /// # Errors
+    /// A configuration value out of its range.
+    pub fn new(
+        config: &ModelConfig,
+        statistics: Statistics,
+        changes: Changes,
+        device: Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let skeleton = character::skeleton();
+        let embedding = Embedding::new(&config.embedding, &skeleton, statistics, device, seed)?;
+        let sizes = FrameSizes::motion(embedding.size());
+        let module = |key: &'static str, config: &FrameConfig, seed| {
+            FrameNetwork::new(config, sizes, device, seed).map_err(|error| in_table(key, error))
+        };
+        let generation = module("generation", &config.generation, seed.wrapping_add(1))?;
+        let polishing = match &config.polishing {
+            Some(polishing) => Some(module("polishing", polishing, seed.wrapping_add(2))?),
+            None => None,
+        };
+        Ok(Self {
+            scales: Scales::new(&changes, &embedding, device),
+            embedding,
+            generation,
+            polishing,
+            config: config.clone(),
+            changes,
+            device,
+        })
+    }
+
+    /// Where the model computes.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The deviations of changes and steering.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Number of parameters of all parts.
+    pub fn parameters(&self) -> usize {
+        let stores = self.stores();
+        let counts = stores
+            .iter()
+            .map(|(_, store)| store.variables().values().map(Tensor::numel).sum::<usize>());
+        counts.sum()
+    }
+
+    /// Weights that one frame reads: those of a module once for each of its denoise steps, and the
+    /// decoder's.
+    pub fn weights_per_frame(&self) -> usize {
+        let modules = std::iter::once(&self.generation).chain(&self.polishing);
+        let steps: usize = modules
+            .map(|module| module.parameters() * module.steps() as usize)
+            .sum();
+        let parts = self.embedding.store().variables();
+        let decoder = parts.iter().filter(|(name, _)| name.starts_with("decoder"));
+        steps + decoder.map(|(_, weights)| weights.numel()).sum::<usize>()
+    }
+
+    /// Switches gradients off.
+    pub fn freeze(&mut self) {
+        self.embedding.store_mut().freeze();
+        self.generation.store_mut().freeze();
+        if let Some(polishing) = &mut self.polishing {
+            polishing.store_mut().freeze();
+        }
+    }
+
+    /// The change from one embedded frame to another at unit size, all `[B, E]`.
+    pub fn change(&self, from: &Tensor, to: &Tensor) -> Tensor {
+        (to - from - &self.scales.change_mean) / &self.scales.change
+    }
+
+    /// The embedded frame that a change leads to, all `[B, E]`.
+    pub fn changed(&self, from: &Tensor, change: &Tensor) -> Tensor {
+        from + change * &self.scales.change + &self.scales.change_mean
+    }
+
+    /// The condition `[B, C]` of a frame: the last one `[B, E]`, the steering `[B, S]` in its own
+    /// units, and which characters are steered at all `[B, 1]`, 1 or 0.
+    pub fn condition(&self, last: &Tensor, steering: &Tensor, steered: &Tensor) -> Tensor {
+        let steering =
+            (steering - &self.scales.steering_mean) / &self.scales.steering_deviation * steered;
+        Tensor::cat(&[last, &steering, steered], -1)
+    }
+
+    /// Takes over the parameters of an embedding of the same build.
+    ///
+    /// # Errors
+    /// Another build.
+    pub fn copy_embedding(&self, embedding: &Embedding) -> Result<()> {
+        copy(embedding.store(), self.embedding.store())
+    }
+
+    /// Takes over the parameters of a generation module of the same build.
+    ///
+    /// # Errors
+    /// Another build.
+    pub fn copy_generation(&self, other: &Self) -> Result<()> {
+        copy(other.generation.store(), self.generation.store())
+    }
+
+    /// Frames of the data to begin with `[N, E]`; the first stands still.
+    pub fn starts(&self) -> Tensor {
+        let flat: Vec<f32> = self.changes.starts.concat();
+        Tensor::from_slice(&flat)
+            .view([-1, self.embedding.size()])
+            .to_device(self.device)
+    }
+}
+
+/// Copies parameters from one store to another of the same build.
+fn copy(from: &VarStore, to: &VarStore) -> Result<()> {
+    let source = from.variables();
+    tch::no_grad(|| {
+        for (name, mut variable) in to.variables() {
+            let Some(values) = source.get(&name) else {
+                return Err(Error::Skeleton(format!("no parameter `{name}` to copy")));
+            };
+            variable.f_copy_(values)?;
+        }
+        Ok(())
+    })
+}
+
+/// An error of a module, with the table in which its keys stand.
+fn in_table(table: &'static str, error: Error) -> Error {
+    match error {
+        Error::Config {
+            key,
+            found,
+            expected,
+        } => Error::Config {
+            key: table,
+            found: format!("{key} = {found}"),
+            expected,
+        },
+        other => other,
+    }
+}
