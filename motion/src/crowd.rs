@@ -31,7 +31,8 @@ pub struct Wish {
 #[derive(Debug)]
 pub struct Crowd {
     model: MotionModel,
-    last: Tensor,
+    /// Last frames and the changes that led to them `[B, 2 E]`.
+    state: Tensor,
     roots: Vec<Root>,
     streams: Vec<NoiseStream>,
     /// Hand-made numbers of the last frames, in their own units `[B, 22]`.
@@ -44,7 +45,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Characters at the origin with given first frames `[B, E]`, embedded, and seeds.
+    /// Characters at the origin with given first states `[B, 2 E]` (see [`MotionModel::starts`]) and
+    /// seeds.
     ///
     /// # Errors
     /// LibTorch refused.
@@ -53,7 +55,7 @@ impl Crowd {
             roots: vec![Root::default(); seeds.len()],
             streams: seeds.iter().map(|seed| NoiseStream::new(*seed)).collect(),
             refused: vec![0; seeds.len()],
-            last: first.copy(),
+            state: first.copy(),
             hand_made: Vec::new(),
             six: Vec::new(),
             model,
@@ -99,8 +101,8 @@ impl Crowd {
     }
 
     /// Embedded last frames `[B, E]`.
-    pub fn embedded(&self) -> &Tensor {
-        &self.last
+    pub fn embedded(&self) -> Tensor {
+        self.model.frames(&self.state)
     }
 
     /// Makes the next frame of every character; `wishes` has one entry for each.
@@ -144,7 +146,7 @@ impl Crowd {
             let steering = tensor(&numbers, steering::SIZE as i64);
             let condition = self
                 .model
-                .condition(&self.last, &steering, &tensor(&steered, 1));
+                .condition(&self.state, &steering, &tensor(&steered, 1));
             let mut draw = self.model.draw(&mut self.streams);
             if self.diversity != 1.0 {
                 draw.scale(self.diversity);
@@ -155,15 +157,15 @@ impl Crowd {
                 weight: &weight,
             });
             self.model
-                .next(&self.last, &condition, &draw, pull.as_ref())
+                .next(&self.state, &condition, &draw, pull.as_ref())
         });
         // One look at the device for all: the frames themselves are read below anyway.
         let sound = Vec::<bool>::try_from(next.isfinite().all_dim(1, false))?;
-        self.last = if sound.iter().all(|sound| *sound) {
+        self.state = if sound.iter().all(|sound| *sound) {
             next
         } else {
             let mask = Tensor::from_slice(&sound).view([-1, 1]).to_device(device);
-            next.where_self(&mask, &self.last)
+            next.where_self(&mask, &self.state)
         };
         self.decode()?;
         for (character, sound) in sound.iter().enumerate() {
@@ -183,9 +185,10 @@ impl Crowd {
 
     fn decode(&mut self) -> Result<()> {
         let (hand_made, six) = tch::no_grad(|| {
+            let frames = self.embedded();
             (
-                self.model.embedding.hand_made(&self.last),
-                self.model.embedding.decode_rotations(&self.last),
+                self.model.embedding.hand_made(&frames),
+                self.model.embedding.decode_rotations(&frames),
             )
         });
         let flat =

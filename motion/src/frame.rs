@@ -1,9 +1,10 @@
 //! Networks that denoise one embedded frame, and the space that they work in.
 //!
-//! What is diffused is the change from the last embedded frame to the next, each number divided by
-//! its deviation over the data. The change has unit size, while next frames themselves differ from
-//! the last by a tenth of theirs: a network that had to hit a frame within noise of unit size would
-//! spend its few steps on finding where it already was.
+//! What is diffused is the innovation of the next embedded frame: what its change has beyond the
+//! share of the last change that carries on, each number divided by its deviation over the data (see
+//! [`crate::model`]). It has unit size, while next frames themselves differ from the last by a tenth
+//! of theirs: a network that had to hit a frame within noise of unit size would spend its few steps
+//! on finding where it already was.
 
 use kinestream_diffusion::network::{seeded, timestep_table};
 use kinestream_diffusion::{Mlp, NoiseSchedule, ScheduleConfig};
@@ -28,8 +29,17 @@ pub struct FrameConfig {
     /// Numbers of the random latent that makes a generator of the network; 0 for none.
     #[serde(default)]
     pub latent: i64,
+    /// Sinusoids that every number of a sample is shown as beside itself, each twice as fast as the
+    /// last: for samples of few numbers whose distribution is fine (Tancik et al., "Fourier features
+    /// let networks learn high frequency functions", 2020); 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frequencies: usize,
     /// The noise schedule: its timesteps are the denoise steps.
     pub schedule: ScheduleConfig,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Sizes of what a frame network works on.
@@ -42,12 +52,12 @@ pub struct FrameSizes {
 }
 
 impl FrameSizes {
-    /// For embedded frames of `embedded` numbers: the condition is the last frame, the steering, and
-    /// whether there is any steering.
+    /// For embedded frames of `embedded` numbers: the condition is the last frame, the change that
+    /// led to it, the steering, and whether there is any steering.
     pub fn motion(embedded: i64) -> Self {
         Self {
             sample: embedded,
-            condition: embedded + steering::SIZE as i64 + 1,
+            condition: 2 * embedded + steering::SIZE as i64 + 1,
         }
     }
 }
@@ -72,9 +82,10 @@ impl FrameNetwork {
         config.check()?;
         let schedule = NoiseSchedule::new(&config.schedule)?;
         let store = VarStore::new(device);
-        let inputs = sizes.sample + sizes.condition + LEVEL + config.latent;
+        let seen = lifted_size(sizes.sample, config.frequencies);
+        let inputs = seen + sizes.condition + LEVEL + config.latent;
         let mlp = seeded(seed, || {
-            Mlp::new(
+            Mlp::plain(
                 &store.root(),
                 inputs,
                 sizes.sample,
@@ -163,6 +174,7 @@ impl FrameNetwork {
         condition: &Tensor,
         latent: Option<&Tensor>,
     ) -> Tensor {
+        let sample = &lifted(sample, self.config.frequencies);
         let input = match latent {
             Some(latent) => Tensor::cat(&[sample, condition, levels, latent], -1),
             None => Tensor::cat(&[sample, condition, levels], -1),
@@ -218,23 +230,20 @@ pub struct Critic {
     store: VarStore,
     mlp: Mlp,
     levels: Tensor,
+    frequencies: usize,
 }
 
 impl Critic {
-    /// Fresh parameters for a generator of these sizes.
-    pub fn new(
-        width: i64,
-        layers: usize,
-        steps: i64,
-        sizes: FrameSizes,
-        device: Device,
-        seed: u64,
-    ) -> Self {
+    /// Fresh parameters for a generator.
+    pub fn new(generator: &FrameNetwork, width: i64, layers: usize, seed: u64) -> Self {
+        let (sizes, device) = (generator.sizes(), generator.store().device());
+        let frequencies = generator.config().frequencies;
         let store = VarStore::new(device);
-        let inputs = 2 * sizes.sample + sizes.condition + LEVEL;
-        let mlp = seeded(seed, || Mlp::new(&store.root(), inputs, 1, width, layers));
+        let inputs = 2 * lifted_size(sizes.sample, frequencies) + sizes.condition + LEVEL;
+        let mlp = seeded(seed, || Mlp::plain(&store.root(), inputs, 1, width, layers));
         Self {
-            levels: timestep_table(steps, LEVEL, device),
+            levels: timestep_table(generator.steps(), LEVEL, device),
+            frequencies,
             store,
             mlp,
         }
@@ -255,9 +264,29 @@ impl Critic {
         condition: &Tensor,
     ) -> Tensor {
         let levels = self.levels.index_select(0, timesteps);
+        let [next, sample] = [next, sample].map(|numbers| lifted(numbers, self.frequencies));
         self.mlp
-            .forward(&Tensor::cat(&[next, sample, condition, &levels], -1))
+            .forward(&Tensor::cat(&[&next, &sample, condition, &levels], -1))
     }
+}
+
+/// Samples with their sinusoids `[B, E (1 + 2 F)]`, the slowest with a period of 4.
+fn lifted(sample: &Tensor, frequencies: usize) -> Tensor {
+    if frequencies == 0 {
+        return sample.shallow_clone();
+    }
+    let waves = (0..frequencies as i32).flat_map(|octave| {
+        let phase = sample * (2_f64.powi(octave) * std::f64::consts::FRAC_PI_2);
+        [phase.sin(), phase.cos()]
+    });
+    let all: Vec<Tensor> = std::iter::once(sample.shallow_clone())
+        .chain(waves)
+        .collect();
+    Tensor::cat(&all, -1)
+}
+
+fn lifted_size(size: i64, frequencies: usize) -> i64 {
+    size * (1 + 2 * frequencies as i64)
 }
 
 /// Timesteps on the device `[B]`.
@@ -283,6 +312,9 @@ impl FrameConfig {
         }
         if !(1..=32).contains(&self.layers) {
             return refuse("layers", self.layers.to_string(), "1 to 32");
+        }
+        if self.frequencies > 8 {
+            return refuse("frequencies", self.frequencies.to_string(), "0 to 8");
         }
         if !(0..=512).contains(&self.latent) {
             return refuse("latent", self.latent.to_string(), "0 to 512");

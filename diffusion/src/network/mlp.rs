@@ -5,25 +5,37 @@ use tch::{Device, Kind, Tensor};
 
 use super::blocks::sinusoid;
 
-/// Layers of equal width with normalisation and skip connections:
+/// Layers of equal width with skip connections, with or without normalisation:
 /// h = silu(A x), then h = h + silu(B norm(h)) for every further layer, then C h.
 #[derive(Debug)]
 pub struct Mlp {
     input: Linear,
-    hidden: Vec<(Normalisation, Linear)>,
+    hidden: Vec<(Option<Normalisation>, Linear)>,
     output: Linear,
 }
 
 impl Mlp {
-    /// Draws parameters under `path`: `layers` layers of `width`, at least one.
+    /// Draws parameters under `path`: `layers` layers of `width`, at least one, with layer
+    /// normalisation before each but the first.
     ///
     /// The output begins at zero, so that what it is added to stays as it is at first.
     pub fn new(path: &Path<'_>, inputs: i64, outputs: i64, width: i64, layers: usize) -> Self {
+        Self::build(path, [inputs, width, outputs], layers, true)
+    }
+
+    /// As [`Self::new`], without normalisation. A critic that normalises cannot tell how far off a
+    /// sample is, and the generator that follows it loses modes; without it a step costs less, too.
+    pub fn plain(path: &Path<'_>, inputs: i64, outputs: i64, width: i64, layers: usize) -> Self {
+        Self::build(path, [inputs, width, outputs], layers, false)
+    }
+
+    fn build(path: &Path<'_>, sizes: [i64; 3], layers: usize, normalised: bool) -> Self {
+        let [inputs, width, outputs] = sizes;
         let hidden = (1..layers)
             .map(|layer| {
                 let path = path / layer;
                 (
-                    Normalisation::new(&(&path / "norm"), width),
+                    normalised.then(|| Normalisation::new(&(&path / "norm"), width)),
                     Linear::new(&path, width, width),
                 )
             })
@@ -39,7 +51,11 @@ impl Mlp {
     pub fn forward(&self, input: &Tensor) -> Tensor {
         let mut state = self.input.apply(input).silu();
         for (norm, linear) in &self.hidden {
-            state = &state + linear.apply(&norm.apply(&state)).silu();
+            let change = match norm {
+                Some(norm) => linear.apply(&norm.apply(&state)),
+                None => linear.apply(&state),
+            };
+            state = &state + change.silu();
         }
         self.output.apply(&state)
     }

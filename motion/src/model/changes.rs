@@ -20,11 +20,14 @@ pub struct Changes {
     pub steering_deviation: Vec<f32>,
     /// Mean change `[E]`, about 0 but for drifts.
     pub change_mean: Vec<f32>,
+    /// Correlation of every change with the one before `[E]`, 0 to below 1.
+    pub carry: Vec<f32>,
     /// Smallest value of every embedded number `[E]`: frames are kept between these.
     pub lowest: Vec<f32>,
     /// Largest value of every embedded number `[E]`.
     pub highest: Vec<f32>,
-    /// Frames of the data to begin with, each `[E]`; the first stands still.
+    /// States of the data to begin with, each a frame and the change that led to it `[2 E]`; the
+    /// first stands still.
     pub starts: Vec<Vec<f32>>,
 }
 
@@ -32,19 +35,49 @@ pub struct Changes {
 pub(super) struct Scales {
     pub(super) change: Tensor,
     pub(super) change_mean: Tensor,
+    pub(super) carry: Tensor,
+    /// Share of a change's deviation that the one before does not tell.
+    pub(super) fresh: Tensor,
     pub(super) steering_mean: Tensor,
     pub(super) steering_deviation: Tensor,
     pub(super) lowest: Tensor,
     pub(super) highest: Tensor,
-    /// Mean and deviation of the root's motion in m/s, m/s and rad/s `[2, 3]`.
-    pub(super) root: Tensor,
+    pub(super) root: RootScales,
 }
+
+/// Of the root's motion, in m/s, m/s and rad/s, all `[3]`.
+#[derive(Debug)]
+pub(super) struct RootScales {
+    pub(super) mean: Tensor,
+    pub(super) deviation: Tensor,
+    /// Deviation of its change from frame to frame.
+    pub(super) change: Tensor,
+    pub(super) change_mean: Tensor,
+    /// Farthest that a clean estimate is drawn at rest.
+    pub(super) most: Tensor,
+    /// How much farther for every m/s of speed.
+    pub(super) most_by_speed: Tensor,
+}
+
+/// How far a clean estimate is drawn at most, in m/s, m/s and rad/s: at rest, and more for every m/s
+/// of speed. A pull bends a motion; a root that it moves on its own leaves its feet behind.
+const MOST_AT_REST: [f32; 3] = [0.05, 0.05, 0.5];
+const MOST_BY_SPEED: [f32; 3] = [0.3, 0.3, 0.5];
 
 impl Scales {
     pub(super) fn new(changes: &Changes, embedding: &Embedding, device: Device) -> Self {
         let tensor = |list: &[f32]| Tensor::from_slice(list).to_device(device);
         let statistics = embedding.statistics();
-        let root = [&statistics.mean[..3], &statistics.deviation[..3]].concat();
+        let deviation = tensor(&statistics.deviation[..3]);
+        let root = RootScales {
+            mean: tensor(&statistics.mean[..3]),
+            change: tensor(&changes.change[..3]) * &deviation,
+            change_mean: tensor(&changes.change_mean[..3]) * &deviation,
+            deviation,
+            most: tensor(&MOST_AT_REST),
+            most_by_speed: tensor(&MOST_BY_SPEED),
+        };
+        let carry = tensor(&changes.carry);
         Self {
             change: tensor(&changes.change),
             change_mean: tensor(&changes.change_mean),
@@ -52,7 +85,9 @@ impl Scales {
             steering_deviation: tensor(&changes.steering_deviation),
             lowest: tensor(&changes.lowest),
             highest: tensor(&changes.highest),
-            root: tensor(&root).view([2, 3]),
+            fresh: (-carry.square() + 1.0).sqrt(),
+            carry,
+            root,
         }
     }
 }
@@ -62,6 +97,7 @@ impl Changes {
         for (key, list, expected, positive) in [
             ("change", &self.change, embedded, true),
             ("change_mean", &self.change_mean, embedded, false),
+            ("carry", &self.carry, embedded, false),
             ("lowest", &self.lowest, embedded, false),
             ("highest", &self.highest, embedded, false),
             ("steering_mean", &self.steering_mean, steering::SIZE, false),
@@ -83,12 +119,21 @@ impl Changes {
                 });
             }
         }
+        if let Some(wrong) = self.carry.iter().find(|one| !(0.0..1.0).contains(*one)) {
+            return Err(Error::Data {
+                path: path.to_path_buf(),
+                reason: format!("changes.carry: {wrong} found, expected 0 to below 1"),
+            });
+        }
         let sound =
-            |start: &Vec<f32>| start.len() == embedded && start.iter().all(|x| x.is_finite());
+            |start: &Vec<f32>| start.len() == 2 * embedded && start.iter().all(|x| x.is_finite());
         if self.starts.is_empty() || !self.starts.iter().all(sound) {
             return Err(Error::Data {
                 path: path.to_path_buf(),
-                reason: format!("changes.starts: expected frames of {embedded} finite numbers"),
+                reason: format!(
+                    "changes.starts: expected states of {} finite numbers",
+                    2 * embedded
+                ),
             });
         }
         Ok(())

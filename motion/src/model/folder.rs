@@ -15,7 +15,7 @@ use crate::{Error, Result, character};
 /// File of the configuration in a checkpoint folder.
 pub const CONFIG_FILE: &str = "config.json";
 /// Version of the layout of that file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! Making a frame: random numbers, denoise steps, and the pull of a wanted root motion.
 
 use kinestream_diffusion::noise::NoiseStream;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::MotionModel;
 use crate::frame::FrameNetwork;
@@ -40,6 +40,25 @@ pub struct Pull<'a> {
 }
 
 impl MotionModel {
+    /// Random numbers for one frame of `batch` characters, from one stream.
+    pub(crate) fn draw_batch(&self, batch: usize, stream: &mut NoiseStream) -> Draw {
+        let count = batch as i64;
+        let (embedded, latent) = (self.embedding.size(), self.generation.config().latent);
+        let mut numbers = |steps: i64, size: i64| {
+            let all = (count * steps * size) as usize;
+            Tensor::from_slice(&stream.normals(all))
+                .view([count, steps, size])
+                .to_device(self.device)
+        };
+        let steps = self.generation.steps();
+        let polish = self.polishing.as_ref().map_or(0, FrameNetwork::steps);
+        Draw {
+            generation: numbers(steps, embedded),
+            latents: (latent > 0).then(|| numbers(steps, latent)),
+            polishing: (polish > 0).then(|| numbers(polish, embedded)),
+        }
+    }
+
     /// Random numbers for one frame, one stream for each character.
     pub fn draw(&self, streams: &mut [NoiseStream]) -> Draw {
         let embedded = self.embedding.size();
@@ -65,7 +84,7 @@ impl MotionModel {
         }
     }
 
-    /// A draft of the change `[B, E]`: the generation module alone.
+    /// A draft of the innovation `[B, E]`: the generation module alone.
     pub fn draft(&self, condition: &Tensor, draw: &Draw, pull: Option<&Pull<'_>>) -> Tensor {
         let last = self.generation.steps() - 1;
         let noise = |step: i64| draw.generation.select(1, step);
@@ -106,17 +125,16 @@ impl MotionModel {
         sample
     }
 
-    /// The next embedded frames `[B, E]`, within what the training clips hold.
+    /// The next states `[B, 2 E]`.
     pub fn next(
         &self,
-        last: &Tensor,
+        state: &Tensor,
         condition: &Tensor,
         draw: &Draw,
         pull: Option<&Pull<'_>>,
     ) -> Tensor {
         let draft = self.draft(condition, draw, pull);
-        let next = self.changed(last, &self.polished(draft, condition, draw, pull));
-        next.clamp_tensor(Some(&self.scales.lowest), Some(&self.scales.highest))
+        self.advanced(state, &self.polished(draft, condition, draw, pull))
     }
 
     /// One step down; the last has no noise.
@@ -146,13 +164,22 @@ impl MotionModel {
         signal: f64,
     ) -> Tensor {
         let Some(pull) = pull else { return clean };
-        let mean = self.scales.change_mean.narrow(0, 0, 3);
-        let scale = self.scales.change.narrow(0, 0, 3);
-        let next = condition.narrow(1, 0, 3) + clean.narrow(1, 0, 3) * &scale + mean;
-        let hand_made = &self.scales.root;
-        let wanted = (pull.root - hand_made.get(0)) / hand_made.get(1);
-        let step = (wanted - next) * pull.weight * signal / scale;
-        let moved = clean.narrow(1, 0, 3) + step;
+        let root = &self.scales.root;
+        let [carry, fresh] =
+            [&self.scales.carry, &self.scales.fresh].map(|all| all.narrow(0, 0, 3));
+        let change =
+            condition.narrow(1, self.embedding.size(), 3) * carry + clean.narrow(1, 0, 3) * &fresh;
+        let now = condition.narrow(1, 0, 3) * &root.deviation
+            + change * &root.change
+            + (&root.mean + &root.change_mean);
+        let speed = now
+            .narrow(1, 0, 2)
+            .square()
+            .sum_dim_intlist([1].as_slice(), true, Kind::Float)
+            .sqrt();
+        let most = speed * &root.most_by_speed + &root.most;
+        let gap = (pull.root - now).maximum(&-&most).minimum(&most);
+        let moved = clean.narrow(1, 0, 3) + gap * pull.weight * signal / (&root.change * fresh);
         Tensor::cat(&[moved, clean.narrow(1, 3, clean.size()[1] - 3)], 1)
     }
 }

@@ -30,11 +30,9 @@ impl Adversaries {
     /// A critic for a generator that has just been built.
     pub(crate) fn new(generator: &FrameNetwork, training: &GenerationTraining, seed: u64) -> Self {
         let critic = Critic::new(
+            generator,
             training.critic_width,
             training.critic_layers,
-            generator.steps(),
-            generator.sizes(),
-            generator.store().device(),
             seed,
         );
         let descent = &training.descent;
@@ -159,6 +157,7 @@ mod tests {
             width: 32,
             layers: 2,
             latent: 4,
+            frequencies: 0,
             schedule: ScheduleConfig {
                 beta_schedule: BetaSchedule::SquaredCosine,
                 train_timesteps: 3,

@@ -117,6 +117,9 @@ pub struct Rollout {
     pub noise: f64,
     /// Share of windows without steering, for motion without control.
     pub free: f64,
+    /// How much more often windows are drawn whose steering asks for much, per m/s of change of
+    /// velocity or radian of turn within a second; 0: all alike. Clips mostly go straight on.
+    pub demand: f64,
     /// Largest magnitude of a change that is trained on, at unit size: beyond it the module's own
     /// frame is too far from the data to come back in one.
     pub farthest: f64,
@@ -129,6 +132,7 @@ impl Default for Rollout {
             grow_steps: 2_000,
             noise: 0.03,
             free: 0.2,
+            demand: 1.0,
             farthest: 6.0,
         }
     }
@@ -272,11 +276,20 @@ impl TrainingConfig {
             ("training.generation.rollout", &self.generation.rollout),
             ("training.polishing.rollout", &self.polishing.rollout),
         ] {
-            if !(1..=256).contains(&rollout.frames) || !(0.0..=1.0).contains(&rollout.free) {
+            let Rollout {
+                frames,
+                free,
+                demand,
+                ..
+            } = rollout;
+            if !(1..=256).contains(frames)
+                || !(0.0..=1.0).contains(free)
+                || !(0.0..=100.0).contains(demand)
+            {
                 return Err(Error::Config {
                     key,
-                    found: format!("frames {}, free {}", rollout.frames, rollout.free),
-                    expected: "frames 1 to 256, free 0 to 1".into(),
+                    found: format!("frames {frames}, free {free}, demand {demand}"),
+                    expected: "frames 1 to 256, free 0 to 1, demand 0 to 100".into(),
                 });
             }
         }

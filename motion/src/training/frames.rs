@@ -9,7 +9,9 @@ use crate::embedding::Embedding;
 use crate::model::{Changes, MotionModel};
 use crate::{Result, steering};
 
-/// Frames that a model keeps to begin with, beside the one that stands still.
+/// Largest share of a change that carries on by itself.
+const MOST_CARRY: f64 = 0.98;
+/// States that a model keeps to begin with, beside the one that stands still.
 const STARTS: i64 = 31;
 
 /// A set in the embedded space, with the steering of every frame.
@@ -19,6 +21,8 @@ pub struct Frames {
     steering: Tensor,
     /// Rows of every sequence.
     sequences: Vec<std::ops::Range<usize>>,
+    /// How much the root is asked to change its motion within a second of every row, m/s [N].
+    demand: Vec<f32>,
 }
 
 /// Windows of one step, one row for each.
@@ -27,8 +31,8 @@ pub(super) struct Windows<'a> {
     starts: Vec<i64>,
     /// 1 where the window is steered `[B, 1]`.
     pub(super) steered: Tensor,
-    /// The frame before the one to be made next, as the module made it `[B, E]`.
-    pub(super) last: Tensor,
+    /// The state before the frame to be made next, as the module made it `[B, 2 E]`.
+    pub(super) state: Tensor,
     farthest: f64,
 }
 
@@ -38,9 +42,11 @@ impl Frames {
         let rows = Tensor::from_slice(&set.rows)
             .view([set.len() as i64, set.layout.size() as i64])
             .to_device(device);
+        let steering = set.steering();
         Self {
+            demand: steering.chunks_exact(steering::SIZE).map(demand).collect(),
             embedded: tch::no_grad(|| embedding.encode(&rows)),
-            steering: Tensor::from_slice(&set.steering())
+            steering: Tensor::from_slice(&steering)
                 .view([-1, steering::SIZE as i64])
                 .to_device(device),
             sequences: set.sequences.iter().map(|one| one.rows.clone()).collect(),
@@ -82,81 +88,147 @@ impl Frames {
         };
         let (lowest, _) = self.embedded.min_dim(0, false);
         let (highest, _) = self.embedded.max_dim(0, false);
+        let (change, change_mean) = (deviation(&changes)?, mean(&changes)?);
+        let [scale, middle] = [&change, &change_mean]
+            .map(|list| Tensor::from_slice(list).to_device(self.embedded.device()));
         Ok(Changes {
             lowest: Vec::try_from(lowest)?,
             highest: Vec::try_from(highest)?,
-            starts: self.starts()?,
-            change: deviation(&changes)?,
-            change_mean: mean(&changes)?,
+            starts: self.starts(&scale, &middle)?,
+            carry: self.carry()?,
+            change,
+            change_mean,
             steering_mean: mean(&self.steering)?,
             steering_deviation: deviation(&self.steering)?,
         })
     }
 
-    /// The frame that moves least, and others evenly from all over the set.
-    fn starts(&self) -> Result<Vec<Vec<f32>>> {
-        let count = self.embedded.size()[0];
-        let from = self.embedded.narrow(0, 0, count - 1);
-        let moved = (self.embedded.narrow(0, 1, count - 1) - from)
+    /// Correlation of changes with the ones before, number by number.
+    fn carry(&self) -> Result<Vec<f32>> {
+        let [first, second] = [0, 1].map(|offset| {
+            let rows: Vec<i64> = self
+                .windows(3)
+                .iter()
+                .map(|row| *row as i64 + offset)
+                .collect();
+            let rows = Tensor::from_slice(&rows).to_device(self.embedded.device());
+            let change =
+                self.embedded.index_select(0, &(&rows + 1)) - self.embedded.index_select(0, &rows);
+            let centred = &change - change.mean_dim([0].as_slice(), true, Kind::Float);
+            let deviation = centred.std_dim([0].as_slice(), false, true).clamp_min(1e-6);
+            centred / deviation
+        });
+        let carry = (first * second).mean_dim([0].as_slice(), false, Kind::Float);
+        Ok(Vec::try_from(carry.clamp(0.0, MOST_CARRY))?)
+    }
+
+    /// The state that moves least, and others evenly from all over the set.
+    fn starts(&self, change: &Tensor, mean: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let windows = self.windows(2);
+        let rows: Vec<i64> = windows.iter().map(|row| *row as i64).collect();
+        let rows = Tensor::from_slice(&rows).to_device(self.embedded.device());
+        let from = self.embedded.index_select(0, &rows);
+        let to = self.embedded.index_select(0, &(rows + 1));
+        let moved = (&to - from - mean) / change;
+        let least = moved
             .square()
-            .sum_dim_intlist([-1].as_slice(), false, Kind::Float);
-        let stillest = i64::try_from(moved.argmin(None, false))?;
+            .sum_dim_intlist([-1].as_slice(), false, Kind::Float)
+            .argmin(None, false);
+        let states = Tensor::cat(&[to, moved], 1);
+        let count = windows.len() as i64;
         let others = (0..STARTS).map(|index| (2 * index + 1) * count / (2 * STARTS));
-        std::iter::once(stillest)
+        std::iter::once(i64::try_from(least)?)
             .chain(others)
-            .map(|row| Ok(Vec::try_from(self.embedded.get(row))?))
+            .map(|row| Ok(Vec::try_from(states.get(row))?))
             .collect()
     }
 
     /// Draws windows with `length` frames to be made after their first.
     pub(super) fn draw(
         &self,
+        model: &MotionModel,
         rollout: &Rollout,
         length: usize,
         batch: usize,
         random: &mut NoiseStream,
     ) -> Windows<'_> {
-        let windows = self.windows(length + 1);
+        // A frame more in front: the first state has the change that led to it.
+        let windows = self.windows(length + 2);
         let device = self.embedded.device();
-        let starts: Vec<i64> = (0..batch)
-            .map(|_| windows[random.below(windows.len())] as i64)
+        let mut sum = 0.0;
+        let sums: Vec<f64> = windows
+            .iter()
+            .map(|row| {
+                sum += 1.0 + rollout.demand * f64::from(self.demand[*row]);
+                sum
+            })
             .collect();
-        let steered: Vec<f32> = (0..batch)
-            .map(|_| f32::from(u8::from(random.uniform() >= rollout.free)))
-            .collect();
-        let first = self
-            .embedded
-            .index_select(0, &Tensor::from_slice(&starts).to_device(device));
+        let (mut starts, mut steered) = (Vec::with_capacity(batch), Vec::with_capacity(batch));
+        for _ in 0..batch {
+            let free = random.uniform() < rollout.free;
+            // What follows a frame under its steering does not depend on how often that is shown;
+            // what follows without any does.
+            let window = if free {
+                random.below(windows.len())
+            } else {
+                let place = random.uniform() * sum;
+                sums.partition_point(|upto| *upto <= place)
+                    .min(windows.len() - 1)
+            };
+            starts.push(windows[window] as i64 + 1);
+            steered.push(f32::from(u8::from(!free)));
+        }
+        let at = |offset: i64| {
+            let rows: Vec<i64> = starts.iter().map(|row| row + offset).collect();
+            let rows = Tensor::from_slice(&rows).to_device(device);
+            self.embedded.index_select(0, &rows)
+        };
+        let first = model.state(&at(-1), &at(0));
         let noise = normal(random, &first.size(), device);
         Windows {
             frames: self,
             starts,
             steered: Tensor::from_slice(&steered).view([-1, 1]).to_device(device),
-            last: first + noise * rollout.noise,
+            state: first + noise * rollout.noise,
             farthest: rollout.farthest,
         }
     }
 }
 
 impl Windows<'_> {
-    /// Condition `[B, C]` and true change `[B, E]` for frame `frame` of the windows, 1 or later.
+    /// Condition `[B, C]` and innovation to learn `[B, E]` for frame `frame` of the windows, 1 or
+    /// later: the true one, and beyond it a part of the way back to the clip.
     pub(super) fn target(&self, model: &MotionModel, frame: usize) -> (Tensor, Tensor) {
-        let at = |offset: usize| {
-            let rows: Vec<i64> = self.starts.iter().map(|row| row + offset as i64).collect();
-            Tensor::from_slice(&rows).to_device(self.last.device())
+        let at = |offset: i64| {
+            let rows: Vec<i64> = self.starts.iter().map(|row| row + offset).collect();
+            Tensor::from_slice(&rows).to_device(self.state.device())
         };
-        let target = self.frames.embedded.index_select(0, &at(frame));
-        let steering = self.frames.steering.index_select(0, &at(frame - 1));
-        let condition = model.condition(&self.last, &steering, &self.steered);
-        let change = model
-            .change(&self.last, &target)
+        let row = |offset: i64| self.frames.embedded.index_select(0, &at(offset));
+        let [before, now, next] = [frame as i64 - 2, frame as i64 - 1, frame as i64].map(row);
+        let target = model.recovering(&self.state, &model.state(&before, &now), &next);
+        let steering = self.frames.steering.index_select(0, &at(frame as i64 - 1));
+        let condition = model.condition(&self.state, &steering, &self.steered);
+        let innovation = model
+            .innovation(&self.state, &target)
             .clamp(-self.farthest, self.farthest);
-        (condition, change)
+        (condition, innovation)
     }
 }
 
+/// How much a steering asks for: the change of the velocity within the second ahead in m/s, and the
+/// turn in radians, together at most [`MOST_DEMAND`].
+fn demand(steering: &[f32]) -> f32 {
+    let place = |index: usize| [steering[4 * index], steering[4 * index + 1]];
+    let (first, second, third) = (place(0), place(1), place(2));
+    let change = |axis: usize| 3.0 * (third[axis] - second[axis] - first[axis]);
+    let turn = steering[10].atan2(steering[11]);
+    (change(0).hypot(change(1)) + turn.abs()).min(MOST_DEMAND)
+}
+
+const MOST_DEMAND: f32 = 4.0;
+
 /// Standard normal numbers of a size.
-pub(super) fn normal(random: &mut NoiseStream, size: &[i64], device: Device) -> Tensor {
+pub(crate) fn normal(random: &mut NoiseStream, size: &[i64], device: Device) -> Tensor {
     let count: i64 = size.iter().product();
     Tensor::from_slice(&random.normals(count as usize))
         .view(size)

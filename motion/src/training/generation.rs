@@ -7,10 +7,10 @@ use tch::Tensor;
 
 use super::adversarial::Adversaries;
 use super::config::{GenerationTraining, TrainingConfig};
-use super::frames::{Frames, normal};
+use super::frames::Frames;
 use super::{Losses, Stage, read_state};
 use crate::Result;
-use crate::model::{Draw, MotionModel};
+use crate::model::MotionModel;
 
 /// Trains the generation module of a model.
 pub struct GenerationStage {
@@ -52,13 +52,10 @@ impl GenerationStage {
         let training = &self.training;
         let length = training.rollout.length(step);
         let batch = training.descent.batch;
-        let mut windows = self
-            .frames
-            .draw(&training.rollout, length, batch, &mut random);
-        let device = self.model.device();
+        let mut windows =
+            self.frames
+                .draw(&self.model, &training.rollout, length, batch, &mut random);
         let generator = &self.model.generation;
-        let (steps, embedded) = (generator.steps(), generator.sizes().sample);
-        let latents = generator.config().latent;
         let rate = training.descent.rate(step);
         let mut sums: Vec<(&'static str, Tensor)> = Vec::new();
         for frame in 1..=length {
@@ -76,16 +73,10 @@ impl GenerationStage {
                 }
             }
             if frame < length {
-                windows.last = tch::no_grad(|| {
-                    let count = batch as i64;
-                    let draw = Draw {
-                        generation: normal(&mut random, &[count, steps, embedded], device),
-                        latents: (latents > 0)
-                            .then(|| normal(&mut random, &[count, steps, latents], device)),
-                        polishing: None,
-                    };
+                let draw = self.model.draw_batch(batch, &mut random);
+                windows.state = tch::no_grad(|| {
                     let draft = self.model.draft(&condition, &draw, None);
-                    self.model.changed(&windows.last, &draft)
+                    self.model.advanced(&windows.state, &draft)
                 });
             }
         }

@@ -4,10 +4,10 @@
 //! in one file that replaces the last one atomically. So a run that was killed at any moment and
 //! resumed ends with the same bits as one that was not, on the same machine, device and threads.
 
-mod adversarial;
+pub(crate) mod adversarial;
 pub mod config;
 mod embedding;
-mod frames;
+pub(crate) mod frames;
 mod generation;
 mod polishing;
 
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use kinestream_diffusion::weights;
 use tch::Tensor;
 
-pub use config::TrainingConfig;
+pub use config::{Descent, GenerationTraining, TrainingConfig};
 pub use embedding::EmbeddingStage;
 pub use frames::Frames;
 pub use generation::GenerationStage;

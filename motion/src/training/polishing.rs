@@ -14,7 +14,7 @@ use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
 use crate::frame::{FrameNetwork, timestep_column};
 use crate::learner::Learner;
-use crate::model::{Draw, MotionModel};
+use crate::model::MotionModel;
 use crate::{Error, Result};
 
 /// Trains the polishing module of a model, or its generation module where it has no other.
@@ -78,9 +78,9 @@ impl PolishingStage {
         let training = &self.training;
         let length = training.rollout.length(step);
         let batch = training.descent.batch;
-        let mut windows = self
-            .frames
-            .draw(&training.rollout, length, batch, &mut random);
+        let mut windows =
+            self.frames
+                .draw(&self.model, &training.rollout, length, batch, &mut random);
         let device = self.model.device();
         let network = module(&self.model);
         let size = [batch as i64, network.sizes().sample];
@@ -103,10 +103,9 @@ impl PolishingStage {
             }
             before = Some((estimate, clean));
             if frame < length {
-                windows.last = tch::no_grad(|| {
-                    let draw = self.draw(batch, &mut random);
-                    self.model.next(&windows.last, &condition, &draw, None)
-                });
+                let draw = self.model.draw_batch(batch, &mut random);
+                windows.state =
+                    tch::no_grad(|| self.model.next(&windows.state, &condition, &draw, None));
             }
         }
         let mean = |parts: &[Tensor]| match parts {
@@ -124,23 +123,6 @@ impl PolishingStage {
             training.descent.gradient_norm,
         );
         Ok(losses)
-    }
-
-    fn draw(&self, batch: usize, random: &mut NoiseStream) -> Draw {
-        let device = self.model.device();
-        let mut numbers = |steps: i64, size: i64| {
-            (steps * size > 0).then(|| normal(random, &[batch as i64, steps, size], device))
-        };
-        let generation = &self.model.generation;
-        let embedded = generation.sizes().sample;
-        let first = numbers(generation.steps(), embedded);
-        let latents = numbers(generation.steps(), generation.config().latent);
-        let polish = self.model.polishing.as_ref().map_or(0, FrameNetwork::steps);
-        Draw {
-            generation: first.unwrap_or_default(),
-            latents,
-            polishing: numbers(polish, embedded),
-        }
     }
 }
 

@@ -10,6 +10,10 @@
 //! modes may follow each. A model that is given the last point and regresses the next one ends in
 //! the middle; a generative one must find all nine from each.
 
+mod learn;
+
+pub use learn::{Learned, ToyOptions, learn};
+
 use kinestream_diffusion::noise::NoiseStream;
 use serde::Serialize;
 
