@@ -3,30 +3,21 @@
 use kinestream_diffusion::noise::NoiseStream;
 use tch::{Kind, Tensor};
 
-use super::MotionModel;
+use super::{Generator, Modules, MotionModel};
 use crate::frame::FrameNetwork;
 
-/// Standard normal numbers for one frame of B characters.
+/// Standard normal numbers for one frame of B characters: what a model takes in place of chance.
 #[derive(Debug)]
 pub struct Draw {
-    /// For the generation module `[B, steps, E]`.
-    pub generation: Tensor,
-    /// Latents of the generation module `[B, steps, R]`.
-    pub latents: Option<Tensor>,
-    /// For the polishing module `[B, steps, E]`.
-    pub polishing: Option<Tensor>,
+    /// A row for each character `[B, N]`. For modules: noise of every denoise step of the generation
+    /// module, its latents, noise of every step of the polishing module. For a MotionVAE: its latent.
+    numbers: Tensor,
 }
 
 impl Draw {
     /// Multiplies all numbers: below 1 for motion nearer to the most probable one.
     pub fn scale(&mut self, factor: f64) {
-        let _ = self.generation.g_mul_scalar_(factor);
-        for numbers in [&mut self.latents, &mut self.polishing]
-            .into_iter()
-            .flatten()
-        {
-            let _ = numbers.g_mul_scalar_(factor);
-        }
+        let _ = self.numbers.g_mul_scalar_(factor);
     }
 }
 
@@ -42,61 +33,52 @@ pub struct Pull<'a> {
 impl MotionModel {
     /// Random numbers for one frame of `batch` characters, from one stream.
     pub(crate) fn draw_batch(&self, batch: usize, stream: &mut NoiseStream) -> Draw {
-        let count = batch as i64;
-        let (embedded, latent) = (self.embedding.size(), self.generation.config().latent);
-        let mut numbers = |steps: i64, size: i64| {
-            let all = (count * steps * size) as usize;
-            Tensor::from_slice(&stream.normals(all))
-                .view([count, steps, size])
-                .to_device(self.device)
-        };
-        let steps = self.generation.steps();
-        let polish = self.polishing.as_ref().map_or(0, FrameNetwork::steps);
-        Draw {
-            generation: numbers(steps, embedded),
-            latents: (latent > 0).then(|| numbers(steps, latent)),
-            polishing: (polish > 0).then(|| numbers(polish, embedded)),
-        }
+        let count = self.generator.numbers();
+        let numbers = stream.normals(batch * count as usize);
+        self.draw_of(&numbers)
     }
 
     /// Random numbers for one frame, one stream for each character.
     pub fn draw(&self, streams: &mut [NoiseStream]) -> Draw {
-        let embedded = self.embedding.size();
-        let (steps, latent) = (self.generation.steps(), self.generation.config().latent);
-        let polish = self.polishing.as_ref().map_or(0, FrameNetwork::steps);
-        let (first, second, third) = (steps * embedded, steps * latent, polish * embedded);
-        let count = (first + second + third) as usize;
+        let count = self.generator.numbers() as usize;
         let mut numbers = Vec::with_capacity(streams.len() * count);
         for stream in streams.iter_mut() {
             numbers.extend(stream.normals(count));
         }
-        let all = Tensor::from_slice(&numbers)
-            .view([-1, count as i64])
-            .to_device(self.device);
-        let part = |start: i64, steps: i64, size: i64| {
-            all.narrow(1, start, steps * size)
-                .reshape([-1, steps, size])
-        };
+        self.draw_of(&numbers)
+    }
+
+    fn draw_of(&self, numbers: &[f32]) -> Draw {
         Draw {
-            generation: part(0, steps, embedded),
-            latents: (latent > 0).then(|| part(first, steps, latent)),
-            polishing: (polish > 0).then(|| part(first + second, polish, embedded)),
+            numbers: Tensor::from_slice(numbers)
+                .view([-1, self.generator.numbers()])
+                .to_device(self.device),
         }
     }
 
     /// A draft of the innovation `[B, E]`: the generation module alone.
-    pub fn draft(&self, condition: &Tensor, draw: &Draw, pull: Option<&Pull<'_>>) -> Tensor {
-        let last = self.generation.steps() - 1;
-        let noise = |step: i64| draw.generation.select(1, step);
+    pub fn draft(
+        &self,
+        modules: &Modules,
+        condition: &Tensor,
+        draw: &Draw,
+        pull: Option<&Pull<'_>>,
+    ) -> Tensor {
+        let network = &modules.generation;
+        let (last, size) = (network.steps() - 1, network.sizes().sample);
+        let noise = |step: i64| draw.numbers.narrow(1, step * size, size);
+        let latents = network.config().latent;
+        let latent = |step: i64| {
+            let first = (last + 1) * size + step * latents;
+            (latents > 0).then(|| draw.numbers.narrow(1, first, latents))
+        };
         let mut sample = noise(last);
         for timestep in (0..=last).rev() {
-            let latent = draw.latents.as_ref().map(|all| all.select(1, timestep));
-            let clean = self
-                .generation
-                .predict_at(&sample, timestep, condition, latent.as_ref());
-            let signal = self.generation.schedule().alpha_cumprod(timestep);
+            let latent = latent(timestep);
+            let clean = network.predict_at(&sample, timestep, condition, latent.as_ref());
+            let signal = network.schedule().alpha_cumprod(timestep);
             let clean = self.drawn(clean, condition, pull, signal);
-            sample = self.down(&self.generation, &clean, &sample, timestep, &noise);
+            sample = self.down(network, &clean, &sample, timestep, &noise);
         }
         sample
     }
@@ -104,23 +86,25 @@ impl MotionModel {
     /// A draft brought up to the polishing module's noise and down again.
     pub fn polished(
         &self,
+        modules: &Modules,
         draft: Tensor,
         condition: &Tensor,
         draw: &Draw,
         pull: Option<&Pull<'_>>,
     ) -> Tensor {
-        let (Some(polishing), Some(numbers)) = (&self.polishing, &draw.polishing) else {
+        let Some(network) = &modules.polishing else {
             return draft;
         };
-        let last = polishing.steps() - 1;
-        let alpha = polishing.schedule().alpha_cumprod(last);
-        let noise = |step: i64| numbers.select(1, step);
+        let (last, size) = (network.steps() - 1, network.sizes().sample);
+        let first = self.generator.numbers() - network.steps() * size;
+        let noise = |step: i64| draw.numbers.narrow(1, first + step * size, size);
+        let alpha = network.schedule().alpha_cumprod(last);
         let mut sample = draft * alpha.sqrt() + noise(last) * (1.0 - alpha).sqrt();
         for timestep in (0..=last).rev() {
-            let clean = polishing.predict_at(&sample, timestep, condition, None);
-            let signal = polishing.schedule().alpha_cumprod(timestep);
+            let clean = network.predict_at(&sample, timestep, condition, None);
+            let signal = network.schedule().alpha_cumprod(timestep);
             let clean = self.drawn(clean, condition, pull, signal);
-            sample = self.down(polishing, &clean, &sample, timestep, &noise);
+            sample = self.down(network, &clean, &sample, timestep, &noise);
         }
         sample
     }
@@ -133,8 +117,17 @@ impl MotionModel {
         draw: &Draw,
         pull: Option<&Pull<'_>>,
     ) -> Tensor {
-        let draft = self.draft(condition, draw, pull);
-        self.advanced(state, &self.polished(draft, condition, draw, pull))
+        let innovation = match &self.generator {
+            Generator::Diffusion(modules) => {
+                let draft = self.draft(modules, condition, draw, pull);
+                self.polished(modules, draft, condition, draw, pull)
+            }
+            Generator::MotionVae(vae) => {
+                let decoded = vae.decode(&draw.numbers, condition);
+                self.drawn(decoded, condition, pull, 1.0)
+            }
+        };
+        self.advanced(state, &innovation)
     }
 
     /// One step down; the last has no noise.

@@ -4,6 +4,7 @@ use kinestream_diffusion::optimiser::cosine_with_warmup;
 use kinestream_diffusion::weights::Precision;
 use serde::{Deserialize, Serialize};
 
+use super::motion_vae::MotionVaeTraining;
 use crate::{Error, Result};
 
 /// Training of all parts.
@@ -22,6 +23,8 @@ pub struct TrainingConfig {
     pub generation: GenerationTraining,
     /// The polishing module.
     pub polishing: PolishingTraining,
+    /// A MotionVAE, where the model is one.
+    pub motion_vae: MotionVaeTraining,
 }
 
 impl Default for TrainingConfig {
@@ -33,6 +36,7 @@ impl Default for TrainingConfig {
             embedding: EmbeddingTraining::default(),
             generation: GenerationTraining::default(),
             polishing: PolishingTraining::default(),
+            motion_vae: MotionVaeTraining::default(),
         }
     }
 }
@@ -265,6 +269,10 @@ impl TrainingConfig {
             .descent
             .check("training.generation.descent")?;
         self.polishing.descent.check("training.polishing.descent")?;
+        self.motion_vae
+            .descent
+            .check("training.motion_vae.descent")?;
+        self.motion_vae.check()?;
         if self.checkpoint_every == 0 {
             return Err(Error::Config {
                 key: "training.checkpoint_every",
@@ -275,6 +283,7 @@ impl TrainingConfig {
         for (key, rollout) in [
             ("training.generation.rollout", &self.generation.rollout),
             ("training.polishing.rollout", &self.polishing.rollout),
+            ("training.motion_vae.rollout", &self.motion_vae.rollout),
         ] {
             let Rollout {
                 frames,

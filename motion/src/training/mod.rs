@@ -9,6 +9,7 @@ pub mod config;
 mod embedding;
 pub(crate) mod frames;
 mod generation;
+mod motion_vae;
 mod polishing;
 
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ pub use config::{Descent, GenerationTraining, TrainingConfig};
 pub use embedding::EmbeddingStage;
 pub use frames::Frames;
 pub use generation::GenerationStage;
+pub use motion_vae::{MotionVaeStage, MotionVaeTraining};
 pub use polishing::PolishingStage;
 
 use crate::{Error, Result};

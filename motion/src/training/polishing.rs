@@ -14,7 +14,7 @@ use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
 use crate::frame::{FrameNetwork, timestep_column};
 use crate::learner::Learner;
-use crate::model::MotionModel;
+use crate::model::{Modules, MotionModel};
 use crate::{Error, Result};
 
 /// Trains the polishing module of a model, or its generation module where it has no other.
@@ -27,8 +27,9 @@ pub struct PolishingStage {
     step: u64,
 }
 
-fn module(model: &MotionModel) -> &FrameNetwork {
-    model.polishing.as_ref().unwrap_or(&model.generation)
+fn module(model: &MotionModel) -> Result<&FrameNetwork> {
+    let modules = model.modules()?;
+    Ok(modules.polishing.as_ref().unwrap_or(&modules.generation))
 }
 
 impl PolishingStage {
@@ -36,9 +37,9 @@ impl PolishingStage {
     /// that is trained this way has no latent.
     ///
     /// # Errors
-    /// A generation module with a latent, and no polishing module.
+    /// A generation module with a latent, and no polishing module; a MotionVAE.
     pub fn new(model: MotionModel, training: &TrainingConfig, frames: Frames) -> Result<Self> {
-        let chosen = module(&model);
+        let chosen = module(&model)?;
         if chosen.config().latent > 0 {
             return Err(Error::Config {
                 key: "polishing",
@@ -68,7 +69,7 @@ impl PolishingStage {
     /// # Errors
     /// LibTorch refused.
     pub fn finish(mut self) -> Result<(MotionModel, Frames)> {
-        self.learner.average_into(module(&self.model).store())?;
+        self.learner.average_into(module(&self.model)?.store())?;
         self.model.freeze();
         Ok((self.model, self.frames))
     }
@@ -82,7 +83,7 @@ impl PolishingStage {
             self.frames
                 .draw(&self.model, &training.rollout, length, batch, &mut random);
         let device = self.model.device();
-        let network = module(&self.model);
+        let network = module(&self.model)?;
         let size = [batch as i64, network.sizes().sample];
         let mut values = Vec::with_capacity(length);
         let mut velocities = Vec::with_capacity(length);
@@ -128,9 +129,11 @@ impl PolishingStage {
 
 impl Stage for PolishingStage {
     fn name(&self) -> &'static str {
-        match self.model.polishing {
-            Some(_) => "polishing",
-            None => "generation",
+        match self.model.modules() {
+            Ok(Modules {
+                polishing: Some(_), ..
+            }) => "polishing",
+            _ => "generation",
         }
     }
 
