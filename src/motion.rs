@@ -86,7 +86,7 @@ impl MotionConfig {
             anyhow!(
                 "{}, with what it takes from its base: {}",
                 path.display(),
-                error.to_string().trim_end()
+                error.to_string().trim_end().replace('\n', ", ")
             )
         })
     }

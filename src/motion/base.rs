@@ -61,7 +61,7 @@ fn read_below(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
         anyhow!(
             "{}: [base]: {}; expected file = \"other.toml\" and take = [\"data\", ...]",
             path.display(),
-            error.to_string().trim_end()
+            error.to_string().trim_end().replace('\n', ", ")
         )
     })?;
     let file = path.parent().unwrap_or(Path::new("")).join(&base.file);

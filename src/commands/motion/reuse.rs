@@ -1,10 +1,11 @@
 //! Embedding and feature space taken from a model that is trained already, so that models can be
 //! compared on the very same ones.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use kinestream_diffusion::weights;
+use anyhow::{Context, Result, ensure};
+use kinestream_diffusion::weights::{self, Precision};
 use kinestream_motion::data::MotionSet;
 use kinestream_motion::embedding::{Embedding, Statistics};
 use kinestream_motion::extractor::Extractor;
@@ -12,52 +13,71 @@ use kinestream_motion::model::MotionModel;
 use kinestream_motion::training::state_file;
 use tch::{Device, Tensor};
 
-use crate::motion::{EXTRACTOR, ExtractorTable, MotionConfig};
+use crate::motion::{EXTRACTOR, MotionConfig};
 
 /// Largest difference of a mean or deviation that counts as the same clips, in deviations: what
 /// another machine rounds otherwise.
 const SAME: f32 = 1e-3;
 
-/// The folder of `--embedding-from`, and the folder of the run.
+/// What a run takes from the folder of `--embedding-from`.
 pub(super) struct Reuse<'a> {
     from: &'a Path,
     out: &'a Path,
+    embedding: Embedding,
 }
 
 impl<'a> Reuse<'a> {
-    /// Checks that a run either takes its embedding from a folder or has one of its own, from its
-    /// first call to its last.
-    pub(super) fn of(from: Option<&'a Path>, out: &'a Path) -> Result<Option<Self>> {
+    /// Opens the folder and compares its configuration. A run either takes its embedding from a
+    /// folder or has one of its own, from its first call to its last.
+    pub(super) fn open(
+        from: Option<&'a Path>,
+        out: &'a Path,
+        config: &MotionConfig,
+        device: Device,
+    ) -> Result<Option<Self>> {
         let trained = state_file(out, "embedding").exists();
         let begun = ["generation", "polishing", "motion_vae"]
             .iter()
             .any(|part| state_file(out, part).exists());
-        match from {
-            Some(_) if trained => bail!(
-                "{} has trained an embedding of its own; leave --embedding-from out, or name another \
-                 --out",
-                out.display()
-            ),
-            None if begun && !trained => bail!(
+        let Some(from) = from else {
+            ensure!(
+                trained || !begun,
                 "{} was begun with --embedding-from; name the same folder again",
                 out.display()
-            ),
-            from => Ok(from.map(|from| Self { from, out })),
+            );
+            return Ok(None);
+        };
+        ensure!(
+            !trained,
+            "{} has trained an embedding of its own; leave --embedding-from out, or name another \
+             --out",
+            out.display()
+        );
+        let named = || format!("--embedding-from {}", from.display());
+        let embedding = MotionModel::load(from, device)
+            .with_context(named)?
+            .embedding;
+        same_table(
+            "model.embedding",
+            from,
+            embedding.config(),
+            &config.model.embedding,
+        )?;
+        if let Some(table) = &config.extractor {
+            let folder = from.join(EXTRACTOR);
+            let found = Extractor::load(&folder, device).with_context(named)?;
+            same_table("extractor.network", &folder, found.config(), &table.network)?;
         }
+        Ok(Some(Self {
+            from,
+            out,
+            embedding,
+        }))
     }
 
     /// Copies the feature space into the run.
-    pub(super) fn extractor(&self, table: &ExtractorTable, device: Device) -> Result<()> {
+    pub(super) fn copy_extractor(&self) -> Result<()> {
         let (from, to) = (self.from.join(EXTRACTOR), self.out.join(EXTRACTOR));
-        let found = Extractor::load(&from, device)
-            .with_context(|| format!("--embedding-from {}", self.from.display()))?;
-        ensure!(
-            *found.config() == table.network,
-            "[extractor.network] is not what {} was trained with: {:?} there, {:?} here",
-            from.display(),
-            found.config(),
-            table.network
-        );
         std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
         for file in files(&from)? {
             let name = file.file_name().unwrap_or_default();
@@ -68,25 +88,10 @@ impl<'a> Reuse<'a> {
     }
 
     /// The embedding, which is copied into the run at its first call and must be the same later.
-    pub(super) fn embedding(
-        &self,
-        config: &MotionConfig,
-        set: &MotionSet,
-        device: Device,
-    ) -> Result<Embedding> {
-        let named = || format!("--embedding-from {}", self.from.display());
-        let embedding = MotionModel::load(self.from, device)
-            .with_context(named)?
-            .embedding;
-        ensure!(
-            *embedding.config() == config.model.embedding,
-            "[model.embedding] is not what {} was trained with: {:?} there, {:?} here",
-            self.from.display(),
-            embedding.config(),
-            config.model.embedding
-        );
-        check_clips(&embedding, set).with_context(named)?;
-        let copy = weights::snapshot(embedding.store(), config.training.export);
+    pub(super) fn embedding(self, export: Precision, set: &MotionSet) -> Result<Embedding> {
+        check_clips(&self.embedding, set)
+            .with_context(|| format!("--embedding-from {}", self.from.display()))?;
+        let copy = weights::snapshot(self.embedding.store(), export);
         let path = self.out.join("embedding.safetensors");
         if !path.exists() {
             weights::write(&path, &copy)?;
@@ -98,8 +103,18 @@ impl<'a> Reuse<'a> {
             path.display(),
             self.from.display()
         );
-        Ok(embedding)
+        Ok(self.embedding)
     }
+}
+
+fn same_table<T: PartialEq + Debug>(name: &str, from: &Path, there: &T, here: &T) -> Result<()> {
+    ensure!(
+        there == here,
+        "[{name}] is not what {} was trained with: {there:?} there, {here:?} here; make them the \
+         same",
+        from.display()
+    );
+    Ok(())
 }
 
 /// Whether an embedding was trained on these clips: it knows their means and deviations.

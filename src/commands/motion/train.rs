@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
             out.display()
         );
     }
-    let reuse = Reuse::of(arguments.embedding_from.as_deref(), out)?;
+    let reuse = Reuse::open(arguments.embedding_from.as_deref(), out, &config, device)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let stop = shutdown::flag()?;
     let set = read_data(&arguments.data, &config).with_context(within)?;
@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     };
     match (&config.extractor, &reuse) {
         (None, _) => {}
-        (Some(table), Some(reuse)) => reuse.extractor(table, device)?,
+        (Some(_), Some(reuse)) => reuse.copy_extractor()?,
         (Some(table), None) => {
             let seed = config.training.seed;
             let mut stage =
@@ -95,8 +95,8 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
                 .save(&out.join(EXTRACTOR), config.training.export)?;
         }
     }
-    let embedding = match &reuse {
-        Some(reuse) => reuse.embedding(&config, &set.train, device)?,
+    let embedding = match reuse {
+        Some(reuse) => reuse.embedding(config.training.export, &set.train)?,
         None => {
             let table = &config.model.embedding;
             let mut stage = EmbeddingStage::new(table, &config.training, &set.train, device)
