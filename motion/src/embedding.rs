@@ -2,12 +2,11 @@
 //! that carries the rest of the pose.
 //!
 //! An encoder turns the features of a frame into z; a decoder turns x and z into the rotations of
-//! all joints, from which forward kinematics makes the pose. In training a second decoder reads the
-//! velocities of all joints from the same numbers, so that a frame says where it is going: without
-//! it one frame would not tell the next. The latent is a variational one with a
+//! all joints, from which forward kinematics makes the pose. The latent is a variational one with a
 //! small weight, and noise is added before decoding: a plain autoencoder reconstructs best and
-//! generates worst (MotionStreamer's ablation). Losses are those of AAMDM (arXiv 2401.06146): the
-//! pose, its forward kinematics, and their change from frame to frame.
+//! generates worst (MotionStreamer's ablation). It moves smoothly from frame to frame, which is a
+//! loss of its own: what jumps cannot be foreseen. Other losses are those of AAMDM (arXiv
+//! 2401.06146): the pose, its forward kinematics, and their change from frame to frame.
 
 use kinestream_diffusion::network::seeded;
 use kinestream_diffusion::{Mlp, weights};
@@ -140,7 +139,6 @@ pub struct Embedding {
     store: VarStore,
     encoder: Mlp,
     decoder: Mlp,
-    velocities: Mlp,
     config: EmbeddingConfig,
     layout: Layout,
     statistics: Statistics,
@@ -192,7 +190,7 @@ impl Embedding {
         config.check()?;
         let layout = Layout::new(skeleton.len());
         let store = VarStore::new(device);
-        let (encoder, decoder, velocities) = seeded(seed, || {
+        let (encoder, decoder) = seeded(seed, || {
             let root = store.root();
             let inputs = layout.size() as i64;
             let rotations = 6 * layout.joints() as i64;
@@ -210,14 +208,7 @@ impl Embedding {
                 config.width,
                 config.decoder_layers,
             );
-            let velocities = Mlp::new(
-                &(&root / "velocities"),
-                Layout::HAND_MADE as i64 + config.latent,
-                3 * layout.joints() as i64,
-                config.width,
-                1,
-            );
-            (encoder, decoder, velocities)
+            (encoder, decoder)
         });
         Ok(Self {
             scales: Scales::new(&statistics, device),
@@ -225,7 +216,6 @@ impl Embedding {
             store,
             encoder,
             decoder,
-            velocities,
             config: config.clone(),
             layout,
             statistics,
@@ -305,12 +295,6 @@ impl Embedding {
         let numbers = output * self.scales.deviation.narrow(0, start, count)
             + self.scales.mean.narrow(0, start, count);
         numbers.view([-1, joints, 6])
-    }
-
-    /// Velocities of all joints at unit size `[N, 3 J]`, from the same as [`Self::rotations`].
-    pub fn velocities(&self, hand_made: &Tensor, learned: &Tensor) -> Tensor {
-        self.velocities
-            .forward(&Tensor::cat(&[hand_made, learned], -1))
     }
 
     /// Rotations as six numbers `[N, J, 6]` of embedded frames `[N, E]`.

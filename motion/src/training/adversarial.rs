@@ -157,7 +157,7 @@ mod tests {
             width: 32,
             layers: 2,
             latent: 4,
-            frequencies: 0,
+            frequencies: 3,
             schedule: ScheduleConfig {
                 beta_schedule: BetaSchedule::SquaredCosine,
                 train_timesteps: 3,
@@ -173,7 +173,7 @@ mod tests {
             descent: Descent {
                 steps: 1000,
                 batch: 64,
-                learning_rate: 3e-4,
+                learning_rate: 5e-4,
                 warmup_steps: 50,
                 gradient_norm: 0.0,
                 weight_decay: 0.0,
@@ -182,6 +182,7 @@ mod tests {
             critic_rate: 1e-3,
             critic_width: 64,
             critic_layers: 3,
+            penalty: 0.01,
             value: 0.0,
             adversarial: 1.0,
             ..GenerationTraining::default()

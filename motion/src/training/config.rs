@@ -89,8 +89,9 @@ pub struct EmbeddingTraining {
     pub position: f64,
     /// Weight of their change from frame to frame, per metre.
     pub velocity: f64,
-    /// Weight of the velocities that the frame itself tells, at unit size.
-    pub momentum: f64,
+    /// Weight of the second difference of the latent from frame to frame: what moves smoothly in the
+    /// latent space can be told from its last change.
+    pub smoothness: f64,
 }
 
 impl Default for EmbeddingTraining {
@@ -104,7 +105,7 @@ impl Default for EmbeddingTraining {
             noise: 0.03,
             position: 10.0,
             velocity: 30.0,
-            momentum: 0.3,
+            smoothness: 2.0,
         }
     }
 }

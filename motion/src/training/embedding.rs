@@ -20,6 +20,7 @@ pub struct EmbeddingStage {
     training: EmbeddingTraining,
     seed: u64,
     rows: Tensor,
+    /// First rows of all triples.
     windows: Vec<usize>,
     step: u64,
 }
@@ -53,7 +54,7 @@ impl EmbeddingStage {
             embedding,
             training: training.embedding.clone(),
             seed: training.seed,
-            windows: set.windows(2),
+            windows: set.windows(3),
             rows,
             step: 0,
         })
@@ -83,11 +84,9 @@ impl EmbeddingStage {
         let firsts: Vec<i64> = (0..batch)
             .map(|_| self.windows[random.below(self.windows.len())] as i64)
             .collect();
-        // First frames of all pairs, then second ones.
-        let indices: Vec<i64> = firsts
-            .iter()
-            .copied()
-            .chain(firsts.iter().map(|first| first + 1))
+        // First frames of all triples, then second and third ones.
+        let indices: Vec<i64> = (0..3)
+            .flat_map(|offset| firsts.iter().map(move |first| first + offset))
             .collect();
         let device = self.rows.device();
         let rows = self
@@ -101,6 +100,14 @@ impl EmbeddingStage {
             .to_device(device);
         let normalised = self.embedding.normalise(&rows);
         let (mean, log_variance) = self.embedding.posterior(&normalised);
+        let half = batch as i64;
+        let part = |index: i64| mean.narrow(0, index * half, half);
+        let smoothness = (part(2) - part(1) * 2.0 + part(0))
+            .square()
+            .mean(Kind::Float);
+        // Poses are made of the first two of each triple only.
+        let [rows, normalised, mean, log_variance] =
+            [&rows, &normalised, &mean, &log_variance].map(|all| all.narrow(0, 0, 2 * half));
         let learned = &mean + (&log_variance * 0.5).exp() * noise.narrow(1, 0, latent);
         let known = normalised.narrow(1, 0, hand_made)
             + noise.narrow(1, latent, hand_made) * self.training.noise;
@@ -121,12 +128,7 @@ impl EmbeddingStage {
             .narrow(1, 1, joints - 1);
         let difference = found - others;
         let position = difference.abs().mean(Kind::Float);
-        let half = batch as i64;
         let velocity = (difference.narrow(0, half, half) - difference.narrow(0, 0, half))
-            .abs()
-            .mean(Kind::Float);
-        let speeds = normalised.narrow(1, layout.velocities() as i64, 3 * joints);
-        let momentum = (self.embedding.velocities(&known, &learned) - speeds)
             .abs()
             .mean(Kind::Float);
         let divergence =
@@ -134,14 +136,14 @@ impl EmbeddingStage {
         let loss = &pose
             + &position * self.training.position
             + &velocity * self.training.velocity
-            + &momentum * self.training.momentum
-            + &divergence * self.training.divergence;
+            + &divergence * self.training.divergence
+            + &smoothness * self.training.smoothness;
         let parts = vec![
             ("pose", pose),
             ("position_cm", position * 100.0),
             ("velocity_cm", velocity * 100.0),
-            ("momentum", momentum),
             ("divergence", divergence),
+            ("smoothness", smoothness),
         ];
         (loss, parts)
     }
