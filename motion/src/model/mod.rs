@@ -174,10 +174,13 @@ impl MotionModel {
     pub fn advanced(&self, state: &Tensor, innovation: &Tensor) -> Tensor {
         let size = self.embedding.size();
         let (frame, last) = (state.narrow(1, 0, size), state.narrow(1, size, size));
-        let change = last * &self.scales.carry + innovation * &self.scales.fresh;
-        let next = &frame + change * &self.scales.change + &self.scales.change_mean;
-        let (lowest, highest) = (&self.scales.lowest, &self.scales.highest);
-        self.state(&frame, &next.clamp_tensor(Some(lowest), Some(highest)))
+        let drifted = frame + &self.scales.change_mean;
+        let next = drifted
+            .addcmul(&last, &self.scales.carried_change)
+            .addcmul(innovation, &self.scales.fresh_change)
+            .clamp_tensor(Some(&self.scales.lowest), Some(&self.scales.highest));
+        let change = (&next - drifted) / &self.scales.change;
+        Tensor::cat(&[next, change], 1)
     }
 
     /// The condition `[B, C]` of a frame: the last state `[B, 2 E]`, the steering `[B, S]` in its own

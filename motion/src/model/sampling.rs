@@ -1,10 +1,11 @@
 //! Making a frame: random numbers, denoise steps, and the pull of a wanted root motion.
 
 use kinestream_diffusion::noise::NoiseStream;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::changes::{RootScales, Scales};
 use super::{Generator, Modules, MotionModel};
-use crate::frame::FrameNetwork;
+use crate::frame::{FrameNetwork, Sampling};
 
 /// Standard normal numbers for one frame of B characters: what a model takes in place of chance.
 #[derive(Debug)]
@@ -57,56 +58,43 @@ impl MotionModel {
     }
 
     /// A draft of the innovation `[B, E]`: the generation module alone.
-    pub fn draft(
-        &self,
-        modules: &Modules,
-        condition: &Tensor,
-        draw: &Draw,
-        pull: Option<&Pull<'_>>,
-    ) -> Tensor {
-        let network = &modules.generation;
-        let (last, size) = (network.steps() - 1, network.sizes().sample);
-        let noise = |step: i64| draw.numbers.narrow(1, step * size, size);
-        let latents = network.config().latent;
-        let latent = |step: i64| {
-            let first = (last + 1) * size + step * latents;
-            (latents > 0).then(|| draw.numbers.narrow(1, first, latents))
-        };
-        let mut sample = noise(last);
-        for timestep in (0..=last).rev() {
-            let latent = latent(timestep);
-            let clean = network.predict_at(&sample, timestep, condition, latent.as_ref());
-            let signal = network.schedule().alpha_cumprod(timestep);
-            let clean = self.drawn(clean, condition, pull, signal);
-            sample = self.down(network, &clean, &sample, timestep, &noise);
-        }
-        sample
+    pub(crate) fn draft(&self, modules: &Modules, condition: &Tensor, draw: &Draw) -> Tensor {
+        self.denoised(&modules.generation, None, condition, &draw.numbers, None)
     }
 
-    /// A draft brought up to the polishing module's noise and down again.
-    pub fn polished(
+    /// What a module makes `[B, E]`: of noise, or of a draft that is brought up to its noise first.
+    /// `numbers` begin with noise of every timestep, and then latents of every timestep.
+    fn denoised(
         &self,
-        modules: &Modules,
-        draft: Tensor,
+        network: &FrameNetwork,
+        draft: Option<&Tensor>,
         condition: &Tensor,
-        draw: &Draw,
-        pull: Option<&Pull<'_>>,
+        numbers: &Tensor,
+        aim: Option<&Aim<'_>>,
     ) -> Tensor {
-        let Some(network) = &modules.polishing else {
-            return draft;
+        let (steps, size) = (network.steps(), network.sizes().sample);
+        let latents = network.config().latent;
+        let noise = |timestep: i64| numbers.narrow(1, timestep * size, size);
+        let latent = |timestep: i64| {
+            (latents > 0).then(|| numbers.narrow(1, steps * size + timestep * latents, latents))
         };
-        let (last, size) = (network.steps() - 1, network.sizes().sample);
-        let first = self.generator.numbers() - network.steps() * size;
-        let noise = |step: i64| draw.numbers.narrow(1, first + step * size, size);
-        let alpha = network.schedule().alpha_cumprod(last);
-        let mut sample = draft * alpha.sqrt() + noise(last) * (1.0 - alpha).sqrt();
-        for timestep in (0..=last).rev() {
-            let clean = network.predict_at(&sample, timestep, condition, None);
-            let signal = network.schedule().alpha_cumprod(timestep);
-            let clean = self.drawn(clean, condition, pull, signal);
-            sample = self.down(network, &clean, &sample, timestep, &noise);
-        }
-        sample
+        let steer = |clean: Tensor, signal: &Tensor| match aim {
+            Some(aim) => aim.draw(clean, signal),
+            None => clean,
+        };
+        let start = match draft {
+            None => noise(steps - 1),
+            Some(draft) => {
+                let alpha = network.schedule().alpha_cumprod(steps - 1);
+                draft * alpha.sqrt() + noise(steps - 1) * (1.0 - alpha).sqrt()
+            }
+        };
+        let sampling = Sampling {
+            noise: &noise,
+            latent: &latent,
+            steer: &steer,
+        };
+        network.denoise(start, condition, &sampling)
     }
 
     /// The next states `[B, 2 E]`.
@@ -117,62 +105,217 @@ impl MotionModel {
         draw: &Draw,
         pull: Option<&Pull<'_>>,
     ) -> Tensor {
+        let aim = pull.map(|pull| Aim::new(&self.scales, condition, pull));
+        let aim = aim.as_ref();
         let innovation = match &self.generator {
             Generator::Diffusion(modules) => {
-                let draft = self.draft(modules, condition, draw, pull);
-                self.polished(modules, draft, condition, draw, pull)
+                let numbers = &draw.numbers;
+                let draft = self.denoised(&modules.generation, None, condition, numbers, aim);
+                match &modules.polishing {
+                    None => draft,
+                    Some(polishing) => {
+                        let count = polishing.steps() * polishing.sizes().sample;
+                        let own = numbers.narrow(1, self.generator.numbers() - count, count);
+                        self.denoised(polishing, Some(&draft), condition, &own, aim)
+                    }
+                }
             }
             Generator::MotionVae(vae) => {
                 let decoded = vae.decode(&draw.numbers, condition);
-                self.drawn(decoded, condition, pull, 1.0)
+                match aim {
+                    Some(aim) => aim.draw(decoded, &Tensor::from(1_f32).to_device(self.device)),
+                    None => decoded,
+                }
             }
         };
         self.advanced(state, &innovation)
     }
+}
 
-    /// One step down; the last has no noise.
-    fn down(
-        &self,
-        network: &FrameNetwork,
-        clean: &Tensor,
-        sample: &Tensor,
-        timestep: i64,
-        noise: &dyn Fn(i64) -> Tensor,
-    ) -> Tensor {
-        if timestep == 0 {
-            return clean.shallow_clone();
+/// Where a pull wants the root, worked out as far as a frame's condition tells.
+struct Aim<'a> {
+    scales: &'a RootScales,
+    /// Wanted root motion `[B, 3]`.
+    root: &'a Tensor,
+    /// The same less what carries on by itself `[B, 3]`.
+    fresh: Tensor,
+    /// Innovation for a unit of root motion, times the weight of the pull `[B, 3]`.
+    reach: Tensor,
+}
+
+impl<'a> Aim<'a> {
+    fn new(scales: &'a Scales, condition: &Tensor, pull: &Pull<'a>) -> Self {
+        let root = &scales.root;
+        let size = scales.carry.size()[0];
+        let carried = (condition.narrow(1, size, 3) * &root.carried)
+            .addcmul(&condition.narrow(1, 0, 3), &root.deviation);
+        Self {
+            fresh: pull.root - carried - &root.middle,
+            reach: pull.weight / &root.fresh,
+            root: pull.root,
+            scales: root,
         }
-        let step = network.schedule().posterior(timestep);
-        clean * step.clean + sample * step.sample + noise(timestep - 1) * step.deviation
     }
 
-    /// The clean estimate with its root motion drawn towards the one that is wanted, the more the
-    /// more signal there is (AAMDM's guidance, with the gradient's length chosen so that weight 1
-    /// reaches the aim).
-    fn drawn(
-        &self,
-        clean: Tensor,
-        condition: &Tensor,
-        pull: Option<&Pull<'_>>,
-        signal: f64,
-    ) -> Tensor {
-        let Some(pull) = pull else { return clean };
-        let root = &self.scales.root;
-        let [carry, fresh] =
-            [&self.scales.carry, &self.scales.fresh].map(|all| all.narrow(0, 0, 3));
-        let change =
-            condition.narrow(1, self.embedding.size(), 3) * carry + clean.narrow(1, 0, 3) * &fresh;
-        let now = condition.narrow(1, 0, 3) * &root.deviation
-            + change * &root.change
-            + (&root.mean + &root.change_mean);
-        let speed = now
+    /// The clean estimate `[B, E]` with its root motion drawn towards the one that is wanted, the
+    /// more the more signal there is (AAMDM's guidance, with the gradient's length chosen so that
+    /// weight 1 reaches the aim), and never farther than a body follows.
+    fn draw(&self, clean: Tensor, signal: &Tensor) -> Tensor {
+        let mut root = clean.narrow(1, 0, 3);
+        let gap = &self.fresh - &root * &self.scales.fresh;
+        let speed = (self.root - &gap)
             .narrow(1, 0, 2)
-            .square()
-            .sum_dim_intlist([1].as_slice(), true, Kind::Float)
-            .sqrt();
-        let most = speed * &root.most_by_speed + &root.most;
-        let gap = (pull.root - now).maximum(&-&most).minimum(&most);
-        let moved = clean.narrow(1, 0, 3) + gap * pull.weight * signal / (&root.change * fresh);
-        Tensor::cat(&[moved, clean.narrow(1, 3, clean.size()[1] - 3)], 1)
+            .norm_scalaropt_dim(2, [1].as_slice(), true);
+        let most = self.scales.most.addcmul(&speed, &self.scales.most_by_speed);
+        let bounded = gap.minimum(&most).maximum(&most.neg());
+        // Written into the estimate, which is nobody else's.
+        let _ = root.addcmul_(&(&self.reach * signal), &bounded);
+        clean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinestream_diffusion::ScheduleConfig;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::embedding::{EmbeddingConfig, Statistics};
+    use crate::features::Layout;
+    use crate::frame::FrameConfig;
+    use crate::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig};
+    use crate::motion_vae::MotionVaeConfig;
+    use crate::{character, steering};
+
+    fn module(latent: i64, train_timesteps: usize) -> FrameConfig {
+        FrameConfig {
+            width: 16,
+            layers: 2,
+            latent,
+            frequencies: 0,
+            schedule: ScheduleConfig {
+                train_timesteps,
+                ..ScheduleConfig::default()
+            },
+        }
+    }
+
+    fn model(generator: GeneratorConfig) -> MotionModel {
+        let layout = Layout::new(character::JOINTS);
+        let embedding = EmbeddingConfig {
+            latent: 6,
+            width: 16,
+            ..EmbeddingConfig::default()
+        };
+        let size = Layout::HAND_MADE + 6;
+        let numbers = |count: usize, first: f32| -> Vec<f32> {
+            (0..count).map(|at| first + 0.01 * at as f32).collect()
+        };
+        let statistics = Statistics {
+            mean: numbers(layout.size(), 0.1),
+            deviation: numbers(layout.size(), 0.8),
+            latent_mean: numbers(6, 0.0),
+            latent_deviation: numbers(6, 1.0),
+        };
+        let changes = Changes {
+            change: numbers(size, 0.05),
+            steering_mean: numbers(steering::SIZE, 0.0),
+            steering_deviation: numbers(steering::SIZE, 1.0),
+            change_mean: numbers(size, 0.001),
+            carry: numbers(size, 0.3),
+            lowest: vec![-9.0; size],
+            highest: vec![9.0; size],
+            starts: vec![vec![0.0; 2 * size]],
+        };
+        let config = ModelConfig {
+            embedding,
+            generator,
+        };
+        let mut model = MotionModel::new(&config, statistics, changes, Device::Cpu, 1).unwrap();
+        model.freeze();
+        model
+    }
+
+    fn models() -> [MotionModel; 2] {
+        let modules = ModulesConfig {
+            generation: module(3, 3),
+            polishing: Some(module(0, 2)),
+        };
+        let vae = MotionVaeConfig {
+            latent: 4,
+            width: 16,
+            ..MotionVaeConfig::default()
+        };
+        [
+            model(GeneratorConfig::Diffusion(modules)),
+            model(GeneratorConfig::MotionVae(vae)),
+        ]
+    }
+
+    /// State and condition of `count` characters.
+    fn begin(model: &MotionModel, count: i64) -> (Tensor, Tensor) {
+        let state = model.starts().repeat([count, 1]) + 0.2;
+        let steering = Tensor::ones([count, steering::SIZE as i64], (Kind::Float, Device::Cpu));
+        let condition = model.condition(&state, &steering, &steering.narrow(1, 0, 1));
+        (state, condition)
+    }
+
+    fn streams(count: u64) -> Vec<NoiseStream> {
+        (0..count).map(NoiseStream::new).collect()
+    }
+
+    fn largest(tensor: &Tensor) -> f64 {
+        f64::try_from(tensor.abs().max()).unwrap()
+    }
+
+    #[test]
+    fn characters_do_not_depend_on_one_another() {
+        for model in models() {
+            let (state, condition) = begin(&model, 3);
+            let together = model.next(&state, &condition, &model.draw(&mut streams(3)), None);
+            let (state, condition) = begin(&model, 1);
+            for (row, stream) in streams(3).iter_mut().enumerate() {
+                let draw = model.draw(std::slice::from_mut(stream));
+                let alone = model.next(&state, &condition, &draw, None);
+                let difference = together.narrow(0, row as i64, 1) - alone;
+                assert!(largest(&difference) < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_pull_reaches_what_is_near_and_no_farther() {
+        for model in models() {
+            let (state, condition) = begin(&model, 2);
+            let root = |state: &Tensor| {
+                let frames = model.frames(state);
+                model.embedding.hand_made(&frames).narrow(1, 0, 3)
+            };
+            let next = |pull: Option<&Pull<'_>>| {
+                let draw = model.draw(&mut streams(2));
+                model.next(&state, &condition, &draw, pull)
+            };
+            let free = root(&next(None));
+            let weight = free.ones_like();
+            let pulled = |root_wanted: &Tensor| {
+                root(&next(Some(&Pull {
+                    root: root_wanted,
+                    weight: &weight,
+                })))
+            };
+            let near = &free + 0.01;
+            let signal = match &model.generator {
+                Generator::Diffusion(modules) => {
+                    let last = modules.polishing.as_ref().unwrap();
+                    last.schedule().alpha_cumprod(0)
+                }
+                Generator::MotionVae(_) => 1.0,
+            };
+            // The last step lacks the noise that is left in its sample.
+            let left = largest(&(pulled(&near) - &near));
+            assert!(left <= 0.1 * (1.0 - signal) + 1e-5, "{left}");
+            let far = largest(&(pulled(&(&free + 5.0)) - &free));
+            assert!((0.04..2.5).contains(&far), "{far}");
+        }
     }
 }

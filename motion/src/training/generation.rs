@@ -80,7 +80,7 @@ impl GenerationStage {
             if frame < length {
                 let draw = self.model.draw_batch(batch, &mut random);
                 windows.state = tch::no_grad(|| {
-                    let draft = self.model.draft(modules, &condition, &draw, None);
+                    let draft = self.model.draft(modules, &condition, &draw);
                     self.model.advanced(&windows.state, &draft)
                 });
             }
