@@ -217,11 +217,12 @@ impl FrameNetwork {
         self.mlp.forward(&input)
     }
 
-    /// Makes samples with so many of the denoise steps, evenly spaced from the first to the last;
-    /// at least one, at most all. All are taken unless this was called.
+    /// Makes samples with so many of the denoise steps, evenly spaced from the first to the last; 0
+    /// and what is more than all for all of them, as without this call.
     pub fn space_out(&mut self, evaluations: usize) {
-        let evaluations = evaluations.clamp(1, self.config.schedule.train_timesteps);
-        self.plan = plan(&self.schedule, &self.levels, evaluations);
+        let all = self.config.schedule.train_timesteps;
+        let evaluations = if evaluations == 0 { all } else { evaluations };
+        self.plan = plan(&self.schedule, &self.levels, evaluations.min(all));
     }
 
     /// The clean sample `[B, E]` of a noisy one `[B, E]` under a condition `[B, C]`, by the posterior
@@ -300,7 +301,7 @@ impl FrameNetwork {
 fn plan(schedule: &NoiseSchedule, levels: &Tensor, evaluations: usize) -> Vec<DenoiseStep> {
     let last = schedule.train_timesteps() as i64 - 1;
     let at = |index: usize| match evaluations {
-        0 | 1 => last,
+        1 => last,
         count => (last as f64 * index as f64 / (count - 1) as f64).round() as i64,
     };
     let factor = |value: f64| Tensor::from(value as f32).to_device(levels.device());
@@ -325,7 +326,7 @@ fn plan(schedule: &NoiseSchedule, levels: &Tensor, evaluations: usize) -> Vec<De
             down,
         }
     };
-    (0..evaluations.max(1)).rev().map(step).collect()
+    (0..evaluations).rev().map(step).collect()
 }
 
 /// The critic of a denoising diffusion GAN: is `next` a true step down from `sample`?
@@ -495,8 +496,10 @@ mod tests {
                 value(&down.sample).powi(2) * (1.0 - alpha) + value(&down.deviation).powi(2);
             assert!((noise - (1.0 - previous)).abs() < 1e-4);
         }
-        network.space_out(0);
+        network.space_out(1);
         assert_eq!(network.plan.len(), 1);
         assert!(network.plan[0].down.is_none());
+        network.space_out(0);
+        assert_eq!(network.plan.len(), 200);
     }
 }

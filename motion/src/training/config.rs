@@ -201,6 +201,9 @@ impl Default for GenerationTraining {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolishingTraining {
+    /// Denoise steps that own frames of a window are made with, evenly spaced over those of the
+    /// module: with hundreds, all of them would take most of the time. 0 for all.
+    pub evaluations: usize,
     /// Steps, batch, rates.
     pub descent: Descent,
     /// Rollouts on its own frames.
@@ -212,6 +215,7 @@ pub struct PolishingTraining {
 impl Default for PolishingTraining {
     fn default() -> Self {
         Self {
+            evaluations: 0,
             descent: Descent::default(),
             rollout: Rollout::default(),
             velocity: 0.5,

@@ -14,7 +14,7 @@ use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
 use crate::frame::{FrameNetwork, timestep_column};
 use crate::learner::Learner;
-use crate::model::{Modules, MotionModel};
+use crate::model::{Generator, Modules, MotionModel};
 use crate::{Error, Result};
 
 /// Trains the polishing module of a model, or its generation module where it has no other.
@@ -32,13 +32,25 @@ fn module(model: &MotionModel) -> Result<&FrameNetwork> {
     Ok(modules.polishing.as_ref().unwrap_or(&modules.generation))
 }
 
+/// The module that is trained makes samples with so many of its steps, 0 for all.
+fn space_out(model: &mut MotionModel, evaluations: usize) {
+    if let Generator::Diffusion(modules) = &mut model.generator {
+        let modules = modules.as_mut();
+        let module = modules.polishing.as_mut();
+        module
+            .unwrap_or(&mut modules.generation)
+            .space_out(evaluations);
+    }
+}
+
 impl PolishingStage {
     /// Prepares the training of a model. The other module is trained already; a generation module
     /// that is trained this way has no latent.
     ///
     /// # Errors
     /// A generation module with a latent, and no polishing module; a MotionVAE.
-    pub fn new(model: MotionModel, training: &TrainingConfig, frames: Frames) -> Result<Self> {
+    pub fn new(mut model: MotionModel, training: &TrainingConfig, frames: Frames) -> Result<Self> {
+        space_out(&mut model, training.polishing.evaluations);
         let chosen = module(&model)?;
         if chosen.config().latent > 0 {
             return Err(Error::Config {
@@ -70,6 +82,7 @@ impl PolishingStage {
     /// LibTorch refused.
     pub fn finish(mut self) -> Result<(MotionModel, Frames)> {
         self.learner.average_into(module(&self.model)?.store())?;
+        space_out(&mut self.model, 0);
         self.model.freeze();
         Ok((self.model, self.frames))
     }
