@@ -116,9 +116,12 @@ impl Default for EmbeddingTraining {
 pub struct Rollout {
     /// Frames of a window: each but the first is made from the module's own last one.
     pub frames: usize,
-    /// Steps over which the windows grow from two frames to that.
+    /// Steps with windows of one frame at first, all made from true ones. A module that cannot tell
+    /// the next frame of a clip yet has nothing to learn from where its own frames lead.
+    pub first_steps: u64,
+    /// Steps over which the windows then grow from two frames to their length.
     pub grow_steps: u64,
-    /// Deviation of the noise on the first condition of a window, at unit size.
+    /// Deviation of the noise on the first state of a window, as a share of that of changes.
     pub noise: f64,
     /// Share of windows without steering, for motion without control.
     pub free: f64,
@@ -134,8 +137,9 @@ impl Default for Rollout {
     fn default() -> Self {
         Self {
             frames: 8,
+            first_steps: 0,
             grow_steps: 2_000,
-            noise: 0.03,
+            noise: 0.15,
             free: 0.2,
             demand: 1.0,
             farthest: 6.0,
@@ -146,6 +150,9 @@ impl Default for Rollout {
 impl Rollout {
     /// Frames of the windows at a step, at least 1.
     pub fn length(&self, step: u64) -> usize {
+        let Some(step) = step.checked_sub(self.first_steps) else {
+            return 1;
+        };
         let share = (step as f64 / self.grow_steps.max(1) as f64).min(1.0);
         let more = self.frames.saturating_sub(2) as f64 * share;
         (2.0 + more).round().min(self.frames as f64).max(1.0) as usize
@@ -325,6 +332,14 @@ mod tests {
         assert_eq!(rollout.length(0), 2);
         assert_eq!(rollout.length(50), 5);
         assert_eq!(rollout.length(1000), 8);
+        let later = Rollout {
+            first_steps: 50,
+            ..rollout.clone()
+        };
+        assert_eq!(
+            [0, 49, 50, 100].map(|step| later.length(step)),
+            [1, 1, 2, 5]
+        );
         let single = Rollout {
             frames: 1,
             ..rollout

@@ -189,7 +189,7 @@ impl Frames {
             frames: self,
             starts,
             steered: Tensor::from_slice(&steered).view([-1, 1]).to_device(device),
-            state: first + noise * rollout.noise,
+            state: first + noise * model.state_scale() * rollout.noise,
             farthest: rollout.farthest,
         }
     }
