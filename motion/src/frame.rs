@@ -70,6 +70,8 @@ pub struct FrameNetwork {
     levels: Tensor,
     schedule: NoiseSchedule,
     plan: Vec<DenoiseStep>,
+    /// Factors of the clean sample and of the noise at the last timestep.
+    last: [Tensor; 2],
     config: FrameConfig,
     sizes: FrameSizes,
 }
@@ -129,6 +131,10 @@ impl FrameNetwork {
         let steps = config.schedule.train_timesteps;
         let levels = timestep_table(steps as i64, LEVEL, device);
         Ok(Self {
+            last: {
+                let alpha = schedule.alpha_cumprod(steps as i64 - 1);
+                [alpha.sqrt(), (1.0 - alpha).sqrt()].map(|value| factor(value, device))
+            },
             plan: plan(&schedule, &levels, steps),
             levels,
             store,
@@ -225,6 +231,12 @@ impl FrameNetwork {
         self.plan = plan(&self.schedule, &self.levels, evaluations.min(all));
     }
 
+    /// A clean sample brought up to the noise of the last timestep, all `[B, E]`.
+    pub(crate) fn raised(&self, clean: &Tensor, noise: &Tensor) -> Tensor {
+        let [signal, deviation] = &self.last;
+        (clean * signal).addcmul(noise, deviation)
+    }
+
     /// The clean sample `[B, E]` of a noisy one `[B, E]` under a condition `[B, C]`, by the posterior
     /// of every step.
     pub(crate) fn denoise(
@@ -295,6 +307,10 @@ impl FrameNetwork {
     }
 }
 
+fn factor(value: f64, device: Device) -> Tensor {
+    Tensor::from(value as f32).to_device(device)
+}
+
 /// The steps of a sampler that takes `evaluations` of the timesteps. Between neighbours it is the
 /// schedule's posterior; over a gap it is that of the shorter schedule that the gaps leave (Nichol and
 /// Dhariwal 2021).
@@ -304,7 +320,7 @@ fn plan(schedule: &NoiseSchedule, levels: &Tensor, evaluations: usize) -> Vec<De
         1 => last,
         count => (last as f64 * index as f64 / (count - 1) as f64).round() as i64,
     };
-    let factor = |value: f64| Tensor::from(value as f32).to_device(levels.device());
+    let factor = |value: f64| factor(value, levels.device());
     let step = |index: usize| {
         let timestep = at(index);
         let alpha = schedule.alpha_cumprod(timestep);

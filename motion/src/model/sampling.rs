@@ -3,7 +3,7 @@
 use kinestream_diffusion::noise::NoiseStream;
 use tch::Tensor;
 
-use super::changes::{RootScales, Scales};
+use super::changes::Scales;
 use super::{Generator, Modules, MotionModel};
 use crate::frame::{FrameNetwork, Sampling};
 
@@ -70,7 +70,7 @@ impl MotionModel {
         draft: Option<&Tensor>,
         condition: &Tensor,
         numbers: &Tensor,
-        aim: Option<&Aim<'_>>,
+        aim: Option<&Aim>,
     ) -> Tensor {
         let (steps, size) = (network.steps(), network.sizes().sample);
         let latents = network.config().latent;
@@ -84,10 +84,7 @@ impl MotionModel {
         };
         let start = match draft {
             None => noise(steps - 1),
-            Some(draft) => {
-                let alpha = network.schedule().alpha_cumprod(steps - 1);
-                draft * alpha.sqrt() + noise(steps - 1) * (1.0 - alpha).sqrt()
-            }
+            Some(draft) => network.raised(draft, &noise(steps - 1)),
         };
         let sampling = Sampling {
             noise: &noise,
@@ -133,27 +130,32 @@ impl MotionModel {
 }
 
 /// Where a pull wants the root, worked out as far as a frame's condition tells.
-struct Aim<'a> {
-    scales: &'a RootScales,
-    /// Wanted root motion `[B, 3]`.
-    root: &'a Tensor,
-    /// The same less what carries on by itself `[B, 3]`.
-    fresh: Tensor,
+struct Aim {
+    /// Wanted root motion less what carries on by itself `[B, 3]`.
+    root: Tensor,
+    /// What an innovation takes from that, negative `[3]`.
+    taken: Tensor,
+    /// Farthest that an estimate is drawn, on either side `[B, 3]`.
+    bounds: [Tensor; 2],
     /// Innovation for a unit of root motion, times the weight of the pull `[B, 3]`.
     reach: Tensor,
 }
 
-impl<'a> Aim<'a> {
-    fn new(scales: &'a Scales, condition: &Tensor, pull: &Pull<'a>) -> Self {
+impl Aim {
+    fn new(scales: &Scales, condition: &Tensor, pull: &Pull<'_>) -> Self {
         let root = &scales.root;
         let size = scales.carry.size()[0];
-        let carried = (condition.narrow(1, size, 3) * &root.carried)
-            .addcmul(&condition.narrow(1, 0, 3), &root.deviation);
+        let last = condition.narrow(1, 0, 3) * &root.deviation + &root.middle;
+        let carried = condition.narrow(1, size, 3) * &root.carried;
+        let speed = last
+            .narrow(1, 0, 2)
+            .norm_scalaropt_dim(2, [1].as_slice(), true);
+        let most = root.most.addcmul(&speed, &root.most_by_speed);
         Self {
-            fresh: pull.root - carried - &root.middle,
+            root: pull.root - last - carried,
+            taken: root.fresh.neg(),
+            bounds: [most.neg(), most],
             reach: pull.weight / &root.fresh,
-            root: pull.root,
-            scales: root,
         }
     }
 
@@ -162,14 +164,13 @@ impl<'a> Aim<'a> {
     /// weight 1 reaches the aim), and never farther than a body follows.
     fn draw(&self, clean: Tensor, signal: &Tensor) -> Tensor {
         let mut root = clean.narrow(1, 0, 3);
-        let gap = &self.fresh - &root * &self.scales.fresh;
-        let speed = (self.root - &gap)
-            .narrow(1, 0, 2)
-            .norm_scalaropt_dim(2, [1].as_slice(), true);
-        let most = self.scales.most.addcmul(&speed, &self.scales.most_by_speed);
-        let bounded = gap.minimum(&most).maximum(&most.neg());
+        let [lowest, highest] = &self.bounds;
+        let gap = self
+            .root
+            .addcmul(&root, &self.taken)
+            .clamp_tensor(Some(lowest), Some(highest));
         // Written into the estimate, which is nobody else's.
-        let _ = root.addcmul_(&(&self.reach * signal), &bounded);
+        let _ = root.addcmul_(&(&self.reach * signal), &gap);
         clean
     }
 }
