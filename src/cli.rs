@@ -203,6 +203,10 @@ pub(crate) struct TrainArguments {
     /// Optimiser steps in all, in place of `training.steps`.
     #[arg(long)]
     pub(crate) steps: Option<u64>,
+    /// Checkpoint folder of a motion model whose embedding and feature space are used and not
+    /// trained again; its configuration and clips must be the same.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) embedding_from: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

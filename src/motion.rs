@@ -1,8 +1,10 @@
 //! Configuration files of motion models, told from those of policies by their `[model]`.
 
+mod base;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use kinestream_motion::data::DataConfig;
 use kinestream_motion::extractor::ExtractorConfig;
 use kinestream_motion::model::ModelConfig;
@@ -69,14 +71,33 @@ pub(crate) fn is_motion(path: &Path) -> bool {
     std::fs::read_to_string(path)
         .ok()
         .and_then(|text| text.parse::<toml::Table>().ok())
-        .is_some_and(|table| table.contains_key("model"))
+        .is_some_and(|table| table.contains_key("model") || table.contains_key("base"))
 }
 
 impl MotionConfig {
-    /// Reads a file.
+    /// Reads a file, and those that it takes tables from.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        config::parse_toml(&text, &path.display().to_string())
+        let text = read_text(path)?;
+        if !is_derived(&text) {
+            return config::parse_toml(&text, &path.display().to_string());
+        }
+        let table = base::read(path)?;
+        Self::deserialize(table).map_err(|error| {
+            anyhow!(
+                "{}, with what it takes from its base: {}",
+                path.display(),
+                error.to_string().trim_end().replace('\n', ", ")
+            )
+        })
     }
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))
+}
+
+fn is_derived(text: &str) -> bool {
+    text.parse::<toml::Table>()
+        .is_ok_and(|table| table.contains_key("base"))
 }

@@ -159,8 +159,12 @@ impl Crowd {
             self.model
                 .next(&self.state, &condition, &draw, pull.as_ref())
         });
-        // One look at the device for all: the frames themselves are read below anyway.
-        let sound = Vec::<bool>::try_from(next.isfinite().all_dim(1, false))?;
+        // One look at the device for all: a sum is finite if its numbers are.
+        let sums = next.sum_dim_intlist([1].as_slice(), false, Kind::Float);
+        let sound: Vec<bool> = Vec::<f32>::try_from(sums)?
+            .iter()
+            .map(|sum| sum.is_finite())
+            .collect();
         self.state = if sound.iter().all(|sound| *sound) {
             next
         } else {

@@ -69,8 +69,43 @@ pub struct FrameNetwork {
     mlp: Mlp,
     levels: Tensor,
     schedule: NoiseSchedule,
+    plan: Vec<DenoiseStep>,
+    /// Factors of the clean sample and of the noise at the last timestep.
+    last: [Tensor; 2],
     config: FrameConfig,
     sizes: FrameSizes,
+}
+
+/// One denoise step of a sampler. Factors are tensors, since a number in its place costs LibTorch
+/// three times as long as the multiplication.
+#[derive(Debug)]
+struct DenoiseStep {
+    timestep: i64,
+    /// The timestep's sinusoids `[1, L]`.
+    level: Tensor,
+    /// Share of the signal's variance.
+    signal: Tensor,
+    /// What follows; after the last step nothing does.
+    down: Option<Down>,
+}
+
+/// next = `clean` x0 + `sample` x + `deviation` noise.
+#[derive(Debug)]
+struct Down {
+    timestep: i64,
+    clean: Tensor,
+    sample: Tensor,
+    deviation: Tensor,
+}
+
+/// What a sampler takes beside its network.
+pub(crate) struct Sampling<'a> {
+    /// Noise of a timestep `[B, E]`.
+    pub(crate) noise: &'a dyn Fn(i64) -> Tensor,
+    /// Latent of a timestep `[B, R]`, for a generator.
+    pub(crate) latent: &'a dyn Fn(i64) -> Option<Tensor>,
+    /// Changes a clean estimate `[B, E]`, given the share of the signal's variance.
+    pub(crate) steer: &'a dyn Fn(Tensor, &Tensor) -> Tensor,
 }
 
 impl FrameNetwork {
@@ -93,9 +128,15 @@ impl FrameNetwork {
                 config.layers,
             )
         });
-        let steps = config.schedule.train_timesteps as i64;
+        let steps = config.schedule.train_timesteps;
+        let levels = timestep_table(steps as i64, LEVEL, device);
         Ok(Self {
-            levels: timestep_table(steps, LEVEL, device),
+            last: {
+                let alpha = schedule.alpha_cumprod(steps as i64 - 1);
+                [alpha.sqrt(), (1.0 - alpha).sqrt()].map(|value| factor(value, device))
+            },
+            plan: plan(&schedule, &levels, steps),
+            levels,
             store,
             mlp,
             schedule,
@@ -182,6 +223,48 @@ impl FrameNetwork {
         self.mlp.forward(&input)
     }
 
+    /// Makes samples with so many of the denoise steps, evenly spaced from the first to the last; 0
+    /// and what is more than all for all of them, as without this call.
+    pub fn space_out(&mut self, evaluations: usize) {
+        let all = self.config.schedule.train_timesteps;
+        let evaluations = if evaluations == 0 { all } else { evaluations };
+        self.plan = plan(&self.schedule, &self.levels, evaluations.min(all));
+    }
+
+    /// A clean sample brought up to the noise of the last timestep, all `[B, E]`.
+    pub(crate) fn raised(&self, clean: &Tensor, noise: &Tensor) -> Tensor {
+        let [signal, deviation] = &self.last;
+        (clean * signal).addcmul(noise, deviation)
+    }
+
+    /// The clean sample `[B, E]` of a noisy one `[B, E]` under a condition `[B, C]`, by the posterior
+    /// of every step.
+    pub(crate) fn denoise(
+        &self,
+        mut sample: Tensor,
+        condition: &Tensor,
+        sampling: &Sampling<'_>,
+    ) -> Tensor {
+        let count = sample.size()[0];
+        for step in &self.plan {
+            let latent = (sampling.latent)(step.timestep);
+            let clean = if count == 1 {
+                self.evaluate(&sample, &step.level, condition, latent.as_ref())
+            } else {
+                let levels = step.level.expand([count, LEVEL], false);
+                self.evaluate(&sample, &levels, condition, latent.as_ref())
+            };
+            let clean = (sampling.steer)(clean, &step.signal);
+            sample = match &step.down {
+                None => clean,
+                Some(down) => (clean * &down.clean)
+                    .addcmul(&sample, &down.sample)
+                    .addcmul(&(sampling.noise)(down.timestep), &down.deviation),
+            };
+        }
+        sample
+    }
+
     /// Noises clean samples `[B, E]` to the timestep of each.
     pub fn add_noise(&self, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
         let column = |value: fn(f64) -> f64| {
@@ -222,6 +305,44 @@ impl FrameNetwork {
         });
         clean * a + sample * b + noise * c
     }
+}
+
+fn factor(value: f64, device: Device) -> Tensor {
+    Tensor::from(value as f32).to_device(device)
+}
+
+/// The steps of a sampler that takes `evaluations` of the timesteps. Between neighbours it is the
+/// schedule's posterior; over a gap it is that of the shorter schedule that the gaps leave (Nichol and
+/// Dhariwal 2021).
+fn plan(schedule: &NoiseSchedule, levels: &Tensor, evaluations: usize) -> Vec<DenoiseStep> {
+    let last = schedule.train_timesteps() as i64 - 1;
+    let at = |index: usize| match evaluations {
+        1 => last,
+        count => (last as f64 * index as f64 / (count - 1) as f64).round() as i64,
+    };
+    let factor = |value: f64| factor(value, levels.device());
+    let step = |index: usize| {
+        let timestep = at(index);
+        let alpha = schedule.alpha_cumprod(timestep);
+        let down = index.checked_sub(1).map(at).map(|next| {
+            let previous = schedule.alpha_cumprod(next);
+            let kept = alpha / previous;
+            let share = (1.0 - previous) / (1.0 - alpha);
+            Down {
+                timestep: next,
+                clean: factor(previous.sqrt() * (1.0 - kept) / (1.0 - alpha)),
+                sample: factor(kept.sqrt() * share),
+                deviation: factor((share * (1.0 - kept)).sqrt()),
+            }
+        });
+        DenoiseStep {
+            timestep,
+            level: levels.narrow(0, timestep, 1),
+            signal: factor(alpha),
+            down,
+        }
+    };
+    (0..evaluations).rev().map(step).collect()
 }
 
 /// The critic of a denoising diffusion GAN: is `next` a true step down from `sample`?
@@ -320,5 +441,81 @@ impl FrameConfig {
             return refuse("latent", self.latent.to_string(), "0 to 512");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinestream_diffusion::schedule::BetaSchedule;
+
+    use super::*;
+
+    fn network(timesteps: usize) -> FrameNetwork {
+        let config = FrameConfig {
+            width: 16,
+            layers: 2,
+            latent: 0,
+            frequencies: 0,
+            schedule: ScheduleConfig {
+                beta_schedule: BetaSchedule::SquaredCosine,
+                train_timesteps: timesteps,
+                ..ScheduleConfig::default()
+            },
+        };
+        let sizes = FrameSizes {
+            sample: 2,
+            condition: 3,
+        };
+        FrameNetwork::new(&config, sizes, Device::Cpu, 1).unwrap()
+    }
+
+    fn value(tensor: &Tensor) -> f64 {
+        f64::try_from(tensor).unwrap()
+    }
+
+    #[test]
+    fn a_whole_plan_is_the_posterior_of_every_timestep() {
+        let network = network(5);
+        let timesteps: Vec<i64> = network.plan.iter().map(|step| step.timestep).collect();
+        assert_eq!(timesteps, [4, 3, 2, 1, 0]);
+        for step in &network.plan[..4] {
+            let (expected, down) = (
+                network.schedule.posterior(step.timestep),
+                step.down.as_ref().unwrap(),
+            );
+            assert_eq!(down.timestep, step.timestep - 1);
+            assert!((value(&down.clean) - expected.clean).abs() < 1e-5);
+            assert!((value(&down.sample) - expected.sample).abs() < 1e-5);
+            assert!((value(&down.deviation) - expected.deviation).abs() < 1e-5);
+        }
+        assert!(network.plan[4].down.is_none());
+    }
+
+    #[test]
+    fn a_spaced_plan_keeps_the_variance_of_the_schedule() {
+        let mut network = network(200);
+        network.space_out(7);
+        assert_eq!(network.plan.len(), 7);
+        assert_eq!(
+            (network.plan[0].timestep, network.plan[6].timestep),
+            (199, 0)
+        );
+        for step in &network.plan[..6] {
+            let down = step.down.as_ref().unwrap();
+            let (alpha, previous) = (
+                network.schedule.alpha_cumprod(step.timestep),
+                network.schedule.alpha_cumprod(down.timestep),
+            );
+            let signal = value(&down.clean) + value(&down.sample) * alpha.sqrt();
+            assert!((signal - previous.sqrt()).abs() < 1e-4);
+            let noise =
+                value(&down.sample).powi(2) * (1.0 - alpha) + value(&down.deviation).powi(2);
+            assert!((noise - (1.0 - previous)).abs() < 1e-4);
+        }
+        network.space_out(1);
+        assert_eq!(network.plan.len(), 1);
+        assert!(network.plan[0].down.is_none());
+        network.space_out(0);
+        assert_eq!(network.plan.len(), 200);
     }
 }

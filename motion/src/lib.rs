@@ -24,6 +24,7 @@ pub mod frame;
 mod learner;
 pub mod metrics;
 pub mod model;
+pub mod motion_vae;
 pub mod picture;
 pub mod retarget;
 pub mod rotation;

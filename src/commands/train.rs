@@ -45,6 +45,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     if let Some(steps) = arguments.steps {
         config.training.steps = steps;
     }
+    if arguments.embedding_from.is_some() {
+        bail!("--embedding-from is for motion models; a policy has no embedding");
+    }
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
     if !arguments.resume && arguments.out.join(STATE_FILE).exists() {

@@ -38,6 +38,9 @@ pub(super) struct Scales {
     pub(super) carry: Tensor,
     /// Share of a change's deviation that the one before does not tell.
     pub(super) fresh: Tensor,
+    /// `carry` and `fresh` in units of embedded frames.
+    pub(super) carried_change: Tensor,
+    pub(super) fresh_change: Tensor,
     pub(super) steering_mean: Tensor,
     pub(super) steering_deviation: Tensor,
     pub(super) lowest: Tensor,
@@ -48,11 +51,13 @@ pub(super) struct Scales {
 /// Of the root's motion, in m/s, m/s and rad/s, all `[3]`.
 #[derive(Debug)]
 pub(super) struct RootScales {
-    pub(super) mean: Tensor,
     pub(super) deviation: Tensor,
-    /// Deviation of its change from frame to frame.
-    pub(super) change: Tensor,
-    pub(super) change_mean: Tensor,
+    /// Mean of the motion, and of its change from frame to frame.
+    pub(super) middle: Tensor,
+    /// What carries on of a change at unit size.
+    pub(super) carried: Tensor,
+    /// What an innovation at unit size adds.
+    pub(super) fresh: Tensor,
     /// Farthest that a clean estimate is drawn at rest.
     pub(super) most: Tensor,
     /// How much farther for every m/s of speed.
@@ -69,23 +74,28 @@ impl Scales {
         let tensor = |list: &[f32]| Tensor::from_slice(list).to_device(device);
         let statistics = embedding.statistics();
         let deviation = tensor(&statistics.deviation[..3]);
+        let carry = tensor(&changes.carry);
+        let fresh = (-carry.square() + 1.0).sqrt();
+        let change = tensor(&changes.change);
+        let root_change = change.narrow(0, 0, 3) * &deviation;
         let root = RootScales {
-            mean: tensor(&statistics.mean[..3]),
-            change: tensor(&changes.change[..3]) * &deviation,
-            change_mean: tensor(&changes.change_mean[..3]) * &deviation,
+            middle: tensor(&statistics.mean[..3]) + tensor(&changes.change_mean[..3]) * &deviation,
+            carried: carry.narrow(0, 0, 3) * &root_change,
+            fresh: fresh.narrow(0, 0, 3) * &root_change,
             deviation,
             most: tensor(&MOST_AT_REST),
             most_by_speed: tensor(&MOST_BY_SPEED),
         };
-        let carry = tensor(&changes.carry);
         Self {
-            change: tensor(&changes.change),
+            carried_change: &carry * &change,
+            fresh_change: &fresh * &change,
+            change,
             change_mean: tensor(&changes.change_mean),
             steering_mean: tensor(&changes.steering_mean),
             steering_deviation: tensor(&changes.steering_deviation),
             lowest: tensor(&changes.lowest),
             highest: tensor(&changes.highest),
-            fresh: (-carry.square() + 1.0).sqrt(),
+            fresh,
             carry,
             root,
         }

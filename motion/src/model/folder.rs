@@ -91,13 +91,8 @@ impl MotionModel {
     }
 
     pub(super) fn stores(&self) -> Vec<(&'static str, &VarStore)> {
-        let mut stores = vec![
-            ("embedding.safetensors", self.embedding.store()),
-            ("generation.safetensors", self.generation.store()),
-        ];
-        if let Some(polishing) = &self.polishing {
-            stores.push(("polishing.safetensors", polishing.store()));
-        }
+        let mut stores = vec![("embedding.safetensors", self.embedding.store())];
+        stores.extend(self.generator.stores());
         stores
     }
 }

@@ -12,21 +12,25 @@
 //! its last one, and noise as large as whole changes would leave it trembling.
 
 mod changes;
+mod config;
 mod folder;
+mod generator;
 mod sampling;
 
-use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use changes::Scales;
 
-use crate::embedding::{Embedding, EmbeddingConfig, Statistics};
-use crate::frame::{FrameConfig, FrameNetwork, FrameSizes};
+use crate::embedding::{Embedding, Statistics};
+use crate::frame::FrameSizes;
+use crate::motion_vae::MotionVae;
 use crate::{Error, Result, character};
 
 pub use changes::Changes;
+pub use config::{GeneratorConfig, ModelConfig, ModulesConfig};
 pub use folder::CONFIG_FILE;
+pub use generator::{Generator, Modules};
 pub use sampling::{Draw, Pull};
 
 /// Of an error of place and of speed, what is left one frame later if the change carries on wholly:
@@ -34,48 +38,13 @@ pub use sampling::{Draw, Pull};
 const KEPT_PLACE: f64 = 0.7;
 const KEPT_SPEED: f64 = 0.4;
 
-/// Configuration of a motion model, as written in TOML and JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// The embedded space.
-    #[serde(default)]
-    pub embedding: EmbeddingConfig,
-    /// The generation module.
-    pub generation: FrameConfig,
-    /// The polishing module; absent: drafts are frames.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub polishing: Option<FrameConfig>,
-}
-
-impl ModelConfig {
-    /// Checks every value.
-    ///
-    /// # Errors
-    /// The first value out of its range.
-    pub fn check(&self) -> Result<()> {
-        self.embedding.check()?;
-        self.generation
-            .check()
-            .map_err(|error| in_table("generation", error))?;
-        match &self.polishing {
-            Some(polishing) => polishing
-                .check()
-                .map_err(|error| in_table("polishing", error)),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Everything that makes frames.
 #[derive(Debug)]
 pub struct MotionModel {
     /// The embedded space.
     pub embedding: Embedding,
-    /// The generation module.
-    pub generation: FrameNetwork,
-    /// The polishing module.
-    pub polishing: Option<FrameNetwork>,
+    /// What makes frames in it.
+    pub generator: Generator,
     config: ModelConfig,
     changes: Changes,
     scales: Scales,
@@ -97,19 +66,11 @@ impl MotionModel {
         let skeleton = character::skeleton();
         let embedding = Embedding::new(&config.embedding, &skeleton, statistics, device, seed)?;
         let sizes = FrameSizes::motion(embedding.size());
-        let module = |key: &'static str, config: &FrameConfig, seed| {
-            FrameNetwork::new(config, sizes, device, seed).map_err(|error| in_table(key, error))
-        };
-        let generation = module("generation", &config.generation, seed.wrapping_add(1))?;
-        let polishing = match &config.polishing {
-            Some(polishing) => Some(module("polishing", polishing, seed.wrapping_add(2))?),
-            None => None,
-        };
+        let generator = Generator::new(&config.generator, sizes, device, seed.wrapping_add(1))?;
         Ok(Self {
             scales: Scales::new(&changes, &embedding, device),
             embedding,
-            generation,
-            polishing,
+            generator,
             config: config.clone(),
             changes,
             device,
@@ -143,22 +104,38 @@ impl MotionModel {
     /// Weights that one frame reads: those of a module once for each of its denoise steps, and the
     /// decoder's.
     pub fn weights_per_frame(&self) -> usize {
-        let modules = std::iter::once(&self.generation).chain(&self.polishing);
-        let steps: usize = modules
-            .map(|module| module.parameters() * module.steps() as usize)
-            .sum();
         let parts = self.embedding.store().variables();
         let decoder = parts.iter().filter(|(name, _)| name.starts_with("decoder"));
-        steps + decoder.map(|(_, weights)| weights.numel()).sum::<usize>()
+        self.generator.weights_per_frame()
+            + decoder.map(|(_, weights)| weights.numel()).sum::<usize>()
+    }
+
+    /// The modules of a model that denoises.
+    ///
+    /// # Errors
+    /// A MotionVAE.
+    pub fn modules(&self) -> Result<&Modules> {
+        match &self.generator {
+            Generator::Diffusion(modules) => Ok(modules),
+            Generator::MotionVae(_) => Err(wrong_generator("motion_vae", "generation")),
+        }
+    }
+
+    /// The autoencoder of a model that is a MotionVAE.
+    ///
+    /// # Errors
+    /// A model that denoises.
+    pub fn motion_vae(&self) -> Result<&MotionVae> {
+        match &self.generator {
+            Generator::MotionVae(vae) => Ok(vae),
+            Generator::Diffusion(_) => Err(wrong_generator("generation", "motion_vae")),
+        }
     }
 
     /// Switches gradients off.
     pub fn freeze(&mut self) {
         self.embedding.store_mut().freeze();
-        self.generation.store_mut().freeze();
-        if let Some(polishing) = &mut self.polishing {
-            polishing.store_mut().freeze();
-        }
+        self.generator.freeze();
     }
 
     /// The frames `[B, E]` of states `[B, 2 E]`: embedded, with the change that led to them behind.
@@ -202,10 +179,13 @@ impl MotionModel {
     pub fn advanced(&self, state: &Tensor, innovation: &Tensor) -> Tensor {
         let size = self.embedding.size();
         let (frame, last) = (state.narrow(1, 0, size), state.narrow(1, size, size));
-        let change = last * &self.scales.carry + innovation * &self.scales.fresh;
-        let next = &frame + change * &self.scales.change + &self.scales.change_mean;
-        let (lowest, highest) = (&self.scales.lowest, &self.scales.highest);
-        self.state(&frame, &next.clamp_tensor(Some(lowest), Some(highest)))
+        let drifted = frame + &self.scales.change_mean;
+        let next = drifted
+            .addcmul(&last, &self.scales.carried_change)
+            .addcmul(innovation, &self.scales.fresh_change)
+            .clamp_tensor(Some(&self.scales.lowest), Some(&self.scales.highest));
+        let change = (&next - drifted) / &self.scales.change;
+        Tensor::cat(&[next, change], 1)
     }
 
     /// The condition `[B, C]` of a frame: the last state `[B, 2 E]`, the steering `[B, S]` in its own
@@ -227,9 +207,10 @@ impl MotionModel {
     /// Takes over the parameters of a generation module of the same build.
     ///
     /// # Errors
-    /// Another build.
+    /// Another build, or a MotionVAE.
     pub fn copy_generation(&self, other: &Self) -> Result<()> {
-        copy(other.generation.store(), self.generation.store())
+        let (from, to) = (&other.modules()?.generation, &self.modules()?.generation);
+        copy(from.store(), to.store())
     }
 
     /// States of the data to begin with `[N, 2 E]`; the first stands still.
@@ -255,18 +236,10 @@ fn copy(from: &VarStore, to: &VarStore) -> Result<()> {
     })
 }
 
-/// An error of a module, with the table in which its keys stand.
-fn in_table(table: &'static str, error: Error) -> Error {
-    match error {
-        Error::Config {
-            key,
-            found,
-            expected,
-        } => Error::Config {
-            key: table,
-            found: format!("{key} = {found}"),
-            expected,
-        },
-        other => other,
+fn wrong_generator(found: &str, expected: &str) -> Error {
+    Error::Config {
+        key: "model",
+        found: format!("one with model.{found}"),
+        expected: format!("one with model.{expected}"),
     }
 }

@@ -3,30 +3,22 @@
 use kinestream_diffusion::noise::NoiseStream;
 use tch::{Kind, Tensor};
 
-use super::MotionModel;
-use crate::frame::FrameNetwork;
+use super::changes::Scales;
+use super::{Generator, Modules, MotionModel};
+use crate::frame::{FrameNetwork, Sampling};
 
-/// Standard normal numbers for one frame of B characters.
+/// Standard normal numbers for one frame of B characters: what a model takes in place of chance.
 #[derive(Debug)]
 pub struct Draw {
-    /// For the generation module `[B, steps, E]`.
-    pub generation: Tensor,
-    /// Latents of the generation module `[B, steps, R]`.
-    pub latents: Option<Tensor>,
-    /// For the polishing module `[B, steps, E]`.
-    pub polishing: Option<Tensor>,
+    /// A row for each character `[B, N]`. For modules: noise of every denoise step of the generation
+    /// module, its latents, noise of every step of the polishing module. For a MotionVAE: its latent.
+    numbers: Tensor,
 }
 
 impl Draw {
     /// Multiplies all numbers: below 1 for motion nearer to the most probable one.
     pub fn scale(&mut self, factor: f64) {
-        let _ = self.generation.g_mul_scalar_(factor);
-        for numbers in [&mut self.latents, &mut self.polishing]
-            .into_iter()
-            .flatten()
-        {
-            let _ = numbers.g_mul_scalar_(factor);
-        }
+        let _ = self.numbers.g_mul_scalar_(factor);
     }
 }
 
@@ -42,87 +34,64 @@ pub struct Pull<'a> {
 impl MotionModel {
     /// Random numbers for one frame of `batch` characters, from one stream.
     pub(crate) fn draw_batch(&self, batch: usize, stream: &mut NoiseStream) -> Draw {
-        let count = batch as i64;
-        let (embedded, latent) = (self.embedding.size(), self.generation.config().latent);
-        let mut numbers = |steps: i64, size: i64| {
-            let all = (count * steps * size) as usize;
-            Tensor::from_slice(&stream.normals(all))
-                .view([count, steps, size])
-                .to_device(self.device)
-        };
-        let steps = self.generation.steps();
-        let polish = self.polishing.as_ref().map_or(0, FrameNetwork::steps);
-        Draw {
-            generation: numbers(steps, embedded),
-            latents: (latent > 0).then(|| numbers(steps, latent)),
-            polishing: (polish > 0).then(|| numbers(polish, embedded)),
-        }
+        let count = self.generator.numbers();
+        let numbers = stream.normals(batch * count as usize);
+        self.draw_of(&numbers)
     }
 
     /// Random numbers for one frame, one stream for each character.
     pub fn draw(&self, streams: &mut [NoiseStream]) -> Draw {
-        let embedded = self.embedding.size();
-        let (steps, latent) = (self.generation.steps(), self.generation.config().latent);
-        let polish = self.polishing.as_ref().map_or(0, FrameNetwork::steps);
-        let (first, second, third) = (steps * embedded, steps * latent, polish * embedded);
-        let count = (first + second + third) as usize;
+        let count = self.generator.numbers() as usize;
         let mut numbers = Vec::with_capacity(streams.len() * count);
         for stream in streams.iter_mut() {
             numbers.extend(stream.normals(count));
         }
-        let all = Tensor::from_slice(&numbers)
-            .view([-1, count as i64])
-            .to_device(self.device);
-        let part = |start: i64, steps: i64, size: i64| {
-            all.narrow(1, start, steps * size)
-                .reshape([-1, steps, size])
-        };
+        self.draw_of(&numbers)
+    }
+
+    fn draw_of(&self, numbers: &[f32]) -> Draw {
         Draw {
-            generation: part(0, steps, embedded),
-            latents: (latent > 0).then(|| part(first, steps, latent)),
-            polishing: (polish > 0).then(|| part(first + second, polish, embedded)),
+            numbers: Tensor::from_slice(numbers)
+                .view([-1, self.generator.numbers()])
+                .to_device(self.device),
         }
     }
 
     /// A draft of the innovation `[B, E]`: the generation module alone.
-    pub fn draft(&self, condition: &Tensor, draw: &Draw, pull: Option<&Pull<'_>>) -> Tensor {
-        let last = self.generation.steps() - 1;
-        let noise = |step: i64| draw.generation.select(1, step);
-        let mut sample = noise(last);
-        for timestep in (0..=last).rev() {
-            let latent = draw.latents.as_ref().map(|all| all.select(1, timestep));
-            let clean = self
-                .generation
-                .predict_at(&sample, timestep, condition, latent.as_ref());
-            let signal = self.generation.schedule().alpha_cumprod(timestep);
-            let clean = self.drawn(clean, condition, pull, signal);
-            sample = self.down(&self.generation, &clean, &sample, timestep, &noise);
-        }
-        sample
+    pub(crate) fn draft(&self, modules: &Modules, condition: &Tensor, draw: &Draw) -> Tensor {
+        self.denoised(&modules.generation, None, condition, &draw.numbers, None)
     }
 
-    /// A draft brought up to the polishing module's noise and down again.
-    pub fn polished(
+    /// What a module makes `[B, E]`: of noise, or of a draft that is brought up to its noise first.
+    /// `numbers` begin with noise of every timestep, and then latents of every timestep.
+    fn denoised(
         &self,
-        draft: Tensor,
+        network: &FrameNetwork,
+        draft: Option<&Tensor>,
         condition: &Tensor,
-        draw: &Draw,
-        pull: Option<&Pull<'_>>,
+        numbers: &Tensor,
+        aim: Option<&Aim>,
     ) -> Tensor {
-        let (Some(polishing), Some(numbers)) = (&self.polishing, &draw.polishing) else {
-            return draft;
+        let (steps, size) = (network.steps(), network.sizes().sample);
+        let latents = network.config().latent;
+        let noise = |timestep: i64| numbers.narrow(1, timestep * size, size);
+        let latent = |timestep: i64| {
+            (latents > 0).then(|| numbers.narrow(1, steps * size + timestep * latents, latents))
         };
-        let last = polishing.steps() - 1;
-        let alpha = polishing.schedule().alpha_cumprod(last);
-        let noise = |step: i64| numbers.select(1, step);
-        let mut sample = draft * alpha.sqrt() + noise(last) * (1.0 - alpha).sqrt();
-        for timestep in (0..=last).rev() {
-            let clean = polishing.predict_at(&sample, timestep, condition, None);
-            let signal = polishing.schedule().alpha_cumprod(timestep);
-            let clean = self.drawn(clean, condition, pull, signal);
-            sample = self.down(polishing, &clean, &sample, timestep, &noise);
-        }
-        sample
+        let steer = |clean: Tensor, signal: &Tensor| match aim {
+            Some(aim) => aim.draw(clean, signal),
+            None => clean,
+        };
+        let start = match draft {
+            None => noise(steps - 1),
+            Some(draft) => network.raised(draft, &noise(steps - 1)),
+        };
+        let sampling = Sampling {
+            noise: &noise,
+            latent: &latent,
+            steer: &steer,
+        };
+        network.denoise(start, condition, &sampling)
     }
 
     /// The next states `[B, 2 E]`.
@@ -133,53 +102,221 @@ impl MotionModel {
         draw: &Draw,
         pull: Option<&Pull<'_>>,
     ) -> Tensor {
-        let draft = self.draft(condition, draw, pull);
-        self.advanced(state, &self.polished(draft, condition, draw, pull))
+        let aim = pull.map(|pull| Aim::new(&self.scales, condition, pull));
+        let aim = aim.as_ref();
+        let innovation = match &self.generator {
+            Generator::Diffusion(modules) => {
+                let numbers = &draw.numbers;
+                let draft = self.denoised(&modules.generation, None, condition, numbers, aim);
+                match &modules.polishing {
+                    None => draft,
+                    Some(polishing) => {
+                        let count = polishing.steps() * polishing.sizes().sample;
+                        let own = numbers.narrow(1, self.generator.numbers() - count, count);
+                        self.denoised(polishing, Some(&draft), condition, &own, aim)
+                    }
+                }
+            }
+            Generator::MotionVae(vae) => {
+                let decoded = vae.decode(&draw.numbers, condition);
+                match aim {
+                    Some(aim) => aim.draw(decoded, &Tensor::from(1_f32).to_device(self.device)),
+                    None => decoded,
+                }
+            }
+        };
+        self.advanced(state, &innovation)
     }
+}
 
-    /// One step down; the last has no noise.
-    fn down(
-        &self,
-        network: &FrameNetwork,
-        clean: &Tensor,
-        sample: &Tensor,
-        timestep: i64,
-        noise: &dyn Fn(i64) -> Tensor,
-    ) -> Tensor {
-        if timestep == 0 {
-            return clean.shallow_clone();
-        }
-        let step = network.schedule().posterior(timestep);
-        clean * step.clean + sample * step.sample + noise(timestep - 1) * step.deviation
-    }
+/// Where a pull wants the root, worked out as far as a frame's condition tells.
+struct Aim {
+    /// Wanted root motion less what carries on by itself `[B, 3]`.
+    root: Tensor,
+    /// What an innovation takes from that, negative `[3]`.
+    taken: Tensor,
+    /// Farthest that an estimate is drawn, on either side `[B, 3]`.
+    bounds: [Tensor; 2],
+    /// Innovation for a unit of root motion, times the weight of the pull `[B, 3]`.
+    reach: Tensor,
+}
 
-    /// The clean estimate with its root motion drawn towards the one that is wanted, the more the
-    /// more signal there is (AAMDM's guidance, with the gradient's length chosen so that weight 1
-    /// reaches the aim).
-    fn drawn(
-        &self,
-        clean: Tensor,
-        condition: &Tensor,
-        pull: Option<&Pull<'_>>,
-        signal: f64,
-    ) -> Tensor {
-        let Some(pull) = pull else { return clean };
-        let root = &self.scales.root;
-        let [carry, fresh] =
-            [&self.scales.carry, &self.scales.fresh].map(|all| all.narrow(0, 0, 3));
-        let change =
-            condition.narrow(1, self.embedding.size(), 3) * carry + clean.narrow(1, 0, 3) * &fresh;
-        let now = condition.narrow(1, 0, 3) * &root.deviation
-            + change * &root.change
-            + (&root.mean + &root.change_mean);
-        let speed = now
+impl Aim {
+    fn new(scales: &Scales, condition: &Tensor, pull: &Pull<'_>) -> Self {
+        let root = &scales.root;
+        let size = scales.carry.size()[0];
+        let last = condition.narrow(1, 0, 3) * &root.deviation + &root.middle;
+        let carried = condition.narrow(1, size, 3) * &root.carried;
+        let speed = last
             .narrow(1, 0, 2)
-            .square()
-            .sum_dim_intlist([1].as_slice(), true, Kind::Float)
-            .sqrt();
-        let most = speed * &root.most_by_speed + &root.most;
-        let gap = (pull.root - now).maximum(&-&most).minimum(&most);
-        let moved = clean.narrow(1, 0, 3) + gap * pull.weight * signal / (&root.change * fresh);
-        Tensor::cat(&[moved, clean.narrow(1, 3, clean.size()[1] - 3)], 1)
+            .norm_scalaropt_dim(2, [1].as_slice(), true);
+        let most = root.most.addcmul(&speed, &root.most_by_speed);
+        Self {
+            root: pull.root - last - carried,
+            taken: root.fresh.neg(),
+            bounds: [most.neg(), most],
+            reach: pull.weight / &root.fresh,
+        }
+    }
+
+    /// The clean estimate `[B, E]` with its root motion drawn towards the one that is wanted, the
+    /// more the more signal there is (AAMDM's guidance, with the gradient's length chosen so that
+    /// weight 1 reaches the aim), and never farther than a body follows.
+    fn draw(&self, clean: Tensor, signal: &Tensor) -> Tensor {
+        let mut root = clean.narrow(1, 0, 3);
+        let [lowest, highest] = &self.bounds;
+        let gap = self
+            .root
+            .addcmul(&root, &self.taken)
+            .clamp_tensor(Some(lowest), Some(highest));
+        // Written into the estimate, which is nobody else's.
+        let _ = root.addcmul_(&(&self.reach * signal), &gap);
+        clean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinestream_diffusion::ScheduleConfig;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::embedding::{EmbeddingConfig, Statistics};
+    use crate::features::Layout;
+    use crate::frame::FrameConfig;
+    use crate::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig};
+    use crate::motion_vae::MotionVaeConfig;
+    use crate::{character, steering};
+
+    fn module(latent: i64, train_timesteps: usize) -> FrameConfig {
+        FrameConfig {
+            width: 16,
+            layers: 2,
+            latent,
+            frequencies: 0,
+            schedule: ScheduleConfig {
+                train_timesteps,
+                ..ScheduleConfig::default()
+            },
+        }
+    }
+
+    fn model(generator: GeneratorConfig) -> MotionModel {
+        let layout = Layout::new(character::JOINTS);
+        let embedding = EmbeddingConfig {
+            latent: 6,
+            width: 16,
+            ..EmbeddingConfig::default()
+        };
+        let size = Layout::HAND_MADE + 6;
+        let numbers = |count: usize, first: f32| -> Vec<f32> {
+            (0..count).map(|at| first + 0.01 * at as f32).collect()
+        };
+        let statistics = Statistics {
+            mean: numbers(layout.size(), 0.1),
+            deviation: numbers(layout.size(), 0.8),
+            latent_mean: numbers(6, 0.0),
+            latent_deviation: numbers(6, 1.0),
+        };
+        let changes = Changes {
+            change: numbers(size, 0.05),
+            steering_mean: numbers(steering::SIZE, 0.0),
+            steering_deviation: numbers(steering::SIZE, 1.0),
+            change_mean: numbers(size, 0.001),
+            carry: numbers(size, 0.3),
+            lowest: vec![-9.0; size],
+            highest: vec![9.0; size],
+            starts: vec![vec![0.0; 2 * size]],
+        };
+        let config = ModelConfig {
+            embedding,
+            generator,
+        };
+        let mut model = MotionModel::new(&config, statistics, changes, Device::Cpu, 1).unwrap();
+        model.freeze();
+        model
+    }
+
+    fn models() -> [MotionModel; 2] {
+        let modules = ModulesConfig {
+            generation: module(3, 3),
+            polishing: Some(module(0, 2)),
+        };
+        let vae = MotionVaeConfig {
+            latent: 4,
+            width: 16,
+            ..MotionVaeConfig::default()
+        };
+        [
+            model(GeneratorConfig::Diffusion(modules)),
+            model(GeneratorConfig::MotionVae(vae)),
+        ]
+    }
+
+    /// State and condition of `count` characters.
+    fn begin(model: &MotionModel, count: i64) -> (Tensor, Tensor) {
+        let state = model.starts().repeat([count, 1]) + 0.2;
+        let steering = Tensor::ones([count, steering::SIZE as i64], (Kind::Float, Device::Cpu));
+        let condition = model.condition(&state, &steering, &steering.narrow(1, 0, 1));
+        (state, condition)
+    }
+
+    fn streams(count: u64) -> Vec<NoiseStream> {
+        (0..count).map(NoiseStream::new).collect()
+    }
+
+    fn largest(tensor: &Tensor) -> f64 {
+        f64::try_from(tensor.abs().max()).unwrap()
+    }
+
+    #[test]
+    fn characters_do_not_depend_on_one_another() {
+        for model in models() {
+            let (state, condition) = begin(&model, 3);
+            let together = model.next(&state, &condition, &model.draw(&mut streams(3)), None);
+            let (state, condition) = begin(&model, 1);
+            for (row, stream) in streams(3).iter_mut().enumerate() {
+                let draw = model.draw(std::slice::from_mut(stream));
+                let alone = model.next(&state, &condition, &draw, None);
+                let difference = together.narrow(0, row as i64, 1) - alone;
+                assert!(largest(&difference) < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_pull_reaches_what_is_near_and_no_farther() {
+        for model in models() {
+            let (state, condition) = begin(&model, 2);
+            let root = |state: &Tensor| {
+                let frames = model.frames(state);
+                model.embedding.hand_made(&frames).narrow(1, 0, 3)
+            };
+            let next = |pull: Option<&Pull<'_>>| {
+                let draw = model.draw(&mut streams(2));
+                model.next(&state, &condition, &draw, pull)
+            };
+            let free = root(&next(None));
+            let weight = free.ones_like();
+            let pulled = |root_wanted: &Tensor| {
+                root(&next(Some(&Pull {
+                    root: root_wanted,
+                    weight: &weight,
+                })))
+            };
+            let near = &free + 0.01;
+            let signal = match &model.generator {
+                Generator::Diffusion(modules) => {
+                    let last = modules.polishing.as_ref().unwrap();
+                    last.schedule().alpha_cumprod(0)
+                }
+                Generator::MotionVae(_) => 1.0,
+            };
+            // The last step lacks the noise that is left in its sample.
+            let left = largest(&(pulled(&near) - &near));
+            assert!(left <= 0.1 * (1.0 - signal) + 1e-5, "{left}");
+            let far = largest(&(pulled(&(&free + 5.0)) - &free));
+            assert!((0.04..2.5).contains(&far), "{far}");
+        }
     }
 }

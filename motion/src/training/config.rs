@@ -4,6 +4,7 @@ use kinestream_diffusion::optimiser::cosine_with_warmup;
 use kinestream_diffusion::weights::Precision;
 use serde::{Deserialize, Serialize};
 
+use super::motion_vae::MotionVaeTraining;
 use crate::{Error, Result};
 
 /// Training of all parts.
@@ -22,6 +23,8 @@ pub struct TrainingConfig {
     pub generation: GenerationTraining,
     /// The polishing module.
     pub polishing: PolishingTraining,
+    /// A MotionVAE, where the model is one.
+    pub motion_vae: MotionVaeTraining,
 }
 
 impl Default for TrainingConfig {
@@ -33,6 +36,7 @@ impl Default for TrainingConfig {
             embedding: EmbeddingTraining::default(),
             generation: GenerationTraining::default(),
             polishing: PolishingTraining::default(),
+            motion_vae: MotionVaeTraining::default(),
         }
     }
 }
@@ -207,6 +211,9 @@ impl Default for GenerationTraining {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolishingTraining {
+    /// Denoise steps that own frames of a window are made with, evenly spaced over those of the
+    /// module: with hundreds, all of them would take most of the time. 0 for all.
+    pub evaluations: usize,
     /// Steps, batch, rates.
     pub descent: Descent,
     /// Rollouts on its own frames.
@@ -220,6 +227,7 @@ pub struct PolishingTraining {
 impl Default for PolishingTraining {
     fn default() -> Self {
         Self {
+            evaluations: 0,
             descent: Descent::default(),
             rollout: Rollout::default(),
             velocity: 0.5,
@@ -279,6 +287,10 @@ impl TrainingConfig {
             .descent
             .check("training.generation.descent")?;
         self.polishing.descent.check("training.polishing.descent")?;
+        self.motion_vae
+            .descent
+            .check("training.motion_vae.descent")?;
+        self.motion_vae.check()?;
         if self.checkpoint_every == 0 {
             return Err(Error::Config {
                 key: "training.checkpoint_every",
@@ -289,6 +301,7 @@ impl TrainingConfig {
         for (key, rollout) in [
             ("training.generation.rollout", &self.generation.rollout),
             ("training.polishing.rollout", &self.polishing.rollout),
+            ("training.motion_vae.rollout", &self.motion_vae.rollout),
         ] {
             let Rollout {
                 frames,

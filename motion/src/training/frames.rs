@@ -196,6 +196,29 @@ impl Frames {
 }
 
 impl Windows<'_> {
+    /// Puts the true state in front of frame `frame` in place of the model's own, in about a share
+    /// `share` of the windows.
+    pub(super) fn correct(
+        &mut self,
+        model: &MotionModel,
+        frame: usize,
+        share: f64,
+        random: &mut NoiseStream,
+    ) {
+        let tosses: Vec<bool> = (0..self.starts.len())
+            .map(|_| random.uniform() < share)
+            .collect();
+        let device = self.state.device();
+        let at = |offset: i64| {
+            let rows: Vec<i64> = self.starts.iter().map(|row| row + offset).collect();
+            let rows = Tensor::from_slice(&rows).to_device(device);
+            self.frames.embedded.index_select(0, &rows)
+        };
+        let truth = model.state(&at(frame as i64 - 2), &at(frame as i64 - 1));
+        let mask = Tensor::from_slice(&tosses).view([-1, 1]).to_device(device);
+        self.state = truth.where_self(&mask, &self.state);
+    }
+
     /// Condition `[B, C]` and innovation to learn `[B, E]` for frame `frame` of the windows, 1 or
     /// later: the true one, and beyond it a part of the way back to the clip.
     pub(super) fn target(&self, model: &MotionModel, frame: usize) -> (Tensor, Tensor) {

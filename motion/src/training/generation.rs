@@ -7,7 +7,6 @@ use tch::Tensor;
 
 use super::adversarial::Adversaries;
 use super::config::{GenerationTraining, TrainingConfig};
-use super::feet::feet;
 use super::frames::Frames;
 use super::{Losses, Stage, read_state};
 use crate::Result;
@@ -25,17 +24,20 @@ pub struct GenerationStage {
 
 impl GenerationStage {
     /// Prepares the training of a model whose embedding is trained.
-    pub fn new(model: MotionModel, training: &TrainingConfig, frames: Frames) -> Self {
+    ///
+    /// # Errors
+    /// A MotionVAE.
+    pub fn new(model: MotionModel, training: &TrainingConfig, frames: Frames) -> Result<Self> {
         let settings = training.generation.clone();
         let seed = training.seed.wrapping_add(3);
-        Self {
-            adversaries: Adversaries::new(&model.generation, &settings, seed),
+        Ok(Self {
+            adversaries: Adversaries::new(&model.modules()?.generation, &settings, seed),
             model,
             training: settings,
             seed: training.seed,
             frames,
             step: 0,
-        }
+        })
     }
 
     /// The model with the averaged weights of its generation module, and the frames.
@@ -43,8 +45,9 @@ impl GenerationStage {
     /// # Errors
     /// LibTorch refused.
     pub fn finish(mut self) -> Result<(MotionModel, Frames)> {
-        self.adversaries.average_into(&self.model.generation)?;
-        self.model.generation.store_mut().freeze();
+        self.adversaries
+            .average_into(&self.model.modules()?.generation)?;
+        self.model.freeze();
         Ok((self.model, self.frames))
     }
 
@@ -56,7 +59,8 @@ impl GenerationStage {
         let mut windows =
             self.frames
                 .draw(&self.model, &training.rollout, length, batch, &mut random);
-        let generator = &self.model.generation;
+        let modules = self.model.modules()?;
+        let generator = &modules.generation;
         let rate = training.descent.rate(step);
         let mut sums: Vec<(&'static str, Tensor)> = Vec::new();
         for frame in 1..=length {
@@ -82,7 +86,7 @@ impl GenerationStage {
             if frame < length {
                 let draw = self.model.draw_batch(batch, &mut random);
                 windows.state = tch::no_grad(|| {
-                    let draft = self.model.draft(&condition, &draw, None);
+                    let draft = self.model.draft(modules, &condition, &draw);
                     self.model.advanced(&windows.state, &draft)
                 });
             }

@@ -7,9 +7,9 @@
 pub(crate) mod adversarial;
 pub mod config;
 mod embedding;
-mod feet;
 pub(crate) mod frames;
 mod generation;
+mod motion_vae;
 mod polishing;
 
 use std::ops::ControlFlow;
@@ -22,6 +22,7 @@ pub use config::{Descent, GenerationTraining, TrainingConfig};
 pub use embedding::EmbeddingStage;
 pub use frames::Frames;
 pub use generation::GenerationStage;
+pub use motion_vae::{MotionVaeStage, MotionVaeTraining};
 pub use polishing::PolishingStage;
 
 use crate::{Error, Result};

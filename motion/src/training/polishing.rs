@@ -15,7 +15,7 @@ use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
 use crate::frame::{FrameNetwork, timestep_column};
 use crate::learner::Learner;
-use crate::model::MotionModel;
+use crate::model::{Generator, Modules, MotionModel};
 use crate::{Error, Result};
 
 /// Trains the polishing module of a model, or its generation module where it has no other.
@@ -28,8 +28,20 @@ pub struct PolishingStage {
     step: u64,
 }
 
-fn module(model: &MotionModel) -> &FrameNetwork {
-    model.polishing.as_ref().unwrap_or(&model.generation)
+fn module(model: &MotionModel) -> Result<&FrameNetwork> {
+    let modules = model.modules()?;
+    Ok(modules.polishing.as_ref().unwrap_or(&modules.generation))
+}
+
+/// The module that is trained makes samples with so many of its steps, 0 for all.
+fn space_out(model: &mut MotionModel, evaluations: usize) {
+    if let Generator::Diffusion(modules) = &mut model.generator {
+        let modules = modules.as_mut();
+        let module = modules.polishing.as_mut();
+        module
+            .unwrap_or(&mut modules.generation)
+            .space_out(evaluations);
+    }
 }
 
 impl PolishingStage {
@@ -37,9 +49,10 @@ impl PolishingStage {
     /// that is trained this way has no latent.
     ///
     /// # Errors
-    /// A generation module with a latent, and no polishing module.
-    pub fn new(model: MotionModel, training: &TrainingConfig, frames: Frames) -> Result<Self> {
-        let chosen = module(&model);
+    /// A generation module with a latent, and no polishing module; a MotionVAE.
+    pub fn new(mut model: MotionModel, training: &TrainingConfig, frames: Frames) -> Result<Self> {
+        space_out(&mut model, training.polishing.evaluations);
+        let chosen = module(&model)?;
         if chosen.config().latent > 0 {
             return Err(Error::Config {
                 key: "polishing",
@@ -69,7 +82,8 @@ impl PolishingStage {
     /// # Errors
     /// LibTorch refused.
     pub fn finish(mut self) -> Result<(MotionModel, Frames)> {
-        self.learner.average_into(module(&self.model).store())?;
+        self.learner.average_into(module(&self.model)?.store())?;
+        space_out(&mut self.model, 0);
         self.model.freeze();
         Ok((self.model, self.frames))
     }
@@ -83,7 +97,7 @@ impl PolishingStage {
             self.frames
                 .draw(&self.model, &training.rollout, length, batch, &mut random);
         let device = self.model.device();
-        let network = module(&self.model);
+        let network = module(&self.model)?;
         let size = [batch as i64, network.sizes().sample];
         let mut values = Vec::with_capacity(length);
         let mut velocities = Vec::with_capacity(length);
@@ -133,9 +147,11 @@ impl PolishingStage {
 
 impl Stage for PolishingStage {
     fn name(&self) -> &'static str {
-        match self.model.polishing {
-            Some(_) => "polishing",
-            None => "generation",
+        match self.model.modules() {
+            Ok(Modules {
+                polishing: Some(_), ..
+            }) => "polishing",
+            _ => "generation",
         }
     }
 

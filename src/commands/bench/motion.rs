@@ -15,8 +15,11 @@ use crate::cli::BenchMotionArguments;
 use crate::output::say;
 use crate::{checkpoint, device, output};
 
-/// Frames that are not measured: LibTorch picks kernels and allocates.
+/// Frames that are not measured, or as many as fit into the time: LibTorch picks kernels and
+/// allocates.
 const WARM_UP: usize = 50;
+/// Frames that are measured however long they take.
+const LEAST: u32 = 5;
 /// Sizes of the crowds.
 const CROWDS: [usize; 4] = [1, 16, 256, 1000];
 
@@ -57,13 +60,17 @@ pub(crate) fn run(arguments: &BenchMotionArguments) -> Result<()> {
         let model = MotionModel::load(&folder, device)?;
         (parameters, weights) = (model.parameters(), model.weights_per_frame());
         let mut group = Group::new(model, size)?;
-        for _ in 0..WARM_UP {
-            group.frame()?;
-        }
         let share = Duration::from_secs_f64(arguments.seconds / CROWDS.len() as f64);
         let begun = Instant::now();
+        for _ in 0..WARM_UP {
+            group.frame()?;
+            if begun.elapsed() > share {
+                break;
+            }
+        }
+        let begun = Instant::now();
         let mut frames = 0_u32;
-        while begun.elapsed() < share || frames < 20 {
+        while begun.elapsed() < share || frames < LEAST {
             let started = Instant::now();
             group.frame()?;
             if size == 1 {

@@ -2,4 +2,5 @@
 //! configuration is one of a motion model.
 
 pub(crate) mod eval;
+mod reuse;
 pub(crate) mod train;

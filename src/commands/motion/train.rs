@@ -1,4 +1,4 @@
-//! `kinestream train` for motion models: embedding, generation module, polishing module.
+//! `kinestream train` for motion models: embedding, then what makes frames in it.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,17 +9,26 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use kinestream_motion::data::Dataset;
 use kinestream_motion::extractor::ExtractorStage;
-use kinestream_motion::model::{ModelConfig, MotionModel};
+use kinestream_motion::model::{GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
 use kinestream_motion::training::{
-    self, EmbeddingStage, Frames, GenerationStage, Losses, PolishingStage, Stage, TrainingConfig,
-    state_file,
+    self, EmbeddingStage, Frames, GenerationStage, Losses, MotionVaeStage, PolishingStage, Stage,
+    TrainingConfig, state_file,
 };
 use serde_json::json;
 
+use super::reuse::Reuse;
 use crate::cli::TrainArguments;
 use crate::motion::{EXTRACTOR, MotionConfig};
 use crate::{device, output, shutdown};
 
+/// Parts that have a state of their own.
+const PARTS: [&str; 5] = [
+    "extractor",
+    "embedding",
+    "generation",
+    "polishing",
+    "motion_vae",
+];
 /// One JSON object a line: losses.
 const LOG_FILE: &str = "log.jsonl";
 /// Steps between two lines of the log.
@@ -33,6 +42,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
             &mut training.embedding.descent,
             &mut training.generation.descent,
             &mut training.polishing.descent,
+            &mut training.motion_vae.descent,
         ] {
             descent.steps = steps;
         }
@@ -43,12 +53,14 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
     let out = &arguments.out;
-    if !arguments.resume && state_file(out, "embedding").exists() {
+    let begun = PARTS.iter().any(|part| state_file(out, part).exists());
+    if begun && !arguments.resume {
         bail!(
             "{} already holds a training run; add --resume to continue it, or name another --out",
             out.display()
         );
     }
+    let reuse = Reuse::open(arguments.embedding_from.as_deref(), out, &config, device)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let stop = shutdown::flag()?;
     let set = read_data(&arguments.data, &config).with_context(within)?;
@@ -67,65 +79,93 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         stop: &stop,
         begun: Instant::now(),
     };
-    if let Some(table) = &config.extractor {
-        let seed = config.training.seed;
-        let mut stage =
-            ExtractorStage::new(&table.network, &table.descent, &set.train, device, seed)
-                .with_context(within)?;
-        if run.train(&mut stage)?.is_break() {
-            return Ok(());
+    match (&config.extractor, &reuse) {
+        (None, _) => {}
+        (Some(_), Some(reuse)) => reuse.copy_extractor()?,
+        (Some(table), None) => {
+            let seed = config.training.seed;
+            let mut stage =
+                ExtractorStage::new(&table.network, &table.descent, &set.train, device, seed)
+                    .with_context(within)?;
+            if run.train(&mut stage)?.is_break() {
+                return Ok(());
+            }
+            stage
+                .finish()?
+                .save(&out.join(EXTRACTOR), config.training.export)?;
         }
-        stage
-            .finish()?
-            .save(&out.join(EXTRACTOR), config.training.export)?;
     }
-    let ModelConfig {
-        embedding,
-        generation,
-        polishing,
-    } = config.model.clone();
-    let mut stage = EmbeddingStage::new(&embedding, &config.training, &set.train, device)
-        .with_context(within)?;
-    if run.train(&mut stage)?.is_break() {
-        return Ok(());
-    }
-    let embedding = stage.finish()?;
+    let embedding = match reuse {
+        Some(reuse) => reuse.embedding(config.training.export, &set.train)?,
+        None => {
+            let table = &config.model.embedding;
+            let mut stage = EmbeddingStage::new(table, &config.training, &set.train, device)
+                .with_context(within)?;
+            if run.train(&mut stage)?.is_break() {
+                return Ok(());
+            }
+            stage.finish()?
+        }
+    };
     let frames = Frames::new(&embedding, &set.train, device);
     let changes = frames.changes()?;
-    let build = |polishing| {
+    let build = |generator| {
         let model = ModelConfig {
             embedding: config.model.embedding.clone(),
-            generation: generation.clone(),
-            polishing,
+            generator,
         };
         let statistics = embedding.statistics().clone();
-        let model = MotionModel::new(
-            &model,
-            statistics,
-            changes.clone(),
-            device,
-            config.training.seed,
-        )?;
+        let changes = changes.clone();
+        let model = MotionModel::new(&model, statistics, changes, device, config.training.seed)?;
         model.copy_embedding(&embedding)?;
         anyhow::Ok(model)
     };
-    let (mut model, frames) = match generation_of(build(None)?, &config.training, frames, &mut run)?
-    {
-        ControlFlow::Continue(done) => done,
-        ControlFlow::Break(()) => return Ok(()),
-    };
-    if polishing.is_some() {
-        let whole = build(polishing)?;
-        whole.copy_generation(&model)?;
-        let mut stage = PolishingStage::new(whole, &config.training, frames)?;
-        if run.train(&mut stage)?.is_break() {
-            return Ok(());
+    let trained = match &config.model.generator {
+        GeneratorConfig::Diffusion(modules) => {
+            modules_of(modules, &build, &config.training, frames, &mut run)?
         }
-        (model, _) = stage.finish()?;
+        vae @ GeneratorConfig::MotionVae(_) => {
+            let mut stage = MotionVaeStage::new(build(vae.clone())?, &config.training, frames)?;
+            match run.train(&mut stage)? {
+                ControlFlow::Continue(()) => ControlFlow::Continue(stage.finish()?.0),
+                ControlFlow::Break(()) => ControlFlow::Break(()),
+            }
+        }
+    };
+    if let ControlFlow::Continue(model) = trained {
+        model.save(out, config.training.export)?;
+        eprintln!("done: weights in {}", out.display());
     }
-    model.save(out, config.training.export)?;
-    eprintln!("done: weights in {}", out.display());
     Ok(())
+}
+
+/// Trains the generation module, and then the polishing module on what it drafts.
+fn modules_of(
+    modules: &ModulesConfig,
+    build: &dyn Fn(GeneratorConfig) -> Result<MotionModel>,
+    training: &TrainingConfig,
+    frames: Frames,
+    run: &mut Run<'_>,
+) -> Result<ControlFlow<(), MotionModel>> {
+    let alone = ModulesConfig {
+        polishing: None,
+        ..modules.clone()
+    };
+    let first = build(GeneratorConfig::Diffusion(alone))?;
+    let (model, frames) = match generation_of(first, training, frames, run)? {
+        ControlFlow::Continue(done) => done,
+        ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+    };
+    if modules.polishing.is_none() {
+        return Ok(ControlFlow::Continue(model));
+    }
+    let whole = build(GeneratorConfig::Diffusion(modules.clone()))?;
+    whole.copy_generation(&model)?;
+    let mut stage = PolishingStage::new(whole, training, frames)?;
+    if run.train(&mut stage)?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    Ok(ControlFlow::Continue(stage.finish()?.0))
 }
 
 /// Trains the generation module: as a GAN where it has a latent, by diffusion where it has none.
@@ -135,8 +175,8 @@ fn generation_of(
     frames: Frames,
     run: &mut Run<'_>,
 ) -> Result<ControlFlow<(), (MotionModel, Frames)>> {
-    if model.config().generation.latent > 0 {
-        let mut stage = GenerationStage::new(model, training, frames);
+    if model.modules()?.generation.config().latent > 0 {
+        let mut stage = GenerationStage::new(model, training, frames)?;
         if run.train(&mut stage)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
