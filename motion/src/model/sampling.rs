@@ -1,7 +1,7 @@
 //! Making a frame: random numbers, denoise steps, and the pull of a wanted root motion.
 
 use kinestream_diffusion::noise::NoiseStream;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::changes::Scales;
 use super::{Generator, Modules, MotionModel};

@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::adversarial::Adversaries;
 use super::config::{GenerationTraining, TrainingConfig};
+use super::feet::feet;
 use super::frames::Frames;
 use super::{Losses, Stage, read_state};
 use crate::Result;
