@@ -23,6 +23,10 @@ held_out = ["made/slow"]
 latent = 6
 width = 16
 
+[model.predictor]
+width = 16
+layers = 2
+
 [model.generation]
 width = 16
 layers = 2
@@ -40,6 +44,10 @@ checkpoint_every = 2
 [training.embedding.descent]
 steps = 6
 batch = 8
+
+[training.predictor]
+descent = { steps = 6, batch = 8 }
+rollout = { frames = 3, first_steps = 1, grow_steps = 2 }
 
 [training.generation.descent]
 steps = 6
@@ -140,7 +148,13 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
     let project = project();
     let done = kinestream(project.path(), &train("out", &[])).succeeds();
     assert_eq!(done.stdout, "");
-    for part in ["extractor", "embedding", "generation", "polishing"] {
+    for part in [
+        "extractor",
+        "embedding",
+        "predictor",
+        "generation",
+        "polishing",
+    ] {
         assert!(done.stderr.contains(part), "{}", done.stderr);
     }
 
@@ -197,7 +211,13 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
         running.kill();
     }
     kinestream(project.path(), &train("again", &["--resume"])).succeeds();
-    let parts = ["embedding", "generation", "polishing", "extractor/model"];
+    let parts = [
+        "embedding",
+        "predictor",
+        "generation",
+        "polishing",
+        "extractor/model",
+    ];
     let [out, again] = ["out", "again"].map(|name| weights(&project.path().join(name), &parts));
     assert!(out == again);
 

@@ -156,8 +156,7 @@ impl Crowd {
                 root: &root,
                 weight: &weight,
             });
-            self.model
-                .next(&self.state, &condition, &draw, pull.as_ref())
+            self.model.next(&condition, &draw, pull.as_ref())
         });
         // One look at the device for all: a sum is finite if its numbers are.
         let sums = next.sum_dim_intlist([1].as_slice(), false, Kind::Float);

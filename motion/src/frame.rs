@@ -53,11 +53,12 @@ pub struct FrameSizes {
 
 impl FrameSizes {
     /// For embedded frames of `embedded` numbers: the condition is the last frame, the change that
-    /// led to it, the steering, and whether there is any steering.
-    pub fn motion(embedded: i64) -> Self {
+    /// led to it, the steering, whether there is any steering and, where a predictor tells it, the
+    /// change to expect.
+    pub fn motion(embedded: i64, predicted: bool) -> Self {
         Self {
             sample: embedded,
-            condition: 2 * embedded + steering::SIZE as i64 + 1,
+            condition: (2 + i64::from(predicted)) * embedded + steering::SIZE as i64 + 1,
         }
     }
 }

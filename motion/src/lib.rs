@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod model;
 pub mod motion_vae;
 pub mod picture;
+pub mod predictor;
 pub mod retarget;
 pub mod rotation;
 pub mod skeleton;

@@ -22,6 +22,10 @@ pub struct Changes {
     pub change_mean: Vec<f32>,
     /// Correlation of every change with the one before `[E]`, 0 to below 1.
     pub carry: Vec<f32>,
+    /// Deviation of what a predictor does not tell of every change, in deviations of the change
+    /// `[E]`; empty without a predictor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub residual: Vec<f32>,
     /// Smallest value of every embedded number `[E]`: frames are kept between these.
     pub lowest: Vec<f32>,
     /// Largest value of every embedded number `[E]`.
@@ -36,10 +40,9 @@ pub(super) struct Scales {
     pub(super) change: Tensor,
     pub(super) change_mean: Tensor,
     pub(super) carry: Tensor,
-    /// Share of a change's deviation that the one before does not tell.
+    /// Share of a change's deviation that is not expected.
     pub(super) fresh: Tensor,
-    /// `carry` and `fresh` in units of embedded frames.
-    pub(super) carried_change: Tensor,
+    /// `fresh` in units of embedded frames.
     pub(super) fresh_change: Tensor,
     pub(super) steering_mean: Tensor,
     pub(super) steering_deviation: Tensor,
@@ -54,8 +57,8 @@ pub(super) struct RootScales {
     pub(super) deviation: Tensor,
     /// Mean of the motion, and of its change from frame to frame.
     pub(super) middle: Tensor,
-    /// What carries on of a change at unit size.
-    pub(super) carried: Tensor,
+    /// What a change at unit size adds.
+    pub(super) change: Tensor,
     /// What an innovation at unit size adds.
     pub(super) fresh: Tensor,
     /// Farthest that a clean estimate is drawn at rest.
@@ -75,19 +78,22 @@ impl Scales {
         let statistics = embedding.statistics();
         let deviation = tensor(&statistics.deviation[..3]);
         let carry = tensor(&changes.carry);
-        let fresh = (-carry.square() + 1.0).sqrt();
+        let fresh = if changes.residual.is_empty() {
+            (-carry.square() + 1.0).sqrt()
+        } else {
+            tensor(&changes.residual)
+        };
         let change = tensor(&changes.change);
         let root_change = change.narrow(0, 0, 3) * &deviation;
         let root = RootScales {
             middle: tensor(&statistics.mean[..3]) + tensor(&changes.change_mean[..3]) * &deviation,
-            carried: carry.narrow(0, 0, 3) * &root_change,
             fresh: fresh.narrow(0, 0, 3) * &root_change,
+            change: root_change,
             deviation,
             most: tensor(&MOST_AT_REST),
             most_by_speed: tensor(&MOST_BY_SPEED),
         };
         Self {
-            carried_change: &carry * &change,
             fresh_change: &fresh * &change,
             change,
             change_mean: tensor(&changes.change_mean),
@@ -128,6 +134,17 @@ impl Changes {
                     ),
                 });
             }
+        }
+        let fits = |x: &f32| x.is_finite() && *x > 0.0;
+        let residual = &self.residual;
+        if !residual.is_empty() && (residual.len() != embedded || !residual.iter().all(fits)) {
+            return Err(Error::Data {
+                path: path.to_path_buf(),
+                reason: format!(
+                    "changes.residual: {} numbers found, expected none or {embedded} above 0",
+                    residual.len()
+                ),
+            });
         }
         if let Some(wrong) = self.carry.iter().find(|one| !(0.0..1.0).contains(*one)) {
             return Err(Error::Data {

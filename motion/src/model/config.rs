@@ -5,16 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::embedding::EmbeddingConfig;
 use crate::frame::FrameConfig;
 use crate::motion_vae::MotionVaeConfig;
+use crate::predictor::PredictorConfig;
 use crate::{Error, Result};
 
-/// Configuration of a motion model: `[model.embedding]`, and either `[model.generation]` with
+/// Configuration of a motion model: `[model.embedding]`, `[model.predictor]` or not, and either `[model.generation]` with
 /// `[model.polishing]` or not, or `[model.motion_vae]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Tables", into = "Tables")]
 pub struct ModelConfig {
     /// The embedded space.
     pub embedding: EmbeddingConfig,
-    /// What makes frames in it.
+    /// What tells the part of a frame that can be told; absent: the last change is all that carries
+    /// on.
+    pub predictor: Option<PredictorConfig>,
+    /// What makes frames of it.
     pub generator: GeneratorConfig,
 }
 
@@ -43,6 +47,8 @@ pub struct ModulesConfig {
 struct Tables {
     #[serde(default)]
     embedding: EmbeddingConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    predictor: Option<PredictorConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     generation: Option<FrameConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +88,7 @@ impl TryFrom<Tables> for ModelConfig {
         };
         Ok(Self {
             embedding: tables.embedding,
+            predictor: tables.predictor,
             generator,
         })
     }
@@ -97,6 +104,7 @@ impl From<ModelConfig> for Tables {
         };
         Self {
             embedding: config.embedding,
+            predictor: config.predictor,
             generation,
             polishing,
             motion_vae,
@@ -111,6 +119,11 @@ impl ModelConfig {
     /// The first value out of its range.
     pub fn check(&self) -> Result<()> {
         self.embedding.check()?;
+        if let Some(predictor) = &self.predictor {
+            predictor
+                .check()
+                .map_err(|error| in_table("predictor", error))?;
+        }
         match &self.generator {
             GeneratorConfig::Diffusion(modules) => modules.check(),
             GeneratorConfig::MotionVae(config) => config
@@ -187,6 +200,7 @@ mod tests {
         for text in [
             r#"{ "generation": M }"#,
             r#"{ "generation": M, "polishing": M }"#,
+            r#"{ "predictor": { "width": 32 }, "generation": M }"#,
             r#"{ "motion_vae": { "experts": 3 } }"#,
         ] {
             let config = read(text).unwrap();

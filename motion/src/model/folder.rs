@@ -92,6 +92,9 @@ impl MotionModel {
 
     pub(super) fn stores(&self) -> Vec<(&'static str, &VarStore)> {
         let mut stores = vec![("embedding.safetensors", self.embedding.store())];
+        if let Some(predictor) = &self.predictor {
+            stores.push(("predictor.safetensors", predictor.store()));
+        }
         stores.extend(self.generator.stores());
         stores
     }

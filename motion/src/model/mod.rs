@@ -8,8 +8,9 @@
 //! it.
 //!
 //! What is diffused is neither a frame nor its change from the last one but the *innovation*: what
-//! the change before does not tell, number by number, at unit size. A body's next change is mostly
-//! its last one, and noise as large as whole changes would leave it trembling.
+//! the predictor does not tell of the change or, without one, what the change before does not tell,
+//! number by number, at unit size. Most of a body's next change can be told, and noise as large as
+//! whole changes would leave it trembling.
 
 mod changes;
 mod config;
@@ -25,6 +26,7 @@ use changes::Scales;
 use crate::embedding::{Embedding, Statistics};
 use crate::frame::FrameSizes;
 use crate::motion_vae::MotionVae;
+use crate::predictor::Predictor;
 use crate::{Error, Result, character};
 
 pub use changes::Changes;
@@ -43,7 +45,9 @@ const KEPT_SPEED: f64 = 0.4;
 pub struct MotionModel {
     /// The embedded space.
     pub embedding: Embedding,
-    /// What makes frames in it.
+    /// What tells the part of a frame that can be told.
+    pub predictor: Option<Predictor>,
+    /// What makes frames of it.
     pub generator: Generator,
     config: ModelConfig,
     changes: Changes,
@@ -65,11 +69,24 @@ impl MotionModel {
     ) -> Result<Self> {
         let skeleton = character::skeleton();
         let embedding = Embedding::new(&config.embedding, &skeleton, statistics, device, seed)?;
-        let sizes = FrameSizes::motion(embedding.size());
+        let size = embedding.size();
+        let predictor = match &config.predictor {
+            Some(config) => {
+                let inputs = FrameSizes::motion(size, false).condition;
+                let seed = seed.wrapping_add(5);
+                Some(
+                    Predictor::new(config, inputs, size, device, seed)
+                        .map_err(|error| config::in_table("predictor", error))?,
+                )
+            }
+            None => None,
+        };
+        let sizes = FrameSizes::motion(size, predictor.is_some());
         let generator = Generator::new(&config.generator, sizes, device, seed.wrapping_add(1))?;
         Ok(Self {
             scales: Scales::new(&changes, &embedding, device),
             embedding,
+            predictor,
             generator,
             config: config.clone(),
             changes,
@@ -135,6 +152,9 @@ impl MotionModel {
     /// Switches gradients off.
     pub fn freeze(&mut self) {
         self.embedding.store_mut().freeze();
+        if let Some(predictor) = &mut self.predictor {
+            predictor.store_mut().freeze();
+        }
         self.generator.freeze();
     }
 
@@ -154,12 +174,20 @@ impl MotionModel {
         Tensor::cat(&[&self.scales.change, &self.scales.change.ones_like()], 0)
     }
 
-    /// The innovation `[B, E]` that leads from a state `[B, 2 E]` to a frame `[B, E]`, at unit size.
-    pub fn innovation(&self, state: &Tensor, to: &Tensor) -> Tensor {
+    /// The change `[B, E]` at unit size that a condition `[B, C]` lets expect.
+    pub fn expected(&self, condition: &Tensor) -> Tensor {
         let size = self.embedding.size();
-        let (frame, last) = (state.narrow(1, 0, size), state.narrow(1, size, size));
-        let change = (to - frame - &self.scales.change_mean) / &self.scales.change;
-        (change - last * &self.scales.carry) / &self.scales.fresh
+        match self.predictor {
+            Some(_) => condition.narrow(1, condition.size()[1] - size, size),
+            None => condition.narrow(1, size, size) * &self.scales.carry,
+        }
+    }
+
+    /// The innovation `[B, E]` that leads under a condition `[B, C]` to a frame `[B, E]`, at unit
+    /// size.
+    pub fn innovation(&self, condition: &Tensor, to: &Tensor) -> Tensor {
+        let change = (to - self.frames(condition) - &self.scales.change_mean) / &self.scales.change;
+        (change - self.expected(condition)) / &self.scales.fresh
     }
 
     /// The frame `[B, E]` that a state `[B, 2 E]` off the truth should go on to, where the truth is at
@@ -174,14 +202,12 @@ impl MotionModel {
             + speed * (&self.scales.carry * KEPT_SPEED) * &self.scales.change
     }
 
-    /// The state `[B, 2 E]` that an innovation `[B, E]` leads to, its frame within what the training
-    /// clips hold.
-    pub fn advanced(&self, state: &Tensor, innovation: &Tensor) -> Tensor {
-        let size = self.embedding.size();
-        let (frame, last) = (state.narrow(1, 0, size), state.narrow(1, size, size));
-        let drifted = frame + &self.scales.change_mean;
+    /// The state `[B, 2 E]` that an innovation `[B, E]` leads to under a condition `[B, C]`, its frame
+    /// within what the training clips hold.
+    pub fn advanced(&self, condition: &Tensor, innovation: &Tensor) -> Tensor {
+        let drifted = self.frames(condition) + &self.scales.change_mean;
         let next = drifted
-            .addcmul(&last, &self.scales.carried_change)
+            .addcmul(&self.expected(condition), &self.scales.change)
             .addcmul(innovation, &self.scales.fresh_change)
             .clamp_tensor(Some(&self.scales.lowest), Some(&self.scales.highest));
         let change = (&next - drifted) / &self.scales.change;
@@ -189,11 +215,18 @@ impl MotionModel {
     }
 
     /// The condition `[B, C]` of a frame: the last state `[B, 2 E]`, the steering `[B, S]` in its own
-    /// units, and which characters are steered at all `[B, 1]`, 1 or 0.
+    /// units, which characters are steered at all `[B, 1]`, 1 or 0, and what a predictor expects.
     pub fn condition(&self, state: &Tensor, steering: &Tensor, steered: &Tensor) -> Tensor {
         let steering =
             (steering - &self.scales.steering_mean) / &self.scales.steering_deviation * steered;
-        Tensor::cat(&[state, &steering, steered], -1)
+        let told = Tensor::cat(&[state, &steering, steered], -1);
+        let Some(predictor) = &self.predictor else {
+            return told;
+        };
+        let size = self.embedding.size();
+        let carried = state.narrow(1, size, size) * &self.scales.carry;
+        let expected = predictor.predict(&told) + carried;
+        Tensor::cat(&[told, expected], -1)
     }
 
     /// Takes over the parameters of an embedding of the same build.
@@ -202,6 +235,18 @@ impl MotionModel {
     /// Another build.
     pub fn copy_embedding(&self, embedding: &Embedding) -> Result<()> {
         copy(embedding.store(), self.embedding.store())
+    }
+
+    /// Takes over the parameters of a predictor of the same build; they are not trained any more.
+    ///
+    /// # Errors
+    /// Another build.
+    pub fn take_predictor(&mut self, other: &Self) -> Result<()> {
+        if let (Some(from), Some(to)) = (&other.predictor, &mut self.predictor) {
+            copy(from.store(), to.store())?;
+            to.store_mut().freeze();
+        }
+        Ok(())
     }
 
     /// Takes over the parameters of a generation module of the same build.

@@ -3,7 +3,6 @@
 use kinestream_diffusion::noise::NoiseStream;
 use tch::Tensor;
 
-use super::changes::Scales;
 use super::{Generator, Modules, MotionModel};
 use crate::frame::{FrameNetwork, Sampling};
 
@@ -95,14 +94,8 @@ impl MotionModel {
     }
 
     /// The next states `[B, 2 E]`.
-    pub fn next(
-        &self,
-        state: &Tensor,
-        condition: &Tensor,
-        draw: &Draw,
-        pull: Option<&Pull<'_>>,
-    ) -> Tensor {
-        let aim = pull.map(|pull| Aim::new(&self.scales, condition, pull));
+    pub fn next(&self, condition: &Tensor, draw: &Draw, pull: Option<&Pull<'_>>) -> Tensor {
+        let aim = pull.map(|pull| Aim::new(self, condition, pull));
         let aim = aim.as_ref();
         let innovation = match &self.generator {
             Generator::Diffusion(modules) => {
@@ -125,7 +118,7 @@ impl MotionModel {
                 }
             }
         };
-        self.advanced(state, &innovation)
+        self.advanced(condition, &innovation)
     }
 }
 
@@ -142,11 +135,10 @@ struct Aim {
 }
 
 impl Aim {
-    fn new(scales: &Scales, condition: &Tensor, pull: &Pull<'_>) -> Self {
-        let root = &scales.root;
-        let size = scales.carry.size()[0];
+    fn new(model: &MotionModel, condition: &Tensor, pull: &Pull<'_>) -> Self {
+        let root = &model.scales.root;
         let last = condition.narrow(1, 0, 3) * &root.deviation + &root.middle;
-        let carried = condition.narrow(1, size, 3) * &root.carried;
+        let carried = model.expected(condition).narrow(1, 0, 3) * &root.change;
         let speed = last
             .narrow(1, 0, 2)
             .norm_scalaropt_dim(2, [1].as_slice(), true);
@@ -186,6 +178,7 @@ mod tests {
     use crate::frame::FrameConfig;
     use crate::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig};
     use crate::motion_vae::MotionVaeConfig;
+    use crate::predictor::PredictorConfig;
     use crate::{character, steering};
 
     fn module(latent: i64, train_timesteps: usize) -> FrameConfig {
@@ -224,12 +217,17 @@ mod tests {
             steering_deviation: numbers(steering::SIZE, 1.0),
             change_mean: numbers(size, 0.001),
             carry: numbers(size, 0.3),
+            residual: Vec::new(),
             lowest: vec![-9.0; size],
             highest: vec![9.0; size],
             starts: vec![vec![0.0; 2 * size]],
         };
         let config = ModelConfig {
             embedding,
+            predictor: Some(PredictorConfig {
+                width: 16,
+                layers: 2,
+            }),
             generator,
         };
         let mut model = MotionModel::new(&config, statistics, changes, Device::Cpu, 1).unwrap();
@@ -273,11 +271,11 @@ mod tests {
     fn characters_do_not_depend_on_one_another() {
         for model in models() {
             let (state, condition) = begin(&model, 3);
-            let together = model.next(&state, &condition, &model.draw(&mut streams(3)), None);
+            let together = model.next(&condition, &model.draw(&mut streams(3)), None);
             let (state, condition) = begin(&model, 1);
             for (row, stream) in streams(3).iter_mut().enumerate() {
                 let draw = model.draw(std::slice::from_mut(stream));
-                let alone = model.next(&state, &condition, &draw, None);
+                let alone = model.next(&condition, &draw, None);
                 let difference = together.narrow(0, row as i64, 1) - alone;
                 assert!(largest(&difference) < 1e-5);
             }
@@ -294,7 +292,7 @@ mod tests {
             };
             let next = |pull: Option<&Pull<'_>>| {
                 let draw = model.draw(&mut streams(2));
-                model.next(&state, &condition, &draw, pull)
+                model.next(&condition, &draw, pull)
             };
             let free = root(&next(None));
             let weight = free.ones_like();

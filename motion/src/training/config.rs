@@ -5,6 +5,7 @@ use kinestream_diffusion::weights::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::motion_vae::MotionVaeTraining;
+use super::predictor::PredictorTraining;
 use crate::{Error, Result};
 
 /// Training of all parts.
@@ -25,6 +26,8 @@ pub struct TrainingConfig {
     pub polishing: PolishingTraining,
     /// A MotionVAE, where the model is one.
     pub motion_vae: MotionVaeTraining,
+    /// The predictor.
+    pub predictor: PredictorTraining,
 }
 
 impl Default for TrainingConfig {
@@ -37,6 +40,7 @@ impl Default for TrainingConfig {
             generation: GenerationTraining::default(),
             polishing: PolishingTraining::default(),
             motion_vae: MotionVaeTraining::default(),
+            predictor: PredictorTraining::default(),
         }
     }
 }
@@ -291,6 +295,7 @@ impl TrainingConfig {
             .descent
             .check("training.motion_vae.descent")?;
         self.motion_vae.check()?;
+        self.predictor.descent.check("training.predictor.descent")?;
         if self.checkpoint_every == 0 {
             return Err(Error::Config {
                 key: "training.checkpoint_every",
@@ -302,6 +307,7 @@ impl TrainingConfig {
             ("training.generation.rollout", &self.generation.rollout),
             ("training.polishing.rollout", &self.polishing.rollout),
             ("training.motion_vae.rollout", &self.motion_vae.rollout),
+            ("training.predictor.rollout", &self.predictor.rollout),
         ] {
             let Rollout {
                 frames,

@@ -14,13 +14,10 @@ const CONTACT: f64 = 4.0;
 /// Difference in metres that counts 1.
 const UNIT: f64 = 0.01;
 
-/// Difference between where two innovations `[B, E]` take the ankles over the floor, from the same
-/// state `[B, 2 E]`. `truth` says which feet are in contact.
-pub(super) fn feet(model: &MotionModel, state: &Tensor, made: &Tensor, truth: &Tensor) -> Tensor {
-    let hand_made = |innovation: &Tensor| {
-        let next = model.advanced(state, innovation);
-        model.embedding.hand_made(&model.frames(&next))
-    };
+/// Difference between where two next states `[B, 2 E]` have the ankles over the floor, as the same
+/// last root sees them. `truth` says which feet are in contact.
+pub(super) fn feet(model: &MotionModel, made: &Tensor, truth: &Tensor) -> Tensor {
+    let hand_made = |state: &Tensor| model.embedding.hand_made(&model.frames(state));
     let (made, truth) = (hand_made(made), hand_made(truth));
     let contacts = truth
         .narrow(1, Layout::CONTACTS as i64, 4)

@@ -96,6 +96,7 @@ impl Frames {
             highest: Vec::try_from(highest)?,
             starts: self.starts(&scale, &middle)?,
             carry: self.carry()?,
+            residual: Vec::new(),
             change,
             change_mean,
             steering_mean: mean(&self.steering)?,
@@ -120,6 +121,38 @@ impl Frames {
         });
         let carry = (first * second).mean_dim([0].as_slice(), false, Kind::Float);
         Ok(Vec::try_from(carry.clamp(0.0, MOST_CARRY))?)
+    }
+
+    /// Deviation of what the predictor of a model does not tell of steered changes, in deviations of
+    /// the change `[E]`.
+    ///
+    /// # Errors
+    /// LibTorch refused.
+    pub fn residual(&self, model: &MotionModel) -> Result<Vec<f32>> {
+        let device = self.embedded.device();
+        let windows = self.windows(3);
+        let mut sum = Tensor::zeros([self.embedded.size()[1]], (Kind::Float, device));
+        for rows in windows.chunks(8192) {
+            let at = |offset: i64| {
+                let rows: Vec<i64> = rows.iter().map(|row| *row as i64 + offset).collect();
+                Tensor::from_slice(&rows).to_device(device)
+            };
+            let frame = |offset: i64| self.embedded.index_select(0, &at(offset));
+            let state = model.state(&frame(0), &frame(1));
+            let steering = self.steering.index_select(0, &at(1));
+            let steered = Tensor::ones([rows.len() as i64, 1], (Kind::Float, device));
+            let off = tch::no_grad(|| {
+                let condition = model.condition(&state, &steering, &steered);
+                let truth = model.state(&frame(1), &frame(2));
+                let size = self.embedded.size()[1];
+                truth.narrow(1, size, size) - model.expected(&condition)
+            });
+            sum += off
+                .square()
+                .sum_dim_intlist([0].as_slice(), false, Kind::Float);
+        }
+        let deviation = (sum / windows.len().max(1) as f64).sqrt().clamp_min(0.01);
+        Ok(Vec::try_from(deviation)?)
     }
 
     /// The state that moves least, and others evenly from all over the set.
@@ -219,20 +252,37 @@ impl Windows<'_> {
         self.state = truth.where_self(&mask, &self.state);
     }
 
+    /// Rows of the windows, so many frames after their first.
+    fn rows(&self, offset: i64) -> Tensor {
+        let rows: Vec<i64> = self.starts.iter().map(|row| row + offset).collect();
+        Tensor::from_slice(&rows).to_device(self.state.device())
+    }
+
+    /// The true state `[B, 2 E]` at frame `frame` of the windows, 0 or later.
+    pub(super) fn truth(&self, model: &MotionModel, frame: usize) -> Tensor {
+        let [before, now] = [frame as i64 - 1, frame as i64]
+            .map(|offset| self.frames.embedded.index_select(0, &self.rows(offset)));
+        model.state(&before, &now)
+    }
+
+    /// Condition `[B, C]` of frame `frame` of the windows, 1 or later.
+    pub(super) fn condition(&self, model: &MotionModel, frame: usize) -> Tensor {
+        let rows = self.rows(frame as i64 - 1);
+        let steering = self.frames.steering.index_select(0, &rows);
+        model.condition(&self.state, &steering, &self.steered)
+    }
+
     /// Condition `[B, C]` and innovation to learn `[B, E]` for frame `frame` of the windows, 1 or
     /// later: the true one, and beyond it a part of the way back to the clip.
     pub(super) fn target(&self, model: &MotionModel, frame: usize) -> (Tensor, Tensor) {
-        let at = |offset: i64| {
-            let rows: Vec<i64> = self.starts.iter().map(|row| row + offset).collect();
-            Tensor::from_slice(&rows).to_device(self.state.device())
-        };
-        let row = |offset: i64| self.frames.embedded.index_select(0, &at(offset));
-        let [before, now, next] = [frame as i64 - 2, frame as i64 - 1, frame as i64].map(row);
-        let target = model.recovering(&self.state, &model.state(&before, &now), &next);
-        let steering = self.frames.steering.index_select(0, &at(frame as i64 - 1));
-        let condition = model.condition(&self.state, &steering, &self.steered);
+        let next = self
+            .frames
+            .embedded
+            .index_select(0, &self.rows(frame as i64));
+        let target = model.recovering(&self.state, &self.truth(model, frame - 1), &next);
+        let condition = self.condition(model, frame);
         let innovation = model
-            .innovation(&self.state, &target)
+            .innovation(&condition, &target)
             .clamp(-self.farthest, self.farthest);
         (condition, innovation)
     }

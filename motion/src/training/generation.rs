@@ -72,7 +72,10 @@ impl GenerationStage {
                 generator,
                 &clean,
                 &condition,
-                &|estimate| feet(&self.model, &windows.state, estimate, &clean) * training.feet,
+                &|estimate| {
+                    let next = |innovation: &Tensor| self.model.advanced(&condition, innovation);
+                    feet(&self.model, &next(estimate), &next(&clean)) * training.feet
+                },
                 &mut random,
                 rate,
                 penalised,
@@ -88,7 +91,7 @@ impl GenerationStage {
                 let draw = self.model.draw_batch(batch, &mut random);
                 windows.state = tch::no_grad(|| {
                     let draft = self.model.draft(modules, &condition, &draw);
-                    self.model.advanced(&windows.state, &draft)
+                    self.model.advanced(&condition, &draft)
                 });
             }
         }

@@ -12,6 +12,7 @@ pub(crate) mod frames;
 mod generation;
 mod motion_vae;
 mod polishing;
+mod predictor;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use frames::Frames;
 pub use generation::GenerationStage;
 pub use motion_vae::{MotionVaeStage, MotionVaeTraining};
 pub use polishing::PolishingStage;
+pub use predictor::{PredictorStage, PredictorTraining};
 
 use crate::{Error, Result};
 

@@ -143,7 +143,7 @@ impl MotionVaeStage {
             values.push((&decoded - &innovation).square().mean(Kind::Float));
             divergences.push(divergence(&mean, &log_variance));
             if frame < length {
-                windows.state = self.model.advanced(&windows.state, &decoded);
+                windows.state = self.model.advanced(&condition, &decoded);
             }
         }
         let mean = |parts: &[Tensor]| Tensor::stack(parts, 0).mean(Kind::Float);
@@ -251,6 +251,7 @@ mod tests {
             ..MotionVaeConfig::default()
         });
         let config = ModelConfig {
+            predictor: None,
             embedding,
             generator,
         };

@@ -113,7 +113,8 @@ impl PolishingStage {
             let column = timestep_column(&timesteps, device);
             let estimate = network.predict(&sample, &column, &condition, None);
             values.push(estimate.smooth_l1_loss(&clean, Reduction::Mean, 1.0));
-            moved_feet.push(feet(&self.model, &windows.state, &estimate, &clean));
+            let next = |innovation: &Tensor| self.model.advanced(&condition, innovation);
+            moved_feet.push(feet(&self.model, &next(&estimate), &next(&clean)));
             if let Some((estimated, true_before)) = &before {
                 let (moved, truly) = (&estimate - estimated, &clean - true_before);
                 velocities.push(moved.smooth_l1_loss(&truly, Reduction::Mean, 1.0));
@@ -121,8 +122,7 @@ impl PolishingStage {
             before = Some((estimate, clean));
             if frame < length {
                 let draw = self.model.draw_batch(batch, &mut random);
-                windows.state =
-                    tch::no_grad(|| self.model.next(&windows.state, &condition, &draw, None));
+                windows.state = tch::no_grad(|| self.model.next(&condition, &draw, None));
             }
         }
         let mean = |parts: &[Tensor]| match parts {

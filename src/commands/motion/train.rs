@@ -9,10 +9,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use kinestream_motion::data::Dataset;
 use kinestream_motion::extractor::ExtractorStage;
-use kinestream_motion::model::{GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
+use kinestream_motion::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
 use kinestream_motion::training::{
-    self, EmbeddingStage, Frames, GenerationStage, Losses, MotionVaeStage, PolishingStage, Stage,
-    TrainingConfig, state_file,
+    self, EmbeddingStage, Frames, GenerationStage, Losses, MotionVaeStage, PolishingStage,
+    PredictorStage, Stage, TrainingConfig, state_file,
 };
 use serde_json::json;
 
@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
             &mut training.generation.descent,
             &mut training.polishing.descent,
             &mut training.motion_vae.descent,
+            &mut training.predictor.descent,
         ] {
             descent.steps = steps;
         }
@@ -109,15 +110,25 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     };
     let frames = Frames::new(&embedding, &set.train, device);
     let changes = frames.changes()?;
-    let build = |generator| {
+    let within_space = |generator, changes: &Changes| {
         let model = ModelConfig {
-            embedding: config.model.embedding.clone(),
             generator,
+            ..config.model.clone()
         };
-        let statistics = embedding.statistics().clone();
-        let changes = changes.clone();
+        let (statistics, changes) = (embedding.statistics().clone(), changes.clone());
         let model = MotionModel::new(&model, statistics, changes, device, config.training.seed)?;
         model.copy_embedding(&embedding)?;
+        anyhow::Ok(model)
+    };
+    let first = within_space(config.model.generator.clone(), &changes)?;
+    let (told, changes, frames) =
+        match predicted(first, changes, &config.training, frames, &mut run)? {
+            ControlFlow::Continue(done) => done,
+            ControlFlow::Break(()) => return Ok(()),
+        };
+    let build = |generator| {
+        let mut model = within_space(generator, &changes)?;
+        model.take_predictor(&told)?;
         anyhow::Ok(model)
     };
     let trained = match &config.model.generator {
@@ -137,6 +148,30 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         eprintln!("done: weights in {}", out.display());
     }
     Ok(())
+}
+
+/// Trains the predictor, if the model has one, and measures what it does not tell.
+fn predicted(
+    model: MotionModel,
+    changes: Changes,
+    training: &TrainingConfig,
+    frames: Frames,
+    run: &mut Run<'_>,
+) -> Result<ControlFlow<(), (MotionModel, Changes, Frames)>> {
+    if model.predictor.is_none() {
+        return Ok(ControlFlow::Continue((model, changes, frames)));
+    }
+    let mut stage = PredictorStage::new(model, training, frames)?;
+    if run.train(&mut stage)?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    let (model, frames) = stage.finish()?;
+    let residual = frames.residual(&model)?;
+    let changes = Changes {
+        residual,
+        ..changes
+    };
+    Ok(ControlFlow::Continue((model, changes, frames)))
 }
 
 /// Trains the generation module, and then the polishing module on what it drafts.
