@@ -14,6 +14,7 @@
 
 mod control;
 mod guard;
+mod measures;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use nalgebra::{Vector2, Vector3};
 
 pub use self::control::{FARTHEST, Goal, MAX_KNOB, Taken};
 pub use self::guard::FrameLimits;
+pub use self::measures::{Figures, Measures};
 use crate::crowd::{Crowd, Wish};
 use crate::data::FRAME_RATE;
 use crate::foot::between::{Placed, between};
@@ -482,8 +484,21 @@ impl<S: FrameSource> Controller<S> {
                 let along = moves.then(|| stick.velocity.x.atan2(stick.velocity.y));
                 stick.facing.or(along)
             }
-            Following::Path(path) => Some(path.at(self.age as f64 / FRAME_RATE).heading),
+            Following::Path(_) => self.path_root().map(|root| root.heading),
         }
+    }
+
+    /// Where the path wants the root to be at the last frame; none without a path.
+    pub fn path_root(&self) -> Option<Root> {
+        match &self.goal {
+            Following::Stick(_) => None,
+            Following::Path(path) => Some(path.at(self.age as f64 / FRAME_RATE)),
+        }
+    }
+
+    /// The root at the newest frame.
+    pub fn root(&self) -> Root {
+        self.frames[1].root
     }
 
     /// Where the root is wanted [`AHEAD`] of the last frame.

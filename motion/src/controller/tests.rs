@@ -76,7 +76,7 @@ impl FrameSource for Script {
         self.root.heading = wrapped(self.root.heading + turn / FRAME_RATE);
         self.stand();
         // Left and right bear in turn.
-        let left = self.frame / 10 % 2 == 0;
+        let left = (self.frame / 10).is_multiple_of(2);
         self.contacts = [left, left, !left, !left].map(f64::from);
         if self.wild > 0.0 {
             self.root.position.x += self.anything();
