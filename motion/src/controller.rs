@@ -31,7 +31,7 @@ use crate::rotation::wrapped;
 use crate::steering::AHEAD;
 use crate::stick::{Stick, StickFollower, StickOptions, TimedPath};
 use crate::trajectory::Root;
-use crate::{Error, Pose, Result, Skeleton, character};
+use crate::{Error, GlobalPose, Pose, Result, Skeleton, character};
 
 /// Where the frames of one character come from.
 pub trait FrameSource: Sized {
@@ -494,6 +494,11 @@ impl<S: FrameSource> Controller<S> {
             Following::Stick(_) => None,
             Following::Path(path) => Some(path.at(self.age as f64 / FRAME_RATE)),
         }
+    }
+
+    /// Where the newest frame puts every joint.
+    pub fn places(&self) -> &GlobalPose {
+        &self.frames[1].placed.global
     }
 
     /// The root at the newest frame.

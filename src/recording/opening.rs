@@ -16,6 +16,9 @@ use crate::nodes::stamp;
 /// Version of the messages that only this program reads, and of this one.
 pub(crate) const VERSION: u32 = 1;
 
+/// Parts of a motion model that hold weights.
+const MOTION_PARTS: [&str; 3] = ["embedding", "generation", "polishing"];
+
 /// What a recording begins with, on the topic `config`, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Opening {
@@ -23,13 +26,13 @@ pub(crate) struct Opening {
     pub(crate) version: u32,
     /// The program and its version.
     pub(crate) program: String,
-    /// The command that recorded: demo, run, record.
+    /// The command that recorded: demo, demo motion, run, record.
     pub(crate) command: String,
     /// Nanoseconds since 1970-01-01 UTC at the beginning.
     pub(crate) created_wall_ns: u64,
     /// The same moment on the monotonic clock, which all log times are on.
     pub(crate) created_monotonic_ns: u64,
-    /// The configuration, with all defaults.
+    /// The configuration, with all defaults; of a character its name and skeleton.
     pub(crate) config: serde_json::Value,
     /// What was loaded; none where the policy ran elsewhere.
     pub(crate) checkpoint: Option<CheckpointIdentity>,
@@ -46,7 +49,8 @@ pub(crate) struct Opening {
 pub(crate) struct CheckpointIdentity {
     /// The folder, as it was named.
     pub(crate) folder: PathBuf,
-    /// SHA-256 of `model.safetensors`, as `sha256sum` prints it.
+    /// SHA-256 of `model.safetensors`, as `sha256sum` prints it. Of a motion model, of its parts one
+    /// after the other, as `cat embedding.safetensors generation.safetensors ... | sha256sum` does.
     pub(crate) weights_sha256: String,
     /// SHA-256 of `config.json`, which holds the plan, the network and the normalisers.
     pub(crate) config_sha256: String,
@@ -54,7 +58,7 @@ pub(crate) struct CheckpointIdentity {
 
 impl Opening {
     /// An opening of this moment, without checkpoint, seeds and threads.
-    pub(crate) fn new(command: &str, config: &Config) -> Result<Self> {
+    pub(crate) fn new(command: &str, config: &impl Serialize) -> Result<Self> {
         Ok(Self {
             version: VERSION,
             program: concat!("kinestream ", env!("CARGO_PKG_VERSION")).into(),
@@ -94,29 +98,46 @@ impl CheckpointIdentity {
         let folder = checkpoint::locate(named);
         Ok(Self {
             folder: named.to_path_buf(),
-            weights_sha256: sha256(&folder.join(kinestream_policy::checkpoint::WEIGHTS_FILE))?,
-            config_sha256: sha256(&folder.join(kinestream_policy::checkpoint::CONFIG_FILE))?,
+            weights_sha256: sha256(&[folder.join(kinestream_policy::checkpoint::WEIGHTS_FILE)])?,
+            config_sha256: sha256(&[folder.join(kinestream_policy::checkpoint::CONFIG_FILE)])?,
+        })
+    }
+
+    /// The same of a motion model.
+    pub(crate) fn of_motion(named: &Path) -> Result<Self> {
+        let folder = checkpoint::locate(named);
+        let parts = MOTION_PARTS
+            .map(|part| folder.join(part).with_extension("safetensors"))
+            .into_iter()
+            // Not every model has a polishing module.
+            .filter(|part| part.exists());
+        Ok(Self {
+            folder: named.to_path_buf(),
+            weights_sha256: sha256(&parts.collect::<Vec<_>>())?,
+            config_sha256: sha256(&[folder.join(kinestream_motion::model::CONFIG_FILE)])?,
         })
     }
 }
 
-fn sha256(path: &Path) -> Result<String> {
-    let hash = || -> io::Result<String> {
-        let mut file = File::open(path)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                break;
+fn sha256(paths: &[PathBuf]) -> Result<String> {
+    let mut hasher = Sha256::new();
+    for path in paths {
+        let mut hash = || -> io::Result<()> {
+            let mut file = File::open(path)?;
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                let count = file.read(&mut buffer)?;
+                if count == 0 {
+                    return Ok(());
+                }
+                hasher.update(&buffer[..count]);
             }
-            hasher.update(&buffer[..count]);
-        }
-        Ok(hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
-    };
-    hash().with_context(|| format!("cannot read {}", path.display()))
+        };
+        hash().with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
