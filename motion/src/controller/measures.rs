@@ -24,7 +24,8 @@ pub struct Measures {
 /// What was found.
 #[derive(Debug, Clone, Copy)]
 pub struct Figures {
-    /// Distance from the path at the same time, root mean square, metres; none without a path.
+    /// Distance from the path at the same time while it lasts, root mean square, metres; none
+    /// without a path.
     pub path_rmse_m: Option<f64>,
     /// Mean absolute error of the heading on the path, degrees; none without a path.
     pub heading_error_deg: Option<f64>,
@@ -79,7 +80,9 @@ impl Measures {
             *count += u64::from(bears);
         }
         self.frames += 1;
-        if let Some(asked) = character.path_root() {
+        if let Some(asked) = character.path_root()
+            && !character.is_idle()
+        {
             self.asked.push(asked);
             self.roots.push(frame.root);
         }
