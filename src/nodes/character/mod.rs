@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, ensure};
 use kinestream_bridge::node::{Channel, Inbox, Publisher, Service};
 use kinestream_bridge::{Command, Control, Node, keys};
-use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Schedule};
+use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Schedule, TimingGauge};
 use kinestream_motion::controller::{Controller, ControllerOptions, Counts, Goal, Measures};
 use kinestream_motion::crowd::{Crowd, Wish};
 use kinestream_motion::model::MotionModel;
@@ -70,6 +70,8 @@ pub(crate) struct Statistics {
     pub(crate) missed: u64,
     /// From the moment at which a frame was due to its pose.
     pub(crate) latency_ms: Percentiles,
+    /// The newest of these.
+    pub(crate) last_latency_ms: f64,
 }
 
 /// Who takes part.
@@ -113,7 +115,7 @@ struct Shell {
     shared: Arc<Mutex<Statistics>>,
     statistics: Statistics,
     latencies: Latencies,
-    last_latency_ms: f64,
+    timing: TimingGauge,
     measures: Measures,
     sequence: u64,
 }
@@ -232,7 +234,7 @@ impl Shell {
             shared,
             statistics: Statistics::default(),
             latencies: Latencies::new(),
-            last_latency_ms: 0.0,
+            timing: TimingGauge::default(),
             measures: Measures::new(character)?,
             sequence: 0,
         })
@@ -261,7 +263,7 @@ impl Shell {
             }
             let missed = schedule.missed();
             let (_, deadline_ns) = schedule.next(Monotonic.now_ns());
-            Monotonic.sleep_until(deadline_ns);
+            let woken_ns = Monotonic.sleep_until(deadline_ns);
             self.statistics.missed = schedule.missed();
             let periods = 1 + schedule.missed() - missed;
             if performance.is_none() {
@@ -270,6 +272,9 @@ impl Shell {
             if !live.is_paused() {
                 self.pose(&mut live, periods, deadline_ns, deadline_ns)?;
             }
+            let execution_ns = Monotonic.now_ns().saturating_sub(woken_ns);
+            let lateness_ns = woken_ns.saturating_sub(deadline_ns);
+            self.timing.record(lateness_ns, execution_ns, periods - 1);
             self.watch(&live, deadline_ns);
             is_over = performance
                 .as_ref()
@@ -336,13 +341,13 @@ impl Shell {
     /// Makes the pose that is due and hands it to everybody. `due_ns` is the clock's, `frame_ns` the
     /// time that the pose has: the same but in virtual time.
     fn pose(&mut self, live: &mut Live, periods: u64, due_ns: u64, frame_ns: u64) -> Result<()> {
-        let made = live.tick(periods as f64 * PERIOD_NS as f64 / 1e9)?;
+        let made = live.tick(periods as f64 / f64::from(POSE_RATE))?;
         let pose = live.pose();
         let ready_ns = Monotonic.now_ns();
         if made > 0 {
             let taken_ns = ready_ns.saturating_sub(due_ns);
             self.latencies.record(taken_ns);
-            self.last_latency_ms = taken_ns as f64 / 1e6;
+            self.statistics.last_latency_ms = taken_ns as f64 / 1e6;
             self.measures.push(live.controller());
         }
         self.statistics.poses += 1;
@@ -378,10 +383,10 @@ impl Shell {
             self.statistics.latency_ms = self.latencies.percentiles_ms();
         }
         if let Some(teller) = &mut self.teller {
-            teller.tell(now_ns, live, &self.statistics);
+            teller.tell(now_ns, live, &self.statistics, &self.timing);
         }
         if let Some(screen) = &mut self.screen {
-            screen.show(live, &self.statistics, self.last_latency_ms);
+            screen.show(live, &self.statistics);
         }
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = self.statistics;
     }

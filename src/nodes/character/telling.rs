@@ -1,12 +1,16 @@
-//! What a character node tells: status over zenoh twice a second, pictures on the page.
+//! What a character node tells: status and health over zenoh twice a second, pictures on the page.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use kinestream_bridge::node::{Channel, Publisher};
+use kinestream_bridge::health::{
+    self, ControlHealth, Health, LimitHealth, PolicyHealth, PolicyLatency, Rung,
+};
+use kinestream_bridge::node::{Channel, HealthPublisher, Publisher};
 use kinestream_bridge::wire::{RunState as WireState, Status};
 use kinestream_bridge::{Node, Presence};
+use kinestream_control::{TimingGauge, TimingSnapshot};
 use kinestream_motion::controller::{Controller, LivePose};
 use kinestream_motion::metrics::{FootSliding, SlidingConfig};
 use kinestream_motion::steering::AHEAD;
@@ -14,9 +18,10 @@ use kinestream_sim::viewer::character::{
     Control, Frame, Input, Latency, Mode, Motion, Rates, RunState, ViewerHandle,
 };
 
-use super::Statistics;
 use super::live::{Live, heading_error_deg};
 use super::shown::Figure;
+use super::{POSE_RATE, Statistics};
+use crate::nodes::monitor::{quantiles, recorder};
 use crate::nodes::stamp;
 use crate::recording::{Tap, topic};
 
@@ -29,21 +34,28 @@ const RATE_SPAN: f64 = 1.0;
 
 /// Tells others how the character is.
 pub(super) struct Teller {
+    node: Arc<Node>,
     status: Publisher,
+    health: HealthPublisher,
     tap: Tap,
+    begun: Instant,
     sequence: u64,
     last_ns: u64,
-    _node: Arc<Node>,
+    /// Ticks, controls and frames at the last message, for the rates.
+    before: (Instant, [u64; 3]),
 }
 
 impl Teller {
     pub(super) fn new(node: Arc<Node>, tap: Tap) -> Result<Self> {
         Ok(Self {
             status: node.publisher(Channel::Status)?,
+            health: node.health_publisher()?,
+            node,
             tap,
+            begun: Instant::now(),
             sequence: 0,
             last_ns: 0,
-            _node: node,
+            before: (Instant::now(), [0; 3]),
         })
     }
 
@@ -52,8 +64,14 @@ impl Teller {
         now_ns.saturating_sub(self.last_ns) >= EVERY_NS
     }
 
-    /// Sends the status where it is time for that. What cannot be sent is said, and lost.
-    pub(super) fn tell(&mut self, now_ns: u64, live: &Live, statistics: &Statistics) {
+    /// Sends status and health where it is time for that. What cannot be sent is said, and lost.
+    pub(super) fn tell(
+        &mut self,
+        now_ns: u64,
+        live: &Live,
+        statistics: &Statistics,
+        timing: &TimingGauge,
+    ) {
         if !self.is_due(now_ns) {
             return;
         }
@@ -77,8 +95,75 @@ impl Teller {
             ..Status::default()
         };
         self.tap.wire(topic::STATUS, now_ns, &status);
-        if let Err(error) = self.status.publish(&status) {
+        let health = self.measure(live, statistics, &timing.snapshot());
+        self.tap.health(now_ns, &health);
+        let sent = self.status.publish(&status).map(|_| ());
+        if let Err(error) = sent.and_then(|()| self.health.publish(&health).map(|_| ())) {
             tracing::warn!("status not sent: {error}");
+        }
+    }
+
+    /// The character in the words of a runtime: its controls are the observations, its generated
+    /// frames the plans, its poses the commands.
+    fn measure(&mut self, live: &Live, statistics: &Statistics, timing: &TimingSnapshot) -> Health {
+        let Statistics {
+            counts, latency_ms, ..
+        } = statistics;
+        let now = [timing.ticks, statistics.controls, counts.frames];
+        let (since, before) = std::mem::replace(&mut self.before, (Instant::now(), now));
+        let seconds = since.elapsed().as_secs_f64().max(1e-3);
+        let rate = |at: usize| now[at].saturating_sub(before[at]) as f64 / seconds;
+        let paused = live.is_paused();
+        Health {
+            robot: self
+                .node
+                .keys()
+                .prefix()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            node: self.node.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            stamp: stamp(self.sequence, live.stream()),
+            uptime_s: self.begun.elapsed().as_secs_f64(),
+            rung: if paused { Rung::Holding } else { Rung::Running },
+            reason: paused.then(|| "paused".to_owned()),
+            control: ControlHealth {
+                rate_hz: f64::from(POSE_RATE),
+                measured_hz: rate(0),
+                ticks: timing.ticks,
+                missed: statistics.missed,
+                lateness_us: quantiles(&timing.lateness.percentiles_us),
+                execution_us: quantiles(&timing.execution.percentiles_us),
+                lateness_buckets: health::lateness_buckets(timing.ticks, |bound_us| {
+                    timing.lateness.at_most(bound_us)
+                }),
+                published: statistics.poses,
+                ..ControlHealth::default()
+            },
+            policy: PolicyHealth {
+                observations: statistics.controls,
+                observations_per_second: rate(1),
+                refused: counts.taken_refused,
+                malformed: statistics.malformed,
+                plans: counts.frames,
+                plans_per_second: rate(2),
+                latency_ms: PolicyLatency {
+                    p50: latency_ms.p50,
+                    p99: latency_ms.p99,
+                    p999: latency_ms.p999,
+                    max: latency_ms.max,
+                    last: statistics.last_latency_ms,
+                },
+                ..PolicyHealth::default()
+            },
+            limits: LimitHealth {
+                limited: counts.refused,
+                ..LimitHealth::default()
+            },
+            recorder: recorder(&self.tap),
+            ..Health::default()
         }
     }
 }
@@ -146,7 +231,7 @@ impl Screen {
     }
 
     /// Shows the newest pose and how things are.
-    pub(super) fn show(&mut self, live: &Live, statistics: &Statistics, last_latency_ms: f64) {
+    pub(super) fn show(&mut self, live: &Live, statistics: &Statistics) {
         self.measure([statistics.counts.frames, statistics.poses]);
         let Some(pose) = &self.pose else {
             return;
@@ -195,7 +280,7 @@ impl Screen {
             },
             rates: self.rates,
             latency: Latency {
-                last_ms: last_latency_ms,
+                last_ms: statistics.last_latency_ms,
                 p50_ms: statistics.latency_ms.p50,
                 p99_ms: statistics.latency_ms.p99,
             },
