@@ -443,6 +443,12 @@ pub(crate) struct RecordArguments {
     /// Configuration file with the robot's name and session; the built-in one by default.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
+    /// Address to connect to, in place of the configuration's.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// Name of the robot or character, in place of the configuration's.
+    #[arg(long)]
+    pub(crate) robot: Option<String>,
     /// End after this time; Ctrl-C by default.
     #[arg(long, value_parser = parse_seconds)]
     pub(crate) seconds: Option<f64>,
@@ -474,7 +480,13 @@ pub(crate) struct ReplayArguments {
     /// robot. Recorded commands move whoever listens to them.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
-    /// With --config: wait up to this many seconds until every topic has a subscriber.
+    /// Publish on zenoh here, in place of --config, under the name that was recorded.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    pub(crate) listen: Option<String>,
+    /// Name of the robot or character to publish as.
+    #[arg(long)]
+    pub(crate) robot: Option<String>,
+    /// With --config or --listen: wait up to this many seconds until every topic has a subscriber.
     #[arg(long, default_value = "0", value_parser = parse_seconds)]
     pub(crate) wait: f64,
     /// Print one JSON object with the result on stdout.

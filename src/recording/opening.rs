@@ -16,9 +16,6 @@ use crate::nodes::stamp;
 /// Version of the messages that only this program reads, and of this one.
 pub(crate) const VERSION: u32 = 1;
 
-/// Parts of a motion model that hold weights.
-const MOTION_PARTS: [&str; 3] = ["embedding", "generation", "polishing"];
-
 /// What a recording begins with, on the topic `config`, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Opening {
@@ -50,7 +47,8 @@ pub(crate) struct CheckpointIdentity {
     /// The folder, as it was named.
     pub(crate) folder: PathBuf,
     /// SHA-256 of `model.safetensors`, as `sha256sum` prints it. Of a motion model, of its parts one
-    /// after the other, as `cat embedding.safetensors generation.safetensors ... | sha256sum` does.
+    /// after the other in alphabetical order (`cat embedding.safetensors generation.safetensors ...
+    /// | sha256sum`), without states of training.
     pub(crate) weights_sha256: String,
     /// SHA-256 of `config.json`, which holds the plan, the network and the normalisers.
     pub(crate) config_sha256: String,
@@ -80,6 +78,18 @@ impl Opening {
         )
     }
 
+    /// Name of the robot or character that was recorded, if it is told.
+    pub(crate) fn name(&self) -> Option<String> {
+        let robot = self.config.pointer("/runtime/robot");
+        let name = self.config.get("character").or(robot)?;
+        name.as_str().map(str::to_owned)
+    }
+
+    /// Whether a character was recorded, which has no policy to run again.
+    pub(crate) fn is_character(&self) -> bool {
+        self.config.get("character").is_some()
+    }
+
     /// The configuration, which other versions may not know.
     pub(crate) fn config(&self) -> Result<Config> {
         serde_json::from_value(self.config.clone()).with_context(|| {
@@ -106,14 +116,23 @@ impl CheckpointIdentity {
     /// The same of a motion model.
     pub(crate) fn of_motion(named: &Path) -> Result<Self> {
         let folder = checkpoint::locate(named);
-        let parts = MOTION_PARTS
-            .map(|part| folder.join(part).with_extension("safetensors"))
-            .into_iter()
-            // Not every model has a polishing module.
-            .filter(|part| part.exists());
+        let listed = || -> io::Result<Vec<PathBuf>> {
+            let mut paths = Vec::new();
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                // Not the states that training goes on from.
+                if name.ends_with(".safetensors") && !name.ends_with(".training.safetensors") {
+                    paths.push(path);
+                }
+            }
+            paths.sort();
+            Ok(paths)
+        };
+        let parts = listed().with_context(|| format!("cannot list {}", folder.display()))?;
         Ok(Self {
             folder: named.to_path_buf(),
-            weights_sha256: sha256(&parts.collect::<Vec<_>>())?,
+            weights_sha256: sha256(&parts)?,
             config_sha256: sha256(&[folder.join(kinestream_motion::model::CONFIG_FILE)])?,
         })
     }

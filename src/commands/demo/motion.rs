@@ -344,6 +344,7 @@ impl Done {
             malformed,
             missed,
             latency_ms,
+            ..
         } = self.statistics;
         let Counts {
             frames,
