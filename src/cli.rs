@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "Examples:
   kinestream demo                             watch a policy push the T in your browser
   kinestream demo --headless --episodes 3 --json
+  kinestream demo motion                      steer a character in your browser
   kinestream train configs/pusht-state.toml --data pusht_cchi_v7_replay.zarr --out runs/pusht
   kinestream eval configs/pusht-state.toml --checkpoint runs/pusht --seeds 100000..100049
   kinestream run configs/pusht-state.toml     the runtime as a zenoh node
@@ -71,10 +72,11 @@ pub(crate) struct DemoArguments {
     /// What to show.
     #[arg(value_enum, default_value_t = DemoTask::Pusht)]
     pub(crate) task: DemoTask,
-    /// No page: run the episodes in real time, print the result and end.
+    /// No page. pusht: run the episodes in real time, print the result and end. motion: perform the
+    /// scripted course as fast as frames can be made, in real time with --listen.
     #[arg(long)]
     pub(crate) headless: bool,
-    /// End after this many episodes; 0 for no end.
+    /// End after this many episodes, for motion runs of the course; 0 for no end, headless motion 1.
     #[arg(long, default_value_t = 0)]
     pub(crate) episodes: u64,
     /// Seed of the first episode; each following one takes the next.
@@ -92,6 +94,13 @@ pub(crate) struct DemoArguments {
     /// End after this many seconds, whatever the episode.
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<f64>,
+    /// motion: where other programs reach the character over zenoh; tcp/127.0.0.1:7447 by default,
+    /// with --headless nowhere.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// motion: name of the character in all keys, `kinestream/<name>/pose`.
+    #[arg(long, default_value = "character")]
+    pub(crate) name: String,
     /// Print one JSON object with the result on stdout.
     #[arg(long)]
     pub(crate) json: bool,
@@ -101,6 +110,8 @@ pub(crate) struct DemoArguments {
 pub(crate) enum DemoTask {
     /// A disc pushes a T onto its goal.
     Pusht,
+    /// A character walks, runs and turns under your control.
+    Motion,
 }
 
 #[derive(Debug, Args)]
@@ -436,6 +447,12 @@ pub(crate) struct RecordArguments {
     /// Configuration file with the robot's name and session; the built-in one by default.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
+    /// Address to connect to, in place of the configuration's.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// Name of the robot or character, in place of the configuration's.
+    #[arg(long)]
+    pub(crate) robot: Option<String>,
     /// End after this time; Ctrl-C by default.
     #[arg(long, value_parser = parse_seconds)]
     pub(crate) seconds: Option<f64>,
@@ -467,7 +484,13 @@ pub(crate) struct ReplayArguments {
     /// robot. Recorded commands move whoever listens to them.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
-    /// With --config: wait up to this many seconds until every topic has a subscriber.
+    /// Publish on zenoh here, in place of --config, under the name that was recorded.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    pub(crate) listen: Option<String>,
+    /// Name of the robot or character to publish as.
+    #[arg(long)]
+    pub(crate) robot: Option<String>,
+    /// With --config or --listen: wait up to this many seconds until every topic has a subscriber.
     #[arg(long, default_value = "0", value_parser = parse_seconds)]
     pub(crate) wait: f64,
     /// Print one JSON object with the result on stdout.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::Plan as WirePlan;
-use kinestream_sim::viewer::pusht::{Plan, Rates, Viewer, ViewerHandle};
+use kinestream_sim::viewer::pusht::{Plan, PushT, Rates};
+use kinestream_sim::viewer::{self, Viewer, ViewerHandle};
 
 /// Time between two pictures of the viewer.
 pub(crate) const FRAME: Duration = Duration::from_millis(33);
@@ -16,13 +17,13 @@ pub(crate) const FRAME: Duration = Duration::from_millis(33);
 const RATE_SPAN: Duration = Duration::from_secs(1);
 
 /// The viewer's server on a thread of its own.
-pub(crate) struct Page {
+pub(crate) struct Page<P: viewer::Page = PushT> {
     address: SocketAddr,
-    handle: ViewerHandle,
+    handle: ViewerHandle<P>,
     thread: JoinHandle<Result<()>>,
 }
 
-impl Page {
+impl<P: viewer::Page> Page<P> {
     /// Takes the port and starts the server; it ends when `stop` is set.
     pub(crate) fn open(port: u16, stop: &Arc<AtomicBool>) -> Result<Self> {
         let viewer = Viewer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
@@ -55,7 +56,7 @@ impl Page {
     }
 
     /// Shows frames and hands over what a person did.
-    pub(crate) fn handle(&self) -> &ViewerHandle {
+    pub(crate) fn handle(&self) -> &ViewerHandle<P> {
         &self.handle
     }
 

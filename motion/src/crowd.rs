@@ -70,6 +70,11 @@ impl Crowd {
         &self.model
     }
 
+    /// The model, for another crowd.
+    pub fn into_model(self) -> MotionModel {
+        self.model
+    }
+
     /// Number of characters B.
     pub fn len(&self) -> usize {
         self.roots.len()

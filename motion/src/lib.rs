@@ -10,6 +10,7 @@
 
 pub mod character;
 pub mod clip;
+pub mod controller;
 pub mod course;
 pub mod crowd;
 pub mod data;

@@ -77,6 +77,14 @@ impl StickFollower {
         &mut self.options
     }
 
+    /// Goes on from a motion that something else has brought about: velocity over the ground in m/s,
+    /// turn in rad/s.
+    pub fn go_on(&mut self, velocity: Vector2<f64>, turn: f64) {
+        self.velocity = velocity;
+        self.acceleration = Vector2::zeros();
+        self.turn = turn;
+    }
+
     /// Takes a new wish. What is not finite leaves the last one as it is; what is too fast is
     /// slowed down. Both are counted, and the answer is whether the wish was taken as it was.
     pub fn want(&mut self, stick: Stick) -> bool {
@@ -250,6 +258,11 @@ impl TimedPath {
             ));
         }
         Ok(Self { points })
+    }
+
+    /// The points, times rising.
+    pub fn points(&self) -> &[Waypoint] {
+        &self.points
     }
 
     /// Seconds at which the last point is due.

@@ -1,24 +1,27 @@
 //! `kinestream record`: what a robot's nodes say over zenoh, into a file.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use kinestream_bridge::node::SessionOptions;
 use kinestream_bridge::recording::RecorderStatus;
-use kinestream_bridge::{Node, Subscription};
+use kinestream_bridge::{Node, Subscription, keys};
 use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
 use crate::cli::RecordArguments;
 use crate::config::{self, Config};
 use crate::output::say;
-use crate::recording::{Opening, Tap};
+use crate::recording::{Opening, Tap, topic};
 use crate::{output, shutdown};
 
 /// Time between two looks at what there is to do.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long a character may take to say which joints it has.
+const ANSWER: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -41,6 +44,13 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
         }
         None => Config::parse(config::BUILT_IN, "the built-in configuration")?,
     };
+    if let Some(address) = &arguments.connect {
+        config.session.listen = vec![address.clone()];
+        config.session.connect.clear();
+    }
+    if let Some(robot) = &arguments.robot {
+        config.runtime.robot.clone_from(robot);
+    }
     meet_all(&mut config.session);
     if arguments.out.exists() {
         // Said before a session opens; the recorder itself refuses too.
@@ -53,7 +63,12 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
     let node = Node::open(&config.session, &config.runtime.robot, "recorder")?;
     let tap = Tap::create(&arguments.out, &Opening::new("record", &config)?)?;
     let receiving = tap.clone();
+    let is_character = Arc::new(AtomicBool::new(false));
+    let has_posed = Arc::clone(&is_character);
     let subscriptions = node.subscribe_raw(move |topic, bytes| {
+        if topic == topic::POSE {
+            has_posed.store(true, Ordering::Relaxed);
+        }
         receiving.wire_bytes(topic, Monotonic.now_ns(), bytes);
     })?;
     tracing::info!(
@@ -66,11 +81,20 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
     let limit = arguments.seconds.map(Duration::from_secs_f64);
     let line = output::status_line();
     let mut status = total(tap.status())?;
+    let mut knows_joints = false;
     while !stop.load(Ordering::SeqCst)
         && limit.is_none_or(|limit| begun.elapsed() < limit)
         && status.fault.is_none()
     {
         std::thread::sleep(GLANCE);
+        // Poses say nothing to whoever does not know their joints.
+        if is_character.swap(false, Ordering::Relaxed)
+            && !knows_joints
+            && let Some(skeleton) = node.ask(keys::SKELETON, ANSWER)?
+        {
+            tap.json(topic::SKELETON, Monotonic.now_ns(), &skeleton);
+            knows_joints = true;
+        }
         status = total(tap.status())?;
         line.set_message(progress(&status, begun.elapsed()));
     }

@@ -70,6 +70,12 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
             opening.command
         );
     };
+    ensure!(
+        !opening.is_character(),
+        "{}: a recording of a character; resim runs policies and command loops again, `kinestream \
+         replay` shows a character",
+        arguments.file.display()
+    );
     let config = opening.config()?;
     let folder = arguments.checkpoint.as_ref().unwrap_or(&recorded.folder);
     let found = CheckpointIdentity::of(folder)?;

@@ -194,15 +194,7 @@ impl Monitor {
                 ..PolicyHealth::default()
             },
             limits: limits(gauges),
-            recorder: self.tap.status().map(|status| RecorderHealth {
-                file: self.tap.path().map_or_else(String::new, |path| {
-                    health::shortened(&path.display().to_string())
-                }),
-                messages: status.messages,
-                bytes: status.bytes,
-                dropped: status.dropped,
-                fault: status.fault.as_deref().map(health::shortened),
-            }),
+            recorder: recorder(&self.tap),
             ..Health::default()
         };
         for (rung, count) in health::Rung::ALL.into_iter().zip(gauges.entered()) {
@@ -247,7 +239,19 @@ fn wire_rung(rung: Rung) -> health::Rung {
     }
 }
 
-fn quantiles(percentiles: &Percentiles) -> Quantiles {
+/// What was recorded so far, if anything is.
+pub(super) fn recorder(tap: &Tap) -> Option<RecorderHealth> {
+    let path = || tap.path().map(|path| path.display().to_string());
+    tap.status().map(|status| RecorderHealth {
+        file: health::shortened(&path().unwrap_or_default()),
+        messages: status.messages,
+        bytes: status.bytes,
+        dropped: status.dropped,
+        fault: status.fault.as_deref().map(health::shortened),
+    })
+}
+
+pub(super) fn quantiles(percentiles: &Percentiles) -> Quantiles {
     Quantiles {
         p50: percentiles.p50,
         p99: percentiles.p99,

@@ -1,7 +1,7 @@
 //! Recordings of this program: what is recorded under which topic, and how it is read back.
 //!
 //! A [`Tap`] takes a running system's messages and never holds anybody up. [`Opening`] is the first message of every
-//! recording. [`PhysicsCheck`] and [`Picture`] make something of a recording's messages, without a clock.
+//! recording. [`PhysicsCheck`], [`Picture`] and [`Scene`] make something of a recording's messages, without a clock.
 //! docs/RECORDING.md lists the topics.
 
 use std::path::Path;
@@ -15,6 +15,7 @@ mod messages;
 mod opening;
 mod physics;
 mod picture;
+mod scene;
 mod tap;
 pub(crate) mod topic;
 
@@ -23,6 +24,7 @@ pub(crate) use messages::{PolicyInput, SimInput, SimStep, TickRecord};
 pub(crate) use opening::{CheckpointIdentity, Opening, VERSION};
 pub(crate) use physics::{PhysicsCheck, PhysicsReport};
 pub(crate) use picture::Picture;
+pub(crate) use scene::Scene;
 pub(crate) use tap::{Tap, TickTap};
 
 /// The recording of a running system, none without a path.

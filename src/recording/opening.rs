@@ -23,13 +23,13 @@ pub(crate) struct Opening {
     pub(crate) version: u32,
     /// The program and its version.
     pub(crate) program: String,
-    /// The command that recorded: demo, run, record.
+    /// The command that recorded: demo, demo motion, run, record.
     pub(crate) command: String,
     /// Nanoseconds since 1970-01-01 UTC at the beginning.
     pub(crate) created_wall_ns: u64,
     /// The same moment on the monotonic clock, which all log times are on.
     pub(crate) created_monotonic_ns: u64,
-    /// The configuration, with all defaults.
+    /// The configuration, with all defaults; of a character its name and skeleton.
     pub(crate) config: serde_json::Value,
     /// What was loaded; none where the policy ran elsewhere.
     pub(crate) checkpoint: Option<CheckpointIdentity>,
@@ -46,7 +46,9 @@ pub(crate) struct Opening {
 pub(crate) struct CheckpointIdentity {
     /// The folder, as it was named.
     pub(crate) folder: PathBuf,
-    /// SHA-256 of `model.safetensors`, as `sha256sum` prints it.
+    /// SHA-256 of `model.safetensors`, as `sha256sum` prints it. Of a motion model, of its parts one
+    /// after the other in alphabetical order (`cat embedding.safetensors generation.safetensors ...
+    /// | sha256sum`), without states of training.
     pub(crate) weights_sha256: String,
     /// SHA-256 of `config.json`, which holds the plan, the network and the normalisers.
     pub(crate) config_sha256: String,
@@ -54,7 +56,7 @@ pub(crate) struct CheckpointIdentity {
 
 impl Opening {
     /// An opening of this moment, without checkpoint, seeds and threads.
-    pub(crate) fn new(command: &str, config: &Config) -> Result<Self> {
+    pub(crate) fn new(command: &str, config: &impl Serialize) -> Result<Self> {
         Ok(Self {
             version: VERSION,
             program: concat!("kinestream ", env!("CARGO_PKG_VERSION")).into(),
@@ -76,6 +78,18 @@ impl Opening {
         )
     }
 
+    /// Name of the robot or character that was recorded, if it is told.
+    pub(crate) fn name(&self) -> Option<String> {
+        let robot = self.config.pointer("/runtime/robot");
+        let name = self.config.get("character").or(robot)?;
+        name.as_str().map(str::to_owned)
+    }
+
+    /// Whether a character was recorded, which has no policy to run again.
+    pub(crate) fn is_character(&self) -> bool {
+        self.config.get("character").is_some()
+    }
+
     /// The configuration, which other versions may not know.
     pub(crate) fn config(&self) -> Result<Config> {
         serde_json::from_value(self.config.clone()).with_context(|| {
@@ -94,29 +108,55 @@ impl CheckpointIdentity {
         let folder = checkpoint::locate(named);
         Ok(Self {
             folder: named.to_path_buf(),
-            weights_sha256: sha256(&folder.join(kinestream_policy::checkpoint::WEIGHTS_FILE))?,
-            config_sha256: sha256(&folder.join(kinestream_policy::checkpoint::CONFIG_FILE))?,
+            weights_sha256: sha256(&[folder.join(kinestream_policy::checkpoint::WEIGHTS_FILE)])?,
+            config_sha256: sha256(&[folder.join(kinestream_policy::checkpoint::CONFIG_FILE)])?,
+        })
+    }
+
+    /// The same of a motion model.
+    pub(crate) fn of_motion(named: &Path) -> Result<Self> {
+        let folder = checkpoint::locate(named);
+        let listed = || -> io::Result<Vec<PathBuf>> {
+            let mut paths = Vec::new();
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                // Not the states that training goes on from.
+                if name.ends_with(".safetensors") && !name.ends_with(".training.safetensors") {
+                    paths.push(path);
+                }
+            }
+            paths.sort();
+            Ok(paths)
+        };
+        let parts = listed().with_context(|| format!("cannot list {}", folder.display()))?;
+        Ok(Self {
+            folder: named.to_path_buf(),
+            weights_sha256: sha256(&parts)?,
+            config_sha256: sha256(&[folder.join(kinestream_motion::model::CONFIG_FILE)])?,
         })
     }
 }
 
-fn sha256(path: &Path) -> Result<String> {
-    let hash = || -> io::Result<String> {
-        let mut file = File::open(path)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                break;
+fn sha256(paths: &[PathBuf]) -> Result<String> {
+    let mut hasher = Sha256::new();
+    for path in paths {
+        let mut hash = || -> io::Result<()> {
+            let mut file = File::open(path)?;
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                let count = file.read(&mut buffer)?;
+                if count == 0 {
+                    return Ok(());
+                }
+                hasher.update(&buffer[..count]);
             }
-            hasher.update(&buffer[..count]);
-        }
-        Ok(hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
-    };
-    hash().with_context(|| format!("cannot read {}", path.display()))
+        };
+        hash().with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

@@ -71,10 +71,15 @@ impl Tap {
 
     /// Records the health of the control loop.
     pub(crate) fn health(&self, now_ns: u64, health: &impl Serialize) {
+        self.json(topic::HEALTH, now_ns, health);
+    }
+
+    /// Records a message that is JSON.
+    pub(crate) fn json(&self, topic: &str, now_ns: u64, message: &impl Serialize) {
         if self.0.is_some()
-            && let Ok(bytes) = serde_json::to_vec(health)
+            && let Ok(bytes) = serde_json::to_vec(message)
         {
-            self.bytes(topic::HEALTH, now_ns, now_ns, &bytes);
+            self.bytes(topic, now_ns, now_ns, &bytes);
         }
     }
 

@@ -12,6 +12,12 @@ pub(crate) const STATE: &str = "obs/state";
 pub(crate) const PLAN: &str = "plan";
 /// Commands to the robot.
 pub(crate) const ACTION: &str = "act";
+/// Poses of a character.
+pub(crate) const POSE: &str = "pose";
+/// What a character is asked to do.
+pub(crate) const CONTROL: &str = "control";
+/// Joints of a character, JSON.
+pub(crate) const SKELETON: &str = "info/skeleton";
 /// Counters and state.
 pub(crate) const STATUS: &str = "status";
 /// Health of the control loop, JSON.
@@ -27,7 +33,7 @@ pub(crate) const SIM_INPUT: &str = "sim/input";
 
 /// Whether the messages of a topic travel over zenoh under the same name.
 pub(crate) fn is_on_zenoh(topic: &str) -> bool {
-    matches!(topic, PLAN | ACTION | STATUS | HEALTH)
+    matches!(topic, PLAN | ACTION | STATUS | HEALTH | POSE | CONTROL)
         || topic.starts_with("obs/")
         || topic.starts_with("cmd/")
 }
@@ -45,6 +51,7 @@ pub(crate) fn format(topic: &str) -> Format<'static> {
     match topic {
         CONFIG => Format::json("kinestream.Opening"),
         HEALTH => Format::json("kinestream.Health"),
+        SKELETON => Format::json("kinestream.SkeletonInfo"),
         POLICY_INPUT => own(
             "kinestream.PolicyInput",
             "enum (u32): 0 Reset { stream: u32, seed: u64 }, 1 Observation { arrived_ns: u64 }, \

@@ -1,10 +1,11 @@
-//! What the end-to-end tests share: the built program as a child process, and a project folder with
-//! a tiny configuration and a data set recorded in the simulator.
+//! What the end-to-end tests share: the built program as a child process, and project folders with
+//! tiny configurations and data sets.
 
 // Every test file uses a part of this.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 pub(crate) mod child;
+pub(crate) mod motion;
 pub(crate) mod project;
 
 use std::collections::BTreeSet;

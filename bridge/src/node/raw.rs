@@ -13,7 +13,9 @@ use super::{Node, NodeError};
 use crate::wire::MAX_MESSAGE_BYTES;
 
 /// Topics below `<namespace>/<robot>` that a recorder listens to.
-const TOPICS: [&str; 6] = ["obs/*", "cmd/*", "plan", "act", "status", "health"];
+const TOPICS: [&str; 8] = [
+    "obs/*", "cmd/*", "plan", "act", "pose", "control", "status", "health",
+];
 
 /// Publishes bytes under one key of the robot, waiting on congestion: a replay loses nothing.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub struct RawPublisher {
 }
 
 impl Node {
-    /// Calls `callback(topic, bytes)` with every payload of this robot's observations, commands, plans, actions, status and
-    /// health; the topic is the key below `<namespace>/<robot>`. Payloads longer than any message are counted as malformed
+    /// Calls `callback(topic, bytes)` with every payload of this robot's or character's observations, commands, plans, actions,
+    /// poses, controls, status and health; the topic is the key below `<namespace>/<robot>`. Payloads longer than any message are counted as malformed
     /// and skipped. The callback runs on zenoh's receiving threads: it must be short and must not block.
     ///
     /// # Errors
@@ -79,6 +81,8 @@ impl Node {
             None if topic == "act" => Some(Channel::Action),
             None if topic == "plan" => Some(Channel::Plan),
             None if topic == "status" => Some(Channel::Status),
+            None if topic == "pose" => Some(Channel::Pose),
+            None if topic == "control" => Some(Channel::Control),
             _ => None,
         };
         let (key, encoding) = match channel {

@@ -33,7 +33,7 @@ mod tests;
 use nalgebra::{UnitQuaternion, Vector3};
 use serde::Serialize;
 
-use self::limits::tilted;
+pub(super) use self::limits::tilted;
 use self::support::{End, Support};
 use super::spring::{Landing, Spring, rate};
 use super::two_bone::LegPose;

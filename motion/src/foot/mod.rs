@@ -1,9 +1,10 @@
 //! Feet: which joints they are, how high they stand at rest, and how a live character keeps them
-//! still while they carry it ([`lock`]).
+//! still while they carry it ([`lock`], between frames [`mod@between`]).
 //!
 //! Everywhere in this crate the four points of the feet come in one order: left ankle, left toe,
 //! right ankle, right toe. A contact of the ankle means that the heel is on the ground.
 
+pub mod between;
 mod config;
 pub mod lock;
 mod spring;

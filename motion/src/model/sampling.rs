@@ -251,12 +251,11 @@ mod tests {
         ]
     }
 
-    /// State and condition of `count` characters.
-    fn begin(model: &MotionModel, count: i64) -> (Tensor, Tensor) {
+    /// Condition of `count` characters.
+    fn begin(model: &MotionModel, count: i64) -> Tensor {
         let state = model.starts().repeat([count, 1]) + 0.2;
         let steering = Tensor::ones([count, steering::SIZE as i64], (Kind::Float, Device::Cpu));
-        let condition = model.condition(&state, &steering, &steering.narrow(1, 0, 1));
-        (state, condition)
+        model.condition(&state, &steering, &steering.narrow(1, 0, 1))
     }
 
     fn streams(count: u64) -> Vec<NoiseStream> {
@@ -270,9 +269,9 @@ mod tests {
     #[test]
     fn characters_do_not_depend_on_one_another() {
         for model in models() {
-            let (state, condition) = begin(&model, 3);
+            let condition = begin(&model, 3);
             let together = model.next(&condition, &model.draw(&mut streams(3)), None);
-            let (state, condition) = begin(&model, 1);
+            let condition = begin(&model, 1);
             for (row, stream) in streams(3).iter_mut().enumerate() {
                 let draw = model.draw(std::slice::from_mut(stream));
                 let alone = model.next(&condition, &draw, None);
@@ -285,7 +284,7 @@ mod tests {
     #[test]
     fn a_full_pull_reaches_what_is_near_and_no_farther() {
         for model in models() {
-            let (state, condition) = begin(&model, 2);
+            let condition = begin(&model, 2);
             let root = |state: &Tensor| {
                 let frames = model.frames(state);
                 model.embedding.hand_made(&frames).narrow(1, 0, 3)

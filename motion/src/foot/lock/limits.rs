@@ -86,7 +86,7 @@ fn longest(leg: &LegPose, share: f64) -> f64 {
 
 /// A foot turned the short way so that its toe, `offset` from the ankle in the foot's frame, is
 /// `rise` over the ankle and points in the horizontal direction of `heading`.
-pub(super) fn tilted(
+pub(in crate::foot) fn tilted(
     foot: UnitQuaternion<f64>,
     offset: Vector3<f64>,
     heading: &Vector3<f64>,

@@ -1,7 +1,9 @@
 //! `kinestream replay`: a recording, played into the viewer page, the simulator's physics and
 //! zenoh.
 
-use std::collections::BTreeMap;
+mod screen;
+mod zenoh;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,22 +11,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use kinestream_bridge::Node;
-use kinestream_bridge::node::RawPublisher;
 use kinestream_bridge::recording::{RecordedMessage, Recording, Survey};
 use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Monotonic};
-use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
 use serde::Serialize;
 
 use crate::cli::{ReplayArguments, Speed};
-use crate::config::Config;
 use crate::output::say;
-use crate::page::{FRAME, Meter, Page};
+use crate::page::FRAME;
 use crate::recording::{
-    Opening, PhysicsCheck, PhysicsReport, Picture, SimInput, SimStep, VERSION, decode, topic,
+    Opening, PhysicsCheck, PhysicsReport, SimInput, SimStep, VERSION, decode, topic,
 };
 use crate::{output, shutdown};
+
+use self::screen::{Screen, Wanted};
+use self::zenoh::{Zenoh, recorded_skeleton};
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -76,21 +77,18 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
         );
     }
     let stop = shutdown::flag()?;
-    let zenoh = arguments
-        .config
-        .as_deref()
-        .map(|path| Zenoh::open(path, &survey))
-        .transpose()?;
-    let page = if arguments.headless {
-        None
-    } else {
-        let page = Page::open(arguments.port, &stop)?;
+    let skeleton = recorded_skeleton(&recording, &survey)?;
+    let zenoh = Zenoh::open(arguments, &recording, &survey, skeleton.as_ref())?;
+    let screen = match arguments.headless {
+        true => None,
+        false => Some(Screen::open(arguments.port, &survey, skeleton, &stop)?),
+    };
+    if let Some(screen) = &screen {
         eprintln!(
             "kinestream replay: open http://{}  (Ctrl-C ends it)",
-            page.address()
+            screen.address()
         );
-        Some(page)
-    };
+    }
     if let Some(zenoh) = &zenoh {
         zenoh.wait(Duration::from_secs_f64(arguments.wait), &stop);
     }
@@ -99,12 +97,10 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
         speed: arguments.speed,
         seek_ns: first_ns.saturating_add((arguments.seek * 1e9) as u64),
         zenoh,
-        page: page.as_ref().map(|page| page.handle().clone()),
+        screen,
         stop: Arc::clone(&stop),
-        picture: Picture::new(),
         physics: PhysicsCheck::new(),
         compare: true,
-        meter: Meter::new(),
         shown: Instant::now(),
         paused: false,
         again: false,
@@ -124,7 +120,7 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
     let report = Report {
         file: &arguments.file,
         messages_played: player.played,
-        messages_published: player.zenoh.as_ref().map_or(0, |zenoh| zenoh.published),
+        messages_published: player.zenoh.as_ref().map_or(0, Zenoh::published),
         malformed: player.malformed,
         duration_s,
         wall_s: begun.elapsed().as_secs_f64(),
@@ -137,8 +133,8 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
         physics,
     };
     stop.store(true, Ordering::SeqCst);
-    if let Some(page) = page {
-        page.close()?;
+    if let Some(screen) = player.screen {
+        screen.close()?;
     }
     if arguments.json {
         return output::json(&report);
@@ -147,61 +143,16 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
     Ok(())
 }
 
-/// The topics of a recording as publishers.
-struct Zenoh {
-    node: Node,
-    publishers: BTreeMap<String, RawPublisher>,
-    published: u64,
-}
-
-impl Zenoh {
-    fn open(path: &Path, survey: &Survey) -> Result<Self> {
-        let config = Config::read(path)?;
-        config.check_session(path)?;
-        let node = Node::open(&config.session, &config.runtime.robot, "replay")?;
-        let mut publishers = BTreeMap::new();
-        for topic in survey.topics.keys().filter(|name| topic::is_on_zenoh(name)) {
-            publishers.insert(topic.clone(), node.raw_publisher(topic)?);
-        }
-        Ok(Self {
-            node,
-            publishers,
-            published: 0,
-        })
-    }
-
-    /// Waits until somebody subscribes to every topic.
-    fn wait(&self, limit: Duration, stop: &AtomicBool) {
-        let begun = Instant::now();
-        let is_heard = || self.publishers.values().all(RawPublisher::is_matched);
-        if !limit.is_zero() {
-            tracing::info!("waiting for subscribers of {}", self.node.keys());
-        }
-        while !is_heard() && begun.elapsed() < limit && !stop.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn publish(&mut self, message: &RecordedMessage) -> Result<()> {
-        if let Some(publisher) = self.publishers.get(&*message.topic) {
-            self.published += u64::from(publisher.publish(&message.bytes)?);
-        }
-        Ok(())
-    }
-}
-
 struct Player {
     speed: Speed,
     /// Log time from which on messages are played; what is before only sets the scene.
     seek_ns: u64,
     zenoh: Option<Zenoh>,
-    page: Option<ViewerHandle>,
+    screen: Option<Screen>,
     stop: Arc<AtomicBool>,
-    picture: Picture,
     physics: PhysicsCheck,
     /// Whether this program knows the recording's own messages.
     compare: bool,
-    meter: Meter,
     /// When the page was last given a picture.
     shown: Instant,
     paused: bool,
@@ -214,7 +165,9 @@ struct Player {
 impl Player {
     /// Plays the recording once; false if it was left before its end.
     fn play(&mut self, recording: &Recording) -> Result<bool> {
-        self.picture = Picture::new();
+        if let Some(screen) = &mut self.screen {
+            screen.restart();
+        }
         self.physics.restart();
         self.again = false;
         // When the message at `seek_ns` is due: set when the first one is there.
@@ -273,14 +226,18 @@ impl Player {
         let understood = match topic {
             topic::CONFIG => self.begin(bytes),
             topic::SIM_STEP if self.compare => decode::<SimStep>(topic, bytes).and_then(|step| {
-                self.picture.step(&step);
+                if let Some(screen) = &mut self.screen {
+                    screen.step(&step);
+                }
                 Ok(self.physics.step(&step)?)
             }),
             topic::SIM_INPUT if self.compare => {
                 decode::<SimInput>(topic, bytes).and_then(|input| Ok(self.physics.input(&input)?))
             }
             _ => {
-                self.picture.wire(topic, bytes);
+                if let Some(screen) = &mut self.screen {
+                    screen.wire(topic, bytes);
+                }
                 Ok(())
             }
         };
@@ -309,32 +266,24 @@ impl Player {
 
     /// Gives the page a picture when it is time, and takes what a person did there.
     fn show(&mut self) {
-        let Some(page) = &self.page else {
+        let Some(screen) = &mut self.screen else {
             return;
         };
-        if self.shown.elapsed() < FRAME {
+        if self.shown.elapsed() < screen.period() {
             return;
         }
         self.shown = Instant::now();
-        while let Some(input) = page.try_next_input() {
-            match input {
-                Input::Pause => self.paused = true,
-                Input::Resume => self.paused = false,
-                Input::Reset { .. } => self.again = true,
-                // What has happened cannot be changed.
-                Input::DragBlock { .. } | Input::ReleaseBlock | Input::PushAgent { .. } => {}
+        while let Some(wanted) = screen.next_wanted() {
+            match wanted {
+                Wanted::Pause => self.paused = true,
+                Wanted::Resume => self.paused = false,
+                Wanted::Again => self.again = true,
             }
         }
-        let (plans, actions) = self.picture.counts();
-        self.meter.measure(plans, actions);
         let differing = self.physics.report().steps_differing;
         let fault = (differing > 0)
             .then(|| format!("{differing} physics steps differ from the recorded ones"));
-        let mut frame = self.picture.frame(self.meter.rates(), fault);
-        if self.paused {
-            frame.state = RunState::Paused;
-        }
-        page.publish(frame);
+        screen.show(self.paused, fault);
     }
 }
 

@@ -1,10 +1,10 @@
-//! `kinestream demo`: runtime and simulator as two zenoh nodes in one process, and the viewer page.
+//! `kinestream demo pusht`: runtime and simulator as two zenoh nodes in one process, and the viewer page.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use kinestream_bridge::node::loopback_pair;
 use kinestream_bridge::{Inbox, Node, Plan as WirePlan, Presence};
 use kinestream_control::Percentiles;
@@ -17,7 +17,7 @@ use serde_json::json;
 use tch::Device;
 
 use crate::cli::DemoArguments;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::nodes::policy::PolicyStatistics;
 use crate::nodes::runtime::{Runtime, RuntimeReport};
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
@@ -25,9 +25,6 @@ use crate::output::say;
 use crate::page::{self, FRAME, Meter, Page};
 use crate::recording::Tap;
 use crate::{checkpoint, device, output, recording, shutdown};
-
-/// The configuration that the demo runs, the one that its weights were trained with.
-const CONFIG: &str = include_str!("../../configs/pusht-state.toml");
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -48,7 +45,12 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
-    let mut config = Config::parse(CONFIG, "the built-in configuration")?;
+    ensure!(
+        arguments.listen.is_none(),
+        "--listen is for `demo motion`; a policy listens with `kinestream run CONFIG`, where [session] \
+         says"
+    );
+    let mut config = Config::parse(config::BUILT_IN, "the built-in configuration")?;
     if let Some(folder) = &arguments.checkpoint {
         config.runtime.checkpoint.clone_from(folder);
     }

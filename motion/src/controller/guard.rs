@@ -1,0 +1,205 @@
+//! How far a frame may be from the one before: whatever a model makes, a character does not jump.
+//!
+//! The limits lie above what captured people do. Within them a frame is shown as it was generated;
+//! beyond them the character goes towards it, frame by frame, as fast as they allow.
+
+use nalgebra::Vector2;
+use serde::{Deserialize, Serialize};
+
+use crate::data::FRAME_RATE;
+use crate::rotation::wrapped;
+use crate::trajectory::Root;
+use crate::{Error, Pose, Result};
+
+/// What a body can do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FrameLimits {
+    /// Speed of the root over the ground, m/s.
+    pub root_speed: f64,
+    /// Turn of the root, rad/s.
+    pub root_turn: f64,
+    /// Speed of the hips, m/s.
+    pub hips_speed: f64,
+    /// Heights of the hips over the floor, lowest and highest, m.
+    pub hips_height: [f64; 2],
+    /// Turn of any joint against its parent, rad/s.
+    pub joint_turn: f64,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self {
+            root_speed: 8.0,
+            root_turn: 12.0,
+            hips_speed: 10.0,
+            hips_height: [0.3, 1.4],
+            joint_turn: 30.0,
+        }
+    }
+}
+
+impl FrameLimits {
+    /// Whether all limits are in their ranges.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let [lowest, highest] = self.hips_height;
+        let ranges = [
+            ("frame_limits.root_speed", self.root_speed, 0.1, 100.0),
+            ("frame_limits.root_turn", self.root_turn, 0.1, 100.0),
+            ("frame_limits.hips_speed", self.hips_speed, 0.1, 100.0),
+            ("frame_limits.hips_height", lowest, 0.1, 10.0),
+            ("frame_limits.hips_height", highest, lowest, 10.0),
+            ("frame_limits.joint_turn", self.joint_turn, 0.1, 100.0),
+        ];
+        for (key, value, least, most) in ranges {
+            // NaN is in no range.
+            if !(least..=most).contains(&value) {
+                return Err(Error::Config {
+                    key,
+                    found: value.to_string(),
+                    expected: format!("{least} to {most}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The root of the next frame, as near to `next` as a frame's time allows; and whether it is
+    /// another one.
+    pub(super) fn root(&self, last: &Root, next: &Root) -> (Root, bool) {
+        let numbers = [next.position.x, next.position.y, next.heading];
+        if !numbers.iter().all(|value| value.is_finite()) {
+            return (*last, true);
+        }
+        let step = next.position - last.position;
+        let turn = wrapped(next.heading - last.heading);
+        let (most_step, most_turn) = (self.root_speed / FRAME_RATE, self.root_turn / FRAME_RATE);
+        if step.norm() <= most_step && turn.abs() <= most_turn {
+            let heading = wrapped(last.heading + turn);
+            return (Root { heading, ..*next }, false);
+        }
+        let root = Root {
+            position: last.position + shortened(step, most_step),
+            heading: wrapped(last.heading + turn.clamp(-most_turn, most_turn)),
+        };
+        (root, true)
+    }
+
+    /// The next pose, as near to `next` as a frame's time allows; and whether it is another one. A
+    /// pose that is not finite, or of another skeleton, leaves the last one.
+    pub(super) fn pose(&self, last: &Pose, mut next: Pose) -> (Pose, bool) {
+        let is_sound = next.rotations.len() == last.rotations.len()
+            && next.root.iter().all(|value| value.is_finite())
+            && next
+                .rotations
+                .iter()
+                .flat_map(|rotation| rotation.coords.iter())
+                .all(|value| value.is_finite());
+        if !is_sound {
+            return (last.clone(), true);
+        }
+        let mut limited = false;
+        let [lowest, highest] = self.hips_height;
+        if !(lowest..=highest).contains(&next.root.y) {
+            next.root.y = next.root.y.clamp(lowest, highest);
+            limited = true;
+        }
+        let (step, most) = (next.root - last.root, self.hips_speed / FRAME_RATE);
+        let way = step.norm();
+        if way > most {
+            next.root = last.root + step * (most / way);
+            limited = true;
+        }
+        let most = self.joint_turn / FRAME_RATE;
+        for (next, last) in next.rotations.iter_mut().zip(&last.rotations) {
+            let angle = last.angle_to(next);
+            if angle > most {
+                *next = last.try_slerp(next, most / angle, 1e-9).unwrap_or(*last);
+                limited = true;
+            }
+        }
+        (next, limited)
+    }
+}
+
+/// A vector of at most a length. One that is longer than numbers can say has no direction left.
+pub(super) fn shortened(vector: Vector2<f64>, most: f64) -> Vector2<f64> {
+    let length = vector.norm();
+    if length <= most {
+        vector
+    } else if length.is_finite() {
+        vector * (most / length)
+    } else {
+        Vector2::zeros()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::PI;
+
+    use nalgebra::{UnitQuaternion, Vector3};
+
+    use super::*;
+
+    #[test]
+    fn a_root_within_the_limits_is_not_touched_and_one_beyond_is_approached() {
+        let limits = FrameLimits::default();
+        let last = Root {
+            position: Vector2::new(5.0, -1.0),
+            heading: 3.1,
+        };
+        let near = Root {
+            position: Vector2::new(5.1, -1.1),
+            heading: -3.1,
+        };
+        let (reached, limited) = limits.root(&last, &near);
+        assert!(!limited && reached.position == near.position);
+        assert!((reached.heading - near.heading).abs() < 1e-12);
+        let far = Root {
+            position: Vector2::new(5.0, 99.0),
+            heading: 0.0,
+        };
+        let (reached, limited) = limits.root(&last, &far);
+        assert!(limited && (reached.position.y - (-1.0 + 8.0 / 30.0)).abs() < 1e-12);
+        assert!((wrapped(reached.heading - 3.1).abs() - 0.4).abs() < 1e-9);
+        for wrong in [f64::NAN, f64::INFINITY] {
+            let root = Root {
+                heading: wrong,
+                ..far
+            };
+            assert_eq!(limits.root(&last, &root), (last, true));
+        }
+    }
+
+    #[test]
+    fn a_pose_is_approached_joint_by_joint() {
+        let limits = FrameLimits::default();
+        let about = |angle: f64| UnitQuaternion::from_axis_angle(&Vector3::x_axis(), angle);
+        let pose = |height: f64, angle: f64| Pose {
+            root: Vector3::new(0.0, height, 0.0),
+            rotations: vec![about(0.0), about(angle)],
+        };
+        let last = pose(1.0, 0.0);
+        assert_eq!(limits.pose(&last, pose(1.1, 0.9)), (pose(1.1, 0.9), false));
+        let (reached, limited) = limits.pose(&last, pose(9.0, PI - 0.1));
+        assert!(limited && (reached.root.y - (1.0 + 1.0 / 3.0)).abs() < 1e-12);
+        assert!((reached.rotations[1].angle() - 1.0).abs() < 1e-9);
+        let (held, limited) = limits.pose(&last, pose(f64::NAN, 0.0));
+        assert!(limited && held == last);
+    }
+
+    #[test]
+    fn limits_out_of_range_are_named() {
+        FrameLimits::default().check().unwrap();
+        let wrong = FrameLimits {
+            hips_height: [1.0, 0.5],
+            ..FrameLimits::default()
+        };
+        let message = wrong.check().unwrap_err().to_string();
+        assert!(message.contains("hips_height is 0.5"), "{message}");
+    }
+}

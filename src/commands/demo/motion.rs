@@ -1,0 +1,429 @@
+//! `kinestream demo motion`: a character under stick control, on the page and over zenoh; headless,
+//! the scripted course and what it measured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use kinestream_bridge::{Node, SessionOptions};
+use kinestream_control::Percentiles;
+use kinestream_control::clock::wake_promptly;
+use kinestream_motion::controller::{Counts, Figures, Goal};
+use kinestream_motion::course::{COURSE, lay_out};
+use kinestream_motion::data::FRAME_RATE;
+use kinestream_motion::metrics::settle_seconds;
+use kinestream_motion::model::MotionModel;
+use kinestream_motion::stick::{Stick, StickOptions};
+use kinestream_sim::viewer::character::Character;
+use nalgebra::Vector2;
+use serde::Serialize;
+use serde_json::json;
+use tch::Device;
+
+use crate::cli::DemoArguments;
+use crate::nodes::character::live::{Live, skeleton_info};
+use crate::nodes::character::{
+    CharacterNode, Company, Ended, Performance, Statistics, character, perform,
+};
+use crate::output::say;
+use crate::page::Page;
+use crate::recording::{CheckpointIdentity, Opening, Tap};
+use crate::{checkpoint, device, output, recording, shutdown};
+
+/// Where a character listens that is there to be steered.
+const USUAL_ADDRESS: &str = "tcp/127.0.0.1:7447";
+/// Time between two looks at what there is to do.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Speed of the half turn, m/s, and seconds before and after it.
+const RUN: f64 = 3.5;
+const BEFORE: f64 = 3.0;
+const AFTER: f64 = 3.0;
+/// Most runs of the course.
+const MOST_RUNS: u64 = 10_000;
+/// Heading error below which a turn has settled, rad.
+const SETTLED: f64 = 10.0 * std::f64::consts::PI / 180.0;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    task: &'static str,
+    checkpoint: String,
+    seeds: Vec<u32>,
+    /// Runs of the course; 0 where a person steered.
+    runs: usize,
+    path_rmse_m: Option<f64>,
+    heading_error_deg: Option<f64>,
+    turn_180_settle_s: Option<f64>,
+    foot_sliding: Option<FootSliding>,
+    jerk: Option<Jerk>,
+    /// Share of the frames in which each point bears.
+    contacts: Contacts,
+    frames: u64,
+    frames_refused: u64,
+    frames_clamped: u64,
+    controls: Controls,
+    poses_published: u64,
+    /// From the moment at which a frame was due to its pose.
+    latency_ms: Percentiles,
+    missed: u64,
+    wall_s: f64,
+}
+
+/// How far feet slide that are on the ground; as `kinestream eval` measures it.
+#[derive(Debug, Serialize)]
+struct FootSliding {
+    weighted_cm_per_frame: f64,
+    ratio: f64,
+}
+
+/// Jerk of all joints, m/s³.
+#[derive(Debug, Serialize)]
+struct Jerk {
+    mean: f64,
+    p99: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Contacts {
+    left_heel: f64,
+    left_toe: f64,
+    right_heel: f64,
+    right_toe: f64,
+}
+
+/// What was asked of the character.
+#[derive(Debug, Serialize)]
+struct Controls {
+    /// Messages over zenoh that decoded.
+    received: u64,
+    /// Of these, given up because a newer one was there at the next pose.
+    superseded: u64,
+    /// Messages over zenoh that did not decode.
+    malformed: u64,
+    /// Goals and knobs taken, from zenoh and page.
+    taken: u64,
+    /// Of these, brought within what the motion holds.
+    clamped: u64,
+    /// Goals and knobs refused.
+    refused: u64,
+}
+
+pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
+    ensure!(
+        arguments.headless || arguments.episodes == 0,
+        "--episodes is {}, but a character that you steer has none; add --headless for runs of the \
+         course",
+        arguments.episodes
+    );
+    let threads = device::set_threads(Some(1))?;
+    let folder = arguments
+        .checkpoint
+        .as_deref()
+        .unwrap_or(checkpoint::SHIPPED_MOTION.as_ref());
+    let found = checkpoint::locate(folder);
+    ensure!(
+        found.exists(),
+        "{}: there is no motion model here; train one with `kinestream train \
+         configs/motion-aamdm.toml --data MOCAP --out runs/aamdm` and name its folder with \
+         --checkpoint",
+        folder.display()
+    );
+    let model = MotionModel::load(&found, Device::Cpu)?;
+    let live = Live::new(character(model, arguments.seed)?, arguments.seed);
+    let stop = shutdown::flag()?;
+    let character = live.controller();
+    let tap = match &arguments.record {
+        None => Tap::off(),
+        Some(path) => {
+            let described = json!({
+                "character": arguments.name,
+                "skeleton": skeleton_info(character.skeleton(), character.feet()).to_value()?,
+            });
+            let opening = Opening {
+                checkpoint: Some(CheckpointIdentity::of_motion(folder)?),
+                seeds: vec![u64::from(arguments.seed)],
+                threads: Some(threads),
+                ..Opening::new("demo motion", &described)?
+            };
+            Tap::create(path, &opening)?
+        }
+    };
+    let begun = Instant::now();
+    let done = if arguments.headless {
+        headless(live, arguments, &tap, &stop)
+    } else {
+        steered(live, arguments, &tap, &stop)
+    };
+    recording::finish(&tap);
+    let done = done?;
+    let report = done.report(&found.display().to_string(), begun);
+    if arguments.json {
+        return output::json(&report);
+    }
+    print(&report);
+    Ok(())
+}
+
+/// What a demo did.
+struct Done {
+    seeds: Vec<u32>,
+    runs: usize,
+    figures: Figures,
+    statistics: Statistics,
+    turn_180_settle_s: Option<f64>,
+}
+
+/// A person steers, until told to end.
+fn steered(
+    live: Live,
+    arguments: &DemoArguments,
+    tap: &Tap,
+    stop: &Arc<AtomicBool>,
+) -> Result<Done> {
+    let page = Page::<Character>::open(arguments.port, stop)?;
+    let node = open(
+        arguments,
+        arguments.listen.as_deref().unwrap_or(USUAL_ADDRESS),
+    )?;
+    let seed = live.seed();
+    let company = Company {
+        node: Some(&node),
+        page: Some(page.handle().clone()),
+        tap: tap.clone(),
+    };
+    let ended = CharacterNode::start(live, company, None, Arc::clone(stop))?;
+    eprintln!(
+        "kinestream demo: open http://{}  (Ctrl-C ends it)",
+        page.address()
+    );
+    let ended = wait(ended, arguments.seconds, stop);
+    stop.store(true, Ordering::SeqCst);
+    page.close()?;
+    let Ended {
+        statistics,
+        measures,
+        ..
+    } = ended?;
+    Ok(Done {
+        seeds: vec![seed],
+        runs: 0,
+        figures: measures.figures()?,
+        statistics,
+        turn_180_settle_s: None,
+    })
+}
+
+/// The course, run after run: in real time where others listen, else as fast as it goes. Then half
+/// turns under stick control.
+fn headless(
+    live: Live,
+    arguments: &DemoArguments,
+    tap: &Tap,
+    stop: &Arc<AtomicBool>,
+) -> Result<Done> {
+    let course = lay_out(&COURSE, StickOptions::default())
+        .map_err(|reason| anyhow!("the course: {reason}; please report this"))?;
+    let runs = arguments.episodes.max(1);
+    ensure!(
+        runs <= MOST_RUNS,
+        "--episodes is {runs}, expected at most {MOST_RUNS} runs of the course"
+    );
+    let seeds: Vec<u32> = (0..runs as u32)
+        .map(|run| arguments.seed.wrapping_add(run))
+        .collect();
+    let performance = Performance {
+        path: course.path.points().to_vec(),
+        seconds: arguments
+            .seconds
+            .map_or(course.seconds, |most| most.min(course.seconds)),
+        seeds: seeds.clone(),
+    };
+    let Ended {
+        mut live,
+        statistics,
+        measures,
+    } = match arguments.listen.as_deref() {
+        None => perform(live, tap.clone(), &performance, stop)?,
+        Some(address) => {
+            let node = open(arguments, address)?;
+            let company = Company {
+                node: Some(&node),
+                page: None,
+                tap: tap.clone(),
+            };
+            let running = CharacterNode::start(live, company, Some(performance), Arc::clone(stop))?;
+            wait(running, None, stop)?
+        }
+    };
+    let mut settled = Vec::new();
+    for seed in &seeds {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let turned;
+        (live, turned) = half_turn(live, *seed)?;
+        settled.push(turned.unwrap_or(f64::INFINITY));
+    }
+    settled.sort_by(f64::total_cmp);
+    Ok(Done {
+        runs: seeds.len(),
+        seeds,
+        figures: measures.figures()?,
+        statistics,
+        turn_180_settle_s: settled
+            .get(settled.len() / 2)
+            .copied()
+            .filter(|seconds| seconds.is_finite()),
+    })
+}
+
+/// Runs ahead under stick control, turns about, and says when the heading has settled.
+fn half_turn(live: Live, seed: u32) -> Result<(Live, Option<f64>)> {
+    let mut live = live.restart(seed)?;
+    let (before, after) = (
+        (BEFORE * FRAME_RATE) as usize,
+        (AFTER * FRAME_RATE) as usize,
+    );
+    let mut headings = Vec::with_capacity(after);
+    for frame in 0..before + after {
+        let ahead = if frame < before { 1.0 } else { -1.0 };
+        live.steer(Goal::Stick(Stick {
+            velocity: Vector2::new(0.0, RUN * ahead),
+            facing: None,
+        }));
+        live.tick(1.0 / FRAME_RATE)?;
+        if frame >= before {
+            headings.push(live.controller().root().heading);
+        }
+    }
+    let asked = vec![std::f64::consts::PI; headings.len()];
+    let settled = settle_seconds(&headings, &asked, SETTLED, FRAME_RATE)?;
+    Ok((live, settled))
+}
+
+/// The character's zenoh node.
+fn open(arguments: &DemoArguments, address: &str) -> Result<Arc<Node>> {
+    let session = SessionOptions {
+        listen: vec![address.to_owned()],
+        ..SessionOptions::default()
+    };
+    let node = Node::open(&session, &arguments.name, "character")?;
+    let prefix = node.keys().prefix().to_owned();
+    tracing::info!("{prefix}/control in, {prefix}/pose out; listening on {address}");
+    Ok(Arc::new(node))
+}
+
+/// Waits for the end of a node: its own, a time, or Ctrl-C.
+fn wait(node: CharacterNode, seconds: Option<f64>, stop: &AtomicBool) -> Result<Ended> {
+    let begun = Instant::now();
+    wake_promptly();
+    let is_over = || seconds.is_some_and(|most| begun.elapsed().as_secs_f64() >= most);
+    let line = output::status_line();
+    while !node.has_ended() && !stop.load(Ordering::SeqCst) {
+        std::thread::sleep(GLANCE);
+        let statistics = node.statistics();
+        line.set_message(format!(
+            "{} poses, {} frames refused, {} controls",
+            statistics.poses, statistics.counts.refused, statistics.counts.taken
+        ));
+        if is_over() {
+            stop.store(true, Ordering::SeqCst);
+        }
+    }
+    line.finish_and_clear();
+    node.join()
+}
+
+impl Done {
+    fn report(&self, checkpoint: &str, begun: Instant) -> Report {
+        let Statistics {
+            counts,
+            poses,
+            controls,
+            superseded,
+            malformed,
+            missed,
+            latency_ms,
+            ..
+        } = self.statistics;
+        let Counts {
+            frames,
+            refused,
+            clamped,
+            taken,
+            taken_clamped,
+            taken_refused,
+        } = counts;
+        let figures = &self.figures;
+        let [left_heel, left_toe, right_heel, right_toe] = figures.contacts;
+        Report {
+            task: "motion",
+            checkpoint: checkpoint.to_owned(),
+            seeds: self.seeds.clone(),
+            runs: self.runs,
+            path_rmse_m: figures.path_rmse_m,
+            heading_error_deg: figures.heading_error_deg,
+            turn_180_settle_s: self.turn_180_settle_s,
+            foot_sliding: figures.sliding.map(|sliding| FootSliding {
+                weighted_cm_per_frame: sliding.weighted_cm_per_frame,
+                ratio: sliding.ratio,
+            }),
+            jerk: figures.jerk.map(|jerk| Jerk {
+                mean: jerk.mean,
+                p99: jerk.p99,
+            }),
+            contacts: Contacts {
+                left_heel,
+                left_toe,
+                right_heel,
+                right_toe,
+            },
+            frames,
+            frames_refused: refused,
+            frames_clamped: clamped,
+            controls: Controls {
+                received: controls,
+                superseded,
+                malformed,
+                taken,
+                clamped: taken_clamped,
+                refused: taken_refused,
+            },
+            poses_published: poses,
+            latency_ms,
+            missed,
+            wall_s: begun.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+fn print(report: &Report) {
+    if let (Some(metres), Some(degrees)) = (report.path_rmse_m, report.heading_error_deg) {
+        say!(
+            "{} runs of the course: {metres:.3} m and {degrees:.1} degrees off it",
+            report.runs
+        );
+        match report.turn_180_settle_s {
+            Some(seconds) => say!("half turn at a run settled in {seconds:.2} s"),
+            None => say!("half turn at a run not settled within {AFTER} s"),
+        }
+    }
+    if let (Some(sliding), Some(jerk)) = (&report.foot_sliding, &report.jerk) {
+        say!(
+            "feet slide {:.3} cm per frame, jerk {:.0} m/s³",
+            sliding.weighted_cm_per_frame,
+            jerk.mean
+        );
+    }
+    say!(
+        "{} frames, {} refused, {} with clamped control; {} poses, {} periods missed; frame due to \
+         pose p50 {:.2} ms, p99 {:.2} ms",
+        report.frames,
+        report.frames_refused,
+        report.frames_clamped,
+        report.poses_published,
+        report.missed,
+        report.latency_ms.p50,
+        report.latency_ms.p99
+    );
+}
