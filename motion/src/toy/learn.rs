@@ -96,7 +96,8 @@ pub fn learn(options: &ToyOptions, mut watch: impl FnMut(u64)) -> Result<Learned
     for step in 0..training.descent.steps {
         let (last, next) = (points.draw(), points.draw());
         let rate = training.descent.rate(step);
-        let _ = adversaries.step(&generator, &next, &last, &mut random, rate, true);
+        let nothing = |_: &Tensor| Tensor::from(0.0_f32);
+        let _ = adversaries.step(&generator, &next, &last, &nothing, &mut random, rate, true);
         watch(step + 1);
     }
     adversaries.average_into(&generator)?;

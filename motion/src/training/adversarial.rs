@@ -23,8 +23,8 @@ pub(crate) struct Adversaries {
 }
 
 /// Losses of a step: all of the generator's, its distance from the data, the critic's word on it,
-/// and the critic's own.
-pub(crate) type Parts = [(&'static str, Tensor); 4];
+/// the critic's own, and what was added.
+pub(crate) type Parts = [(&'static str, Tensor); 5];
 
 impl Adversaries {
     /// A critic for a generator that has just been built.
@@ -48,12 +48,14 @@ impl Adversaries {
     }
 
     /// One step of the critic and one of the generator, on clean samples `[B, E]` and conditions
-    /// `[B, C]`. `penalised` adds the gradient penalty.
+    /// `[B, C]`. `more` adds to the loss of a clean estimate `[B, E]`, `penalised` the gradient
+    /// penalty.
     pub(crate) fn step(
         &mut self,
         generator: &FrameNetwork,
         clean: &Tensor,
         condition: &Tensor,
+        more: &dyn Fn(&Tensor) -> Tensor,
         random: &mut NoiseStream,
         rate: f64,
         penalised: bool,
@@ -101,7 +103,8 @@ impl Adversaries {
             .softplus()
             .mean(Kind::Float);
         let value = estimate.smooth_l1_loss(clean, Reduction::Mean, 1.0);
-        let loss = &adversarial * training.adversarial + &value * training.value;
+        let more = more(&estimate);
+        let loss = &adversarial * training.adversarial + &value * training.value + &more;
         self.generator_learner
             .descend(&loss, rate, training.descent.gradient_norm);
         [
@@ -109,6 +112,7 @@ impl Adversaries {
             ("value", value.detach()),
             ("adversarial", adversarial.detach()),
             ("critic", judged.detach()),
+            ("more", more.detach()),
         ]
     }
 
@@ -194,7 +198,15 @@ mod tests {
             let clean = two_modes(&mut random, 64);
             let rate = training.descent.rate(step);
             let penalised = step.is_multiple_of(training.penalty_every);
-            let _ = adversaries.step(&generator, &clean, &condition, &mut random, rate, penalised);
+            let _ = adversaries.step(
+                &generator,
+                &clean,
+                &condition,
+                &|_| Tensor::from(0.0_f32),
+                &mut random,
+                rate,
+                penalised,
+            );
         }
         adversaries.average_into(&generator).unwrap();
         let count = 2000;

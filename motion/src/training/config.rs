@@ -181,6 +181,8 @@ pub struct GenerationTraining {
     pub value: f64,
     /// Weight of the critic's word.
     pub adversarial: f64,
+    /// Weight of how far feet come from where they should, per centimetre.
+    pub feet: f64,
 }
 
 impl Default for GenerationTraining {
@@ -199,7 +201,8 @@ impl Default for GenerationTraining {
             penalty: 0.05,
             penalty_every: 4,
             value: 1.0,
-            adversarial: 0.2,
+            adversarial: 0.1,
+            feet: 0.1,
         }
     }
 }
@@ -215,8 +218,10 @@ pub struct PolishingTraining {
     pub descent: Descent,
     /// Rollouts on its own frames.
     pub rollout: Rollout,
-    /// Weight of the change of the predicted change from frame to frame.
+    /// Weight of the change of the estimate from frame to frame.
     pub velocity: f64,
+    /// Weight of how far feet come from where they should, per centimetre.
+    pub feet: f64,
 }
 
 impl Default for PolishingTraining {
@@ -226,6 +231,7 @@ impl Default for PolishingTraining {
             descent: Descent::default(),
             rollout: Rollout::default(),
             velocity: 0.5,
+            feet: 0.1,
         }
     }
 }

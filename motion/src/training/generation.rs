@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::adversarial::Adversaries;
 use super::config::{GenerationTraining, TrainingConfig};
+use super::feet::feet;
 use super::frames::Frames;
 use super::{Losses, Stage, read_state};
 use crate::Result;
@@ -67,9 +68,15 @@ impl GenerationStage {
             let (condition, clean) = windows.target(&self.model, frame);
             let penalised = (step * training.rollout.frames as u64 + frame as u64)
                 .is_multiple_of(training.penalty_every.max(1));
-            let parts =
-                self.adversaries
-                    .step(generator, &clean, &condition, &mut random, rate, penalised);
+            let parts = self.adversaries.step(
+                generator,
+                &clean,
+                &condition,
+                &|estimate| feet(&self.model, &windows.state, estimate, &clean) * training.feet,
+                &mut random,
+                rate,
+                penalised,
+            );
             if sums.is_empty() {
                 sums.extend(parts);
             } else {

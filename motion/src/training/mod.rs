@@ -7,6 +7,7 @@
 pub(crate) mod adversarial;
 pub mod config;
 mod embedding;
+mod feet;
 pub(crate) mod frames;
 mod generation;
 mod motion_vae;

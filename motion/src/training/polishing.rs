@@ -10,6 +10,7 @@ use kinestream_diffusion::noise::NoiseStream;
 use tch::{Kind, Reduction, Tensor};
 
 use super::config::{PolishingTraining, TrainingConfig};
+use super::feet::feet;
 use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
 use crate::frame::{FrameNetwork, timestep_column};
@@ -100,6 +101,7 @@ impl PolishingStage {
         let size = [batch as i64, network.sizes().sample];
         let mut values = Vec::with_capacity(length);
         let mut velocities = Vec::with_capacity(length);
+        let mut moved_feet = Vec::with_capacity(length);
         let mut before: Option<(Tensor, Tensor)> = None;
         for frame in 1..=length {
             let (condition, clean) = windows.target(&self.model, frame);
@@ -111,6 +113,7 @@ impl PolishingStage {
             let column = timestep_column(&timesteps, device);
             let estimate = network.predict(&sample, &column, &condition, None);
             values.push(estimate.smooth_l1_loss(&clean, Reduction::Mean, 1.0));
+            moved_feet.push(feet(&self.model, &windows.state, &estimate, &clean));
             if let Some((estimated, true_before)) = &before {
                 let (moved, truly) = (&estimate - estimated, &clean - true_before);
                 velocities.push(moved.smooth_l1_loss(&truly, Reduction::Mean, 1.0));
@@ -127,10 +130,12 @@ impl PolishingStage {
             parts => Tensor::stack(parts, 0).mean(Kind::Float),
         };
         let (value, velocity) = (mean(&values), mean(&velocities));
-        let loss = &value + &velocity * training.velocity;
+        let moved_feet = mean(&moved_feet);
+        let loss = &value + &velocity * training.velocity + &moved_feet * training.feet;
         let mut losses = Losses::new(step, &loss)?;
         losses.push("value", &value)?;
         losses.push("velocity", &velocity)?;
+        losses.push("feet", &moved_feet)?;
         self.learner.descend(
             &loss,
             training.descent.rate(step),
