@@ -14,7 +14,7 @@ use super::{Coverage, DEVIATION, coverage, sample};
 use crate::Result;
 use crate::frame::{FrameConfig, FrameNetwork, FrameSizes, timestep_column};
 use crate::learner::Learner;
-use crate::training::adversarial::Adversaries;
+use crate::training::adversarial::{Adversaries, Lesson};
 use crate::training::frames::normal;
 use crate::training::{Descent, GenerationTraining};
 
@@ -97,7 +97,12 @@ pub fn learn(options: &ToyOptions, mut watch: impl FnMut(u64)) -> Result<Learned
         let (last, next) = (points.draw(), points.draw());
         let rate = training.descent.rate(step);
         let nothing = |_: &Tensor| Tensor::from(0.0_f32);
-        let _ = adversaries.step(&generator, &next, &last, &nothing, &mut random, rate, true);
+        let lesson = Lesson {
+            clean: &next,
+            condition: &last,
+            more: &nothing,
+        };
+        let _ = adversaries.step(&generator, &lesson, &mut random, rate, true);
         watch(step + 1);
     }
     adversaries.average_into(&generator)?;
@@ -220,7 +225,6 @@ fn two_small_steps() -> ScheduleConfig {
         train_timesteps: 2,
         beta_start: 0.01,
         beta_end: 0.04,
-        ..ScheduleConfig::default()
     }
 }
 

@@ -26,6 +26,17 @@ pub(crate) struct Adversaries {
 /// the critic's own, and what was added.
 pub(crate) type Parts = [(&'static str, Tensor); 5];
 
+/// What a step is made on.
+#[derive(Clone, Copy)]
+pub(crate) struct Lesson<'a> {
+    /// Clean samples `[B, E]`.
+    pub(crate) clean: &'a Tensor,
+    /// Conditions `[B, C]`.
+    pub(crate) condition: &'a Tensor,
+    /// What else a clean estimate `[B, E]` costs.
+    pub(crate) more: &'a dyn Fn(&Tensor) -> Tensor,
+}
+
 impl Adversaries {
     /// A critic for a generator that has just been built.
     pub(crate) fn new(generator: &FrameNetwork, training: &GenerationTraining, seed: u64) -> Self {
@@ -47,19 +58,20 @@ impl Adversaries {
         }
     }
 
-    /// One step of the critic and one of the generator, on clean samples `[B, E]` and conditions
-    /// `[B, C]`. `more` adds to the loss of a clean estimate `[B, E]`, `penalised` the gradient
-    /// penalty.
+    /// One step of the critic and one of the generator. `penalised` adds the gradient penalty.
     pub(crate) fn step(
         &mut self,
         generator: &FrameNetwork,
-        clean: &Tensor,
-        condition: &Tensor,
-        more: &dyn Fn(&Tensor) -> Tensor,
+        lesson: &Lesson<'_>,
         random: &mut NoiseStream,
         rate: f64,
         penalised: bool,
     ) -> Parts {
+        let Lesson {
+            clean,
+            condition,
+            more,
+        } = *lesson;
         let training = &self.training;
         let (size, device) = (clean.size(), clean.device());
         let steps = generator.steps() as usize;
@@ -198,15 +210,12 @@ mod tests {
             let clean = two_modes(&mut random, 64);
             let rate = training.descent.rate(step);
             let penalised = step.is_multiple_of(training.penalty_every);
-            let _ = adversaries.step(
-                &generator,
-                &clean,
-                &condition,
-                &|_| Tensor::from(0.0_f32),
-                &mut random,
-                rate,
-                penalised,
-            );
+            let lesson = Lesson {
+                clean: &clean,
+                condition: &condition,
+                more: &|_| Tensor::from(0.0_f32),
+            };
+            let _ = adversaries.step(&generator, &lesson, &mut random, rate, penalised);
         }
         adversaries.average_into(&generator).unwrap();
         let count = 2000;

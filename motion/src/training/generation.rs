@@ -5,7 +5,7 @@ use std::path::Path;
 use kinestream_diffusion::noise::NoiseStream;
 use tch::Tensor;
 
-use super::adversarial::Adversaries;
+use super::adversarial::{Adversaries, Lesson};
 use super::config::{GenerationTraining, TrainingConfig};
 use super::feet::feet;
 use super::frames::Frames;
@@ -68,18 +68,17 @@ impl GenerationStage {
             let (condition, clean) = windows.target(&self.model, frame);
             let penalised = (step * training.rollout.frames as u64 + frame as u64)
                 .is_multiple_of(training.penalty_every.max(1));
-            let parts = self.adversaries.step(
-                generator,
-                &clean,
-                &condition,
-                &|estimate| {
+            let lesson = Lesson {
+                clean: &clean,
+                condition: &condition,
+                more: &|estimate| {
                     let next = |innovation: &Tensor| self.model.advanced(&condition, innovation);
                     feet(&self.model, &next(estimate), &next(&clean)) * training.feet
                 },
-                &mut random,
-                rate,
-                penalised,
-            );
+            };
+            let parts = self
+                .adversaries
+                .step(generator, &lesson, &mut random, rate, penalised);
             if sums.is_empty() {
                 sums.extend(parts);
             } else {
