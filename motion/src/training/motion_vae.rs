@@ -293,7 +293,6 @@ mod tests {
             feet: 0.0,
             taught_steps: 10,
             mixed_steps: 20,
-            ..MotionVaeTraining::default()
         };
         TrainingConfig {
             motion_vae,
