@@ -238,7 +238,7 @@ mod tests {
         let found = learn(&ToyOptions::default(), |_| {}).unwrap();
         println!("{found:?}");
         assert_eq!(found.polished.modes_found, MODES, "{found:?}");
-        assert!(found.polished.mode_mass_error < 0.06, "{found:?}");
+        assert!(found.polished.mode_mass_error < 0.12, "{found:?}");
         assert!(found.polished.outside < 0.1, "{found:?}");
     }
 }
