@@ -209,6 +209,7 @@ fn a_path_is_walked_to_its_end() {
     for _ in 0..90 {
         live.tick(2.0 * POSE).unwrap();
     }
+    assert!((live.asked_velocity() - Vector2::new(1.0, 0.0)).norm() < 1e-9);
     // A third of the last piece is left, and with it its end.
     assert_eq!(live.path_left(), [Vector2::new(2.0, 2.0)]);
     assert!((live.pose().root.position - Vector2::new(1.0, 2.0)).norm() < 0.05);

@@ -242,10 +242,7 @@ impl Screen {
         let left = character.path_left();
         let stick = character.stick();
         let (diversity, strength) = character.knobs();
-        let velocity = stick.map_or_else(
-            || (character.ahead()[0].position - pose.root.position) / AHEAD[0],
-            |stick| stick.velocity,
-        );
+        let velocity = character.asked_velocity();
         let facing = stick.and_then(|stick| stick.facing);
         let ahead = character.ahead().iter().map(|root| root.position);
         self.page.publish(Frame {
