@@ -98,6 +98,9 @@ pub(crate) struct DemoArguments {
     /// with --headless nowhere.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    /// motion: poses per second, 30 to 240; the model makes 30, the others lie between.
+    #[arg(long, value_name = "HZ", default_value_t = 60)]
+    pub(crate) rate: u32,
     /// motion: name of the character in all keys, `kinestream/<name>/pose`.
     #[arg(long, default_value = "character")]
     pub(crate) name: String,

@@ -216,6 +216,12 @@ fn the_course_is_performed_in_virtual_time_and_measured() {
         again[key] = report[key].clone();
     }
     assert_eq!(again, report);
+    let finer = run(&["--seed", "5", "--seconds", "4", "--rate", "120"]);
+    assert_eq!(finer["poses_published"], 8 * POSES);
+    assert_eq!(
+        finer["jerk"], report["jerk"],
+        "of frames, at any rate of poses"
+    );
     let other = run(&["--seed", "6", "--seconds", "4"]);
     assert_ne!(other["jerk"], report["jerk"]);
     let both = run(&["--seed", "5", "--seconds", "4", "--episodes", "2"]);
@@ -498,6 +504,7 @@ fn what_cannot_be_done_is_said() {
     ]);
     run(&["demo", "motion", "--checkpoint", "out", "--episodes", "2"])
         .fails(&["--episodes", "--headless"]);
+    run(&course(&["--rate", "20"])).fails(&["--rate is 20", "30 to 240"]);
     run(&["demo", "pusht", "--listen", "tcp/127.0.0.1:1"]).fails(&["--listen", "demo motion"]);
     run(&course(&["--name", "a/b"])).succeeds();
     run(&course(&["--name", "a/b", "--listen", "tcp/127.0.0.1:0"])).fails(&["a/b", "robot"]);

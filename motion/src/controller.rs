@@ -488,6 +488,17 @@ impl<S: FrameSource> Controller<S> {
         }
     }
 
+    /// The velocity that is asked for at the last frame, x and z, m/s.
+    pub fn asked_velocity(&self) -> Vector2<f64> {
+        match &self.goal {
+            Following::Stick(_) => self.stick().unwrap_or_default().velocity,
+            Following::Path(path) => {
+                let [now, next] = [0.0, 1.0].map(|frames| (self.age as f64 + frames) / FRAME_RATE);
+                (path.at(next).position - path.at(now).position) * FRAME_RATE
+            }
+        }
+    }
+
     /// Where the path wants the root to be at the last frame; none without a path.
     pub fn path_root(&self) -> Option<Root> {
         match &self.goal {

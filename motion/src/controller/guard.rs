@@ -1,6 +1,8 @@
 //! How far a frame may be from the one before: whatever a model makes, a character does not jump.
 //!
-//! The limits lie above what captured people do. Within them a frame is shown as it was generated;
+//! The limits lie above what captured people do: in the clips of `configs/motion-aamdm.toml`, at 1.1
+//! times their speed, the root goes at most 5.2 m/s and turns by 7.0 rad/s, the hips move at 6.0 m/s
+//! and are 0.46 to 1.09 m high, and a joint turns by 44 rad/s. Within them a frame is shown as it was generated;
 //! beyond them the character goes towards it, frame by frame, as fast as they allow.
 
 use nalgebra::Vector2;
@@ -34,7 +36,7 @@ impl Default for FrameLimits {
             root_turn: 12.0,
             hips_speed: 10.0,
             hips_height: [0.3, 1.4],
-            joint_turn: 30.0,
+            joint_turn: 45.0,
         }
     }
 }
@@ -184,10 +186,10 @@ mod tests {
             rotations: vec![about(0.0), about(angle)],
         };
         let last = pose(1.0, 0.0);
-        assert_eq!(limits.pose(&last, pose(1.1, 0.9)), (pose(1.1, 0.9), false));
+        assert_eq!(limits.pose(&last, pose(1.1, 1.4)), (pose(1.1, 1.4), false));
         let (reached, limited) = limits.pose(&last, pose(9.0, PI - 0.1));
         assert!(limited && (reached.root.y - (1.0 + 1.0 / 3.0)).abs() < 1e-12);
-        assert!((reached.rotations[1].angle() - 1.0).abs() < 1e-9);
+        assert!((reached.rotations[1].angle() - 1.5).abs() < 1e-9);
         let (held, limited) = limits.pose(&last, pose(f64::NAN, 0.0));
         assert!(limited && held == last);
     }

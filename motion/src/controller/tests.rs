@@ -209,6 +209,7 @@ fn a_path_is_walked_to_its_end() {
     for _ in 0..90 {
         live.tick(2.0 * POSE).unwrap();
     }
+    assert!((live.asked_velocity() - Vector2::new(1.0, 0.0)).norm() < 1e-9);
     // A third of the last piece is left, and with it its end.
     assert_eq!(live.path_left(), [Vector2::new(2.0, 2.0)]);
     assert!((live.pose().root.position - Vector2::new(1.0, 2.0)).norm() < 0.05);
@@ -310,10 +311,10 @@ fn goals() -> impl Strategy<Value = Option<Goal>> {
 
 /// Farthest that an ankle may be from where it was a pose before, in metres: legs are bent by the
 /// foot lock after all limits, and reach 0.85 m.
-const FARTHEST_ANKLE: f64 = 1.0;
+const FARTHEST_ANKLE: f64 = 1.5;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn whatever_is_asked_and_generated_it_stays_a_body_on_the_floor(
@@ -357,7 +358,7 @@ proptest! {
                 for (joint, (now, before)) in turns.enumerate() {
                     let angle = now.angle_to(before);
                     let is_bent = live.feet().legs.iter().any(|leg| [leg.hip, leg.knee, leg.ankle].contains(&joint));
-                    prop_assert!(is_bent || angle <= 30.0 * POSE + 1e-6, "joint {} by {}", joint, angle);
+                    prop_assert!(is_bent || angle <= 45.0 * POSE + 1e-6, "joint {} by {}", joint, angle);
                 }
             }
             last = Some((pose.pose, global));

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use kinestream_bridge::{Node, SessionOptions};
 use kinestream_control::Percentiles;
-use kinestream_control::clock::wake_promptly;
 use kinestream_motion::controller::{Counts, Figures, Goal};
 use kinestream_motion::course::{COURSE, lay_out};
 use kinestream_motion::data::FRAME_RATE;
@@ -24,7 +23,7 @@ use tch::Device;
 use crate::cli::DemoArguments;
 use crate::nodes::character::live::{Live, skeleton_info};
 use crate::nodes::character::{
-    CharacterNode, Company, Ended, Performance, Statistics, character, perform,
+    CharacterNode, Company, Ended, Performance, PoseRate, Statistics, character, perform,
 };
 use crate::output::say;
 use crate::page::Page;
@@ -115,6 +114,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
          course",
         arguments.episodes
     );
+    let rate = PoseRate::new(arguments.rate)?;
     let threads = device::set_threads(Some(1))?;
     let folder = arguments
         .checkpoint
@@ -150,9 +150,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     };
     let begun = Instant::now();
     let done = if arguments.headless {
-        headless(live, arguments, &tap, &stop)
+        headless(live, arguments, rate, &tap, &stop)
     } else {
-        steered(live, arguments, &tap, &stop)
+        steered(live, arguments, rate, &tap, &stop)
     };
     recording::finish(&tap);
     let done = done?;
@@ -177,6 +177,7 @@ struct Done {
 fn steered(
     live: Live,
     arguments: &DemoArguments,
+    rate: PoseRate,
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
@@ -190,6 +191,7 @@ fn steered(
         node: Some(&node),
         page: Some(page.handle().clone()),
         tap: tap.clone(),
+        rate,
     };
     let ended = CharacterNode::start(live, company, None, Arc::clone(stop))?;
     eprintln!(
@@ -218,6 +220,7 @@ fn steered(
 fn headless(
     live: Live,
     arguments: &DemoArguments,
+    rate: PoseRate,
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
@@ -243,13 +246,14 @@ fn headless(
         statistics,
         measures,
     } = match arguments.listen.as_deref() {
-        None => perform(live, tap.clone(), &performance, stop)?,
+        None => perform(live, tap.clone(), rate, &performance, stop)?,
         Some(address) => {
             let node = open(arguments, address)?;
             let company = Company {
                 node: Some(&node),
                 page: None,
                 tap: tap.clone(),
+                rate,
             };
             let running = CharacterNode::start(live, company, Some(performance), Arc::clone(stop))?;
             wait(running, None, stop)?
@@ -316,7 +320,6 @@ fn open(arguments: &DemoArguments, address: &str) -> Result<Arc<Node>> {
 /// Waits for the end of a node: its own, a time, or Ctrl-C.
 fn wait(node: CharacterNode, seconds: Option<f64>, stop: &AtomicBool) -> Result<Ended> {
     let begun = Instant::now();
-    wake_promptly();
     let is_over = || seconds.is_some_and(|most| begun.elapsed().as_secs_f64() >= most);
     let line = output::status_line();
     while !node.has_ended() && !stop.load(Ordering::SeqCst) {

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, ensure};
 use kinestream_bridge::node::{Channel, Inbox, Publisher, Service};
 use kinestream_bridge::{Command, Control, Node, keys};
+use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Schedule, TimingGauge};
 use kinestream_motion::controller::{Controller, ControllerOptions, Counts, Goal, Measures};
 use kinestream_motion::crowd::{Crowd, Wish};
@@ -29,10 +30,31 @@ use self::telling::{Screen, Teller};
 use super::{INBOX, stamp};
 use crate::recording::{Tap, topic};
 
-/// Poses per second.
-pub(crate) const POSE_RATE: u32 = 60;
-/// Time between two poses.
-pub(crate) const PERIOD_NS: u64 = 1_000_000_000 / POSE_RATE as u64;
+/// Poses per second, as whole numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoseRate(u32);
+
+impl PoseRate {
+    /// At least the rate of frames, so that none is left out; at most what engines draw.
+    pub(crate) fn new(rate_hz: u32) -> Result<Self> {
+        ensure!(
+            (30..=240).contains(&rate_hz),
+            "--rate is {rate_hz}, expected 30 to 240 poses per second"
+        );
+        Ok(Self(rate_hz))
+    }
+
+    pub(crate) fn hz(self) -> f64 {
+        f64::from(self.0)
+    }
+
+    fn period_ns(self) -> u64 {
+        1_000_000_000 / u64::from(self.0)
+    }
+}
+
+/// Poses after which the percentiles of latency are worked out again.
+const POSES_PER_LOOK: u64 = 60;
 /// Frames before the first that counts: LibTorch picks kernels and allocates.
 const WARM_UP: usize = 30;
 
@@ -82,6 +104,8 @@ pub(crate) struct Company<'a> {
     pub(crate) page: Option<ViewerHandle>,
     /// The recorder.
     pub(crate) tap: Tap,
+    /// How many poses they get.
+    pub(crate) rate: PoseRate,
 }
 
 /// A running character node.
@@ -110,6 +134,7 @@ pub(crate) struct Performance {
 struct Shell {
     wires: Option<Wires>,
     screen: Option<Screen>,
+    rate: PoseRate,
     teller: Option<Teller>,
     tap: Tap,
     shared: Arc<Mutex<Statistics>>,
@@ -175,6 +200,7 @@ impl CharacterNode {
 pub(crate) fn perform(
     live: Live,
     tap: Tap,
+    rate: PoseRate,
     performance: &Performance,
     stop: &AtomicBool,
 ) -> Result<Ended> {
@@ -182,18 +208,19 @@ pub(crate) fn perform(
         node: None,
         page: None,
         tap,
+        rate,
     };
     let mut shell = Shell::new(&live, company, Arc::default())?;
     let mut live = live;
     let mut frame_ns = Monotonic.now_ns();
-    let ticks = (performance.seconds * f64::from(POSE_RATE)).round() as u64;
+    let ticks = (performance.seconds * rate.hz()).round() as u64;
     for seed in &performance.seeds {
         live = shell.begin(live, performance, *seed)?;
         for _ in 0..ticks {
             if stop.load(Ordering::Relaxed) {
                 return Ok(shell.end(live));
             }
-            frame_ns += PERIOD_NS;
+            frame_ns += rate.period_ns();
             shell.pose(&mut live, 1, Monotonic.now_ns(), frame_ns)?;
         }
     }
@@ -206,7 +233,12 @@ impl Shell {
         let info = skeleton_info(character.skeleton(), character.feet());
         let described = info.to_value()?;
         let figure = Figure::new(&info)?;
-        let Company { node, page, tap } = company;
+        let Company {
+            node,
+            page,
+            tap,
+            rate,
+        } = company;
         tap.json(topic::SKELETON, Monotonic.now_ns(), &described);
         let wires = node
             .map(|node| -> Result<Wires> {
@@ -220,7 +252,7 @@ impl Shell {
             })
             .transpose()?;
         let teller = node
-            .map(|node| Teller::new(Arc::clone(node), tap.clone()))
+            .map(|node| Teller::new(Arc::clone(node), tap.clone(), rate))
             .transpose()?;
         let presence = node.map(|node| node.presence()).transpose()?;
         let screen = page
@@ -229,6 +261,7 @@ impl Shell {
         Ok(Self {
             wires,
             screen,
+            rate,
             teller,
             tap,
             shared,
@@ -250,8 +283,9 @@ impl Shell {
             .iter()
             .flat_map(|performance| &performance.seeds);
         let mut is_over = performance.is_some();
-        let start_ns = Monotonic.now_ns() + PERIOD_NS;
-        let mut schedule = Schedule::new(start_ns, PERIOD_NS);
+        wake_promptly();
+        let period_ns = self.rate.period_ns();
+        let mut schedule = Schedule::new(Monotonic.now_ns() + period_ns, period_ns);
         while !stop.load(Ordering::SeqCst) {
             if let Some(performance) = &performance
                 && is_over
@@ -341,7 +375,7 @@ impl Shell {
     /// Makes the pose that is due and hands it to everybody. `due_ns` is the clock's, `frame_ns` the
     /// time that the pose has: the same but in virtual time.
     fn pose(&mut self, live: &mut Live, periods: u64, due_ns: u64, frame_ns: u64) -> Result<()> {
-        let made = live.tick(periods as f64 / f64::from(POSE_RATE))?;
+        let made = live.tick(periods as f64 / self.rate.hz())?;
         let pose = live.pose();
         let ready_ns = Monotonic.now_ns();
         if made > 0 {
@@ -358,7 +392,7 @@ impl Shell {
         if is_heard || self.tap.is_on() {
             let due = Due {
                 frame_ns,
-                period_ns: PERIOD_NS,
+                period_ns: self.rate.period_ns(),
             };
             let message = live.message(&pose, stamp(self.statistics.poses, live.stream()), due);
             self.tap.wire(topic::POSE, frame_ns, &message);
@@ -379,7 +413,7 @@ impl Shell {
             .teller
             .as_ref()
             .is_none_or(|teller| teller.is_due(now_ns));
-        if is_due || self.statistics.poses.is_multiple_of(u64::from(POSE_RATE)) {
+        if is_due || self.statistics.poses.is_multiple_of(POSES_PER_LOOK) {
             self.statistics.latency_ms = self.latencies.percentiles_ms();
         }
         if let Some(teller) = &mut self.teller {

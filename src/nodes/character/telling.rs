@@ -20,7 +20,7 @@ use kinestream_sim::viewer::character::{
 
 use super::live::{Live, heading_error_deg};
 use super::shown::Figure;
-use super::{POSE_RATE, Statistics};
+use super::{PoseRate, Statistics};
 use crate::nodes::monitor::{quantiles, recorder};
 use crate::nodes::stamp;
 use crate::recording::{Tap, topic};
@@ -38,6 +38,7 @@ pub(super) struct Teller {
     status: Publisher,
     health: HealthPublisher,
     tap: Tap,
+    rate: PoseRate,
     begun: Instant,
     sequence: u64,
     last_ns: u64,
@@ -46,12 +47,13 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) fn new(node: Arc<Node>, tap: Tap) -> Result<Self> {
+    pub(super) fn new(node: Arc<Node>, tap: Tap, rate: PoseRate) -> Result<Self> {
         Ok(Self {
             status: node.publisher(Channel::Status)?,
             health: node.health_publisher()?,
             node,
             tap,
+            rate,
             begun: Instant::now(),
             sequence: 0,
             last_ns: 0,
@@ -130,7 +132,7 @@ impl Teller {
             rung: if paused { Rung::Holding } else { Rung::Running },
             reason: paused.then(|| "paused".to_owned()),
             control: ControlHealth {
-                rate_hz: f64::from(POSE_RATE),
+                rate_hz: self.rate.hz(),
                 measured_hz: rate(0),
                 ticks: timing.ticks,
                 missed: statistics.missed,
@@ -240,10 +242,7 @@ impl Screen {
         let left = character.path_left();
         let stick = character.stick();
         let (diversity, strength) = character.knobs();
-        let velocity = stick.map_or_else(
-            || (character.ahead()[0].position - pose.root.position) / AHEAD[0],
-            |stick| stick.velocity,
-        );
+        let velocity = character.asked_velocity();
         let facing = stick.and_then(|stick| stick.facing);
         let ahead = character.ahead().iter().map(|root| root.position);
         self.page.publish(Frame {
