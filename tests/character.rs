@@ -330,7 +330,10 @@ fn a_foreign_program_steers_well_and_badly() {
     client.request(Request::Reset { seed: 11 });
     let afresh = client.pose_with("of the next stream", |pose| pose.stamp.stream == 2);
     assert!(afresh.frame < 30, "{afresh:?}");
-    assert_eq!(steered.frame()["seed"], 11);
+    let begun = Instant::now();
+    while steered.frame()["seed"] != 11 {
+        assert!(begun.elapsed() < LIMIT, "{}", steered.frame());
+    }
 
     let report = steered.end();
     // Its path was measured, no course was run.
