@@ -492,6 +492,7 @@ fn a_recording_is_shown_on_the_page() {
             .is_some_and(|points| points.len() == 27 * 3)
     });
     assert_eq!(frame["fault"], Value::Null);
+    assert_eq!(frame["seed"], 100_000);
     replaying.interrupt();
     replaying.finish().succeeds();
 }
@@ -513,7 +514,7 @@ fn what_cannot_be_done_is_said() {
     run(&course(&["--name", "a/b", "--listen", "tcp/127.0.0.1:0"])).fails(&["a/b", "robot"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp/{}", taken.local_addr().unwrap());
-    run(&course(&["--listen", &address])).fails(&[&address, "free"]);
+    run(&course(&["--listen", &address])).fails(&[&address, "--listen"]);
     std::fs::write(project.path().join("there.mcap"), "x").unwrap();
     run(&course(&["--record", "there.mcap"])).fails(&["there.mcap"]);
 }

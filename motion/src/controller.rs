@@ -15,6 +15,8 @@
 mod control;
 mod guard;
 mod measures;
+mod pursuit;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -23,83 +25,17 @@ use nalgebra::{Vector2, Vector3};
 pub use self::control::{FARTHEST, Goal, MAX_KNOB, Taken};
 pub use self::guard::FrameLimits;
 pub use self::measures::{Figures, Measures};
+use self::pursuit::{Following, Pursuit};
+pub use self::source::FrameSource;
 use crate::crowd::{Crowd, Wish};
 use crate::data::FRAME_RATE;
 use crate::foot::between::{Placed, between};
 use crate::foot::{Feet, FootLock, FootLockConfig, FootState};
 use crate::rotation::wrapped;
 use crate::steering::AHEAD;
-use crate::stick::{Stick, StickFollower, StickOptions, TimedPath};
+use crate::stick::{Stick, StickFollower, StickOptions};
 use crate::trajectory::Root;
-use crate::{Error, GlobalPose, Pose, Result, Skeleton, character};
-
-/// Where the frames of one character come from.
-pub trait FrameSource: Sized {
-    /// The same source at its beginning: standing at the origin, facing +Z.
-    ///
-    /// # Errors
-    /// Nothing to begin with, or the model refused.
-    fn restart(self, seed: u64) -> Result<Self>;
-
-    /// Makes the next frame. `diversity` is the factor of all random numbers.
-    ///
-    /// # Errors
-    /// The model refused.
-    fn advance(&mut self, wish: &Wish, diversity: f64) -> Result<()>;
-
-    /// Where the character is.
-    fn root(&self) -> Root;
-
-    /// Puts it elsewhere.
-    fn place(&mut self, root: Root);
-
-    /// The last frame in the world.
-    fn pose(&self) -> Pose;
-
-    /// Contact of left heel, left toe, right heel, right toe in the last frame, 0 to 1.
-    fn contacts(&self) -> [f64; 4];
-
-    /// Frames that the source itself has refused.
-    fn refused(&self) -> u64;
-}
-
-/// A crowd of one.
-impl FrameSource for Crowd {
-    fn restart(self, seed: u64) -> Result<Self> {
-        let starts = self.model().starts();
-        if starts.size()[0] == 0 {
-            return Err(Error::Skeleton(
-                "the motion model has no frame to begin with; train it again".into(),
-            ));
-        }
-        Self::new(self.into_model(), &starts.narrow(0, 0, 1), &[seed])
-    }
-
-    fn advance(&mut self, wish: &Wish, diversity: f64) -> Result<()> {
-        self.set_diversity(diversity);
-        Self::advance(self, std::slice::from_ref(wish))
-    }
-
-    fn root(&self) -> Root {
-        Self::root(self, 0)
-    }
-
-    fn place(&mut self, root: Root) {
-        Self::place(self, 0, root);
-    }
-
-    fn pose(&self) -> Pose {
-        Self::pose(self, 0)
-    }
-
-    fn contacts(&self) -> [f64; 4] {
-        Self::contacts(self, 0)
-    }
-
-    fn refused(&self) -> u64 {
-        Self::refused(self, 0)
-    }
-}
+use crate::{GlobalPose, Pose, Result, Skeleton, character};
 
 /// How a live character is steered and held within limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,11 +116,7 @@ pub struct Controller<S = Crowd> {
     feet: Feet,
     lock: FootLock,
     follower: StickFollower,
-    goal: Following,
-    /// Frames since the goal was taken.
-    age: u64,
-    /// Whether the goal was clamped.
-    goal_clamped: bool,
+    pursuit: Pursuit,
     diversity: f64,
     strength: f64,
     frames: [Frame; 2],
@@ -192,12 +124,6 @@ pub struct Controller<S = Crowd> {
     phase: f64,
     ahead: [Root; 3],
     counts: Counts,
-}
-
-#[derive(Debug)]
-enum Following {
-    Stick(Stick),
-    Path(TimedPath),
 }
 
 /// A frame as it is shown.
@@ -227,9 +153,7 @@ impl<S: FrameSource> Controller<S> {
             skeleton,
             feet,
             lock,
-            goal: Following::Stick(Stick::default()),
-            age: 0,
-            goal_clamped: false,
+            pursuit: Pursuit::default(),
             diversity: 1.0,
             strength: 1.0,
             frames: Default::default(),
@@ -248,9 +172,7 @@ impl<S: FrameSource> Controller<S> {
         let mut controller = Self {
             source: self.source.restart(seed)?,
             follower: StickFollower::new(self.options.stick),
-            goal: Following::Stick(Stick::default()),
-            age: 0,
-            goal_clamped: false,
+            pursuit: Pursuit::default(),
             phase: 1.0,
             ..self
         };
@@ -287,12 +209,16 @@ impl<S: FrameSource> Controller<S> {
             self.counts.taken_refused += 1;
             return Taken::Refused;
         };
-        if let (Following::Path(_), Following::Stick(_)) = (&self.goal, &goal) {
+        if let (Following::Path(_), Following::Stick(_)) = (&self.pursuit.goal, &goal) {
             // The spring goes on with the motion that the character has.
             let (velocity, turn) = self.root_motion();
             self.follower.go_on(velocity, turn);
         }
-        (self.goal, self.age, self.goal_clamped) = (goal, 0, clamped);
+        self.pursuit = Pursuit {
+            goal,
+            age: 0,
+            clamped,
+        };
         self.count(clamped)
     }
 
@@ -362,7 +288,7 @@ impl<S: FrameSource> Controller<S> {
             clamped,
             refused,
         };
-        self.age += 1;
+        self.pursuit.age += 1;
         self.counts.frames += 1;
         self.counts.refused += u64::from(refused);
         self.counts.clamped += u64::from(clamped);
@@ -372,29 +298,27 @@ impl<S: FrameSource> Controller<S> {
     /// What is wanted for the next frame; and whether more was asked.
     fn wish(&mut self) -> (Wish, bool) {
         let root = self.source.root();
-        let patience = self.options.patience * FRAME_RATE;
         let fastest = self.options.stick.fastest;
         let scaled = |(along, about): (f64, f64), strength: f64| {
             ((along * strength).min(1.0), (about * strength).min(1.0))
         };
-        let (wish, clamped) = match &self.goal {
-            Following::Stick(stick) => {
-                let is_fresh = (self.age as f64) < patience;
-                let wanted = if is_fresh { *stick } else { Stick::default() };
+        let (wish, clamped) = match &self.pursuit.goal {
+            Following::Stick(_) => {
                 let strength = scaled(self.options.stick.strength, self.strength);
                 self.follower.options_mut().strength = strength;
-                self.follower.want(wanted);
+                let stick = self.pursuit.stick(self.options.patience);
+                self.follower.want(stick.unwrap_or_default());
                 let (wish, _) = control::within_reach(self.follower.wish(&root), &root, fastest);
-                (wish, self.goal_clamped && is_fresh)
+                (wish, false)
             }
             Following::Path(path) => {
-                let seconds = self.age as f64 / FRAME_RATE;
                 let strength = scaled(self.options.path_strength, self.strength);
-                let wish = path.wish(seconds, &root, self.options.path_gain, strength);
-                let (wish, clamped) = control::within_reach(wish, &root, fastest);
-                (wish, clamped || self.goal_clamped)
+                let gain = self.options.path_gain;
+                let wish = path.wish(self.pursuit.seconds(), &root, gain, strength);
+                control::within_reach(wish, &root, fastest)
             }
         };
+        let clamped = clamped || self.pursuit.clamped && !self.is_idle();
         if let Some(ahead) = wish.ahead {
             self.ahead = ahead;
         }
@@ -444,67 +368,32 @@ impl<S: FrameSource> Controller<S> {
 
     /// Whether nothing is asked of the character: it stands, or comes to a stop.
     pub fn is_idle(&self) -> bool {
-        match &self.goal {
-            Following::Stick(stick) => {
-                let is_stale = self.age as f64 >= self.options.patience * FRAME_RATE;
-                is_stale || stick.velocity == Vector2::zeros() && stick.facing.is_none()
-            }
-            Following::Path(path) => self.age as f64 / FRAME_RATE >= path.end(),
-        }
+        self.pursuit.is_idle(self.options.patience)
     }
 
     /// The stick that counts; none on a path.
     pub fn stick(&self) -> Option<Stick> {
-        match &self.goal {
-            Following::Stick(stick) if !self.is_idle() => Some(*stick),
-            Following::Stick(_) => Some(Stick::default()),
-            Following::Path(_) => None,
-        }
+        self.pursuit.stick(self.options.patience)
     }
 
     /// Places of the path that are still to come, the next first; none without a path.
     pub fn path_left(&self) -> Vec<Vector2<f64>> {
-        let Following::Path(path) = &self.goal else {
-            return Vec::new();
-        };
-        let now = self.age as f64 / FRAME_RATE;
-        path.points()
-            .iter()
-            .filter(|point| point.seconds > now)
-            .map(|point| point.position)
-            .collect()
-    }
-
-    /// The heading that is asked for at the last frame; none if that is left to the motion.
-    pub fn asked_heading(&self) -> Option<f64> {
-        match &self.goal {
-            Following::Stick(_) => {
-                let stick = self.stick()?;
-                let moves = stick.velocity != Vector2::zeros();
-                let along = moves.then(|| stick.velocity.x.atan2(stick.velocity.y));
-                stick.facing.or(along)
-            }
-            Following::Path(_) => self.path_root().map(|root| root.heading),
-        }
-    }
-
-    /// The velocity that is asked for at the last frame, x and z, m/s.
-    pub fn asked_velocity(&self) -> Vector2<f64> {
-        match &self.goal {
-            Following::Stick(_) => self.stick().unwrap_or_default().velocity,
-            Following::Path(path) => {
-                let [now, next] = [0.0, 1.0].map(|frames| (self.age as f64 + frames) / FRAME_RATE);
-                (path.at(next).position - path.at(now).position) * FRAME_RATE
-            }
-        }
+        self.pursuit.path_left()
     }
 
     /// Where the path wants the root to be at the last frame; none without a path.
     pub fn path_root(&self) -> Option<Root> {
-        match &self.goal {
-            Following::Stick(_) => None,
-            Following::Path(path) => Some(path.at(self.age as f64 / FRAME_RATE)),
-        }
+        self.pursuit.path_root()
+    }
+
+    /// The heading that is asked for at the last frame; none if that is left to the motion.
+    pub fn asked_heading(&self) -> Option<f64> {
+        self.pursuit.asked_heading(self.options.patience)
+    }
+
+    /// The velocity that is asked for at the last frame, x and z, m/s.
+    pub fn asked_velocity(&self) -> Vector2<f64> {
+        self.pursuit.asked_velocity(self.options.patience)
     }
 
     /// Where the newest frame puts every joint.

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use kinestream_bridge::node::{Channel, Inbox, Publisher, Service};
+use kinestream_bridge::wire::Request;
 use kinestream_bridge::{Command, Control, Node, keys};
 use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Schedule, TimingGauge};
@@ -215,7 +216,7 @@ pub(crate) fn perform(
     let mut frame_ns = Monotonic.now_ns();
     let ticks = (performance.seconds * rate.hz()).round() as u64;
     for seed in &performance.seeds {
-        live = shell.begin(live, performance, *seed)?;
+        live = shell.begin(live, performance, *seed, frame_ns)?;
         for _ in 0..ticks {
             if stop.load(Ordering::Relaxed) {
                 return Ok(shell.end(live));
@@ -284,6 +285,10 @@ impl Shell {
             .flat_map(|performance| &performance.seeds);
         let mut is_over = performance.is_some();
         wake_promptly();
+        if performance.is_none() {
+            let seed = u64::from(live.seed());
+            self.record_request(&live, Request::Reset { seed }, Monotonic.now_ns());
+        }
         let period_ns = self.rate.period_ns();
         let mut schedule = Schedule::new(Monotonic.now_ns() + period_ns, period_ns);
         while !stop.load(Ordering::SeqCst) {
@@ -293,7 +298,7 @@ impl Shell {
                 let Some(seed) = seeds.next() else {
                     break;
                 };
-                live = self.begin(live, performance, *seed)?;
+                live = self.begin(live, performance, *seed, Monotonic.now_ns())?;
             }
             let missed = schedule.missed();
             let (_, deadline_ns) = schedule.next(Monotonic.now_ns());
@@ -318,8 +323,16 @@ impl Shell {
     }
 
     /// Sets out on a run of a performance.
-    fn begin(&mut self, live: Live, performance: &Performance, seed: u32) -> Result<Live> {
+    fn begin(
+        &mut self,
+        live: Live,
+        performance: &Performance,
+        seed: u32,
+        now_ns: u64,
+    ) -> Result<Live> {
         let mut live = live.restart(seed)?;
+        let seed = u64::from(seed);
+        self.record_request(&live, Request::Reset { seed }, now_ns);
         self.measures.begin_run();
         live.steer(Goal::Path(performance.path.clone()));
         Ok(live)
@@ -354,10 +367,7 @@ impl Shell {
                     live.control(&control);
                 }
                 Message::Request(request) => {
-                    let stamp = self.stamp(&live);
-                    let command = Command { stamp, request };
-                    let name = format!("cmd/{}", request.name());
-                    self.tap.wire(&name, Monotonic.now_ns(), &command);
+                    self.record_request(&live, request, Monotonic.now_ns());
                     if let Asked::Restart(seed) = live.request(&request) {
                         live = live.restart(seed)?;
                     }
@@ -365,6 +375,12 @@ impl Shell {
             }
         }
         Ok(live)
+    }
+
+    fn record_request(&mut self, live: &Live, request: Request, now_ns: u64) {
+        let stamp = self.stamp(live);
+        let name = format!("cmd/{}", request.name());
+        self.tap.wire(&name, now_ns, &Command { stamp, request });
     }
 
     fn stamp(&mut self, live: &Live) -> kinestream_bridge::Stamp {
