@@ -233,9 +233,32 @@ pub(crate) struct TrainArguments {
 pub(crate) struct EvalArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
-    /// Folder of the motion capture that a motion model is judged against.
+    /// Folder of the motion capture that a motion model is judged against; without it the reference
+    /// that was written beside the extractor is used.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
+    /// motion: keep what judging needs of the motion capture beside the extractor.
+    #[arg(long, requires = "data")]
+    pub(crate) write_reference: bool,
+    /// motion: more checkpoint folders, to be judged alike and put side by side in a table; repeatable.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) against: Vec<PathBuf>,
+    /// motion: factor of the random numbers on the course, 0 to 2; 1 by default, as trained.
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) diversity: Option<f64>,
+    /// motion: how much of the way to the root motion that the course asks for every estimate is
+    /// drawn, 0 to 1.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) strength: Option<f64>,
+    /// motion: how much of its distance from the course a character is to make good within a second.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) gain: Option<f64>,
+    /// motion: write strips of poses and the trajectory on the course as SVG to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) pictures: Option<PathBuf>,
+    /// motion: leave out the toy distribution of the paper, which is learned anew to count its modes.
+    #[arg(long)]
+    pub(crate) skip_toy: bool,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,

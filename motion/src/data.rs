@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bend::{self, Curve};
 use crate::character::{ANKLE_HEIGHT, TOE_HEIGHT};
 use crate::features::{self, Contacts, Layout};
 use crate::foot::Feet;
@@ -40,6 +41,10 @@ pub struct DataConfig {
     /// Speeds at which clips are trained on, 1 among them; held-out clips have speed 1 only.
     #[serde(default = "usual_speed")]
     pub speeds: Vec<f64>,
+    /// Copies of every clip that is trained on with its path bent, by the largest curvature in rad/m,
+    /// 0 to 3 ([`crate::bend`]); they have speed 1.
+    #[serde(default)]
+    pub bends: Vec<f64>,
 }
 
 fn yes() -> bool {
@@ -59,12 +64,27 @@ pub struct Sequence {
     pub mirrored: bool,
     /// How fast it goes against the clip.
     pub speed: f64,
+    /// Largest curvature that its path was bent by, rad/m; 0 as it was captured.
+    pub bend: f64,
     /// The motion on the common skeleton, at [`FRAME_RATE`].
     pub clip: Clip,
     /// Contacts of every frame of the clip.
     pub contacts: Vec<Contacts>,
     /// Rows of this sequence in its set. The first of them describes frame 1 of the clip.
     pub rows: Range<usize>,
+}
+
+impl Sequence {
+    /// Whether it goes as it was captured, or is the mirror image of that.
+    pub fn is_captured(&self) -> bool {
+        self.speed == 1.0 && self.bend == 0.0
+    }
+
+    /// Its name, with ` m` behind that of a mirror image.
+    pub fn title(&self) -> String {
+        let mark = if self.mirrored { " m" } else { "" };
+        format!("{}{mark}", self.name)
+    }
 }
 
 /// Sequences and the features of all their frames.
@@ -109,6 +129,15 @@ impl Dataset {
                 });
             }
         }
+        for bend in &config.bends {
+            if !(0.0..=3.0).contains(bend) {
+                return Err(Error::Config {
+                    key: "data.bends",
+                    found: bend.to_string(),
+                    expected: "0 to 3 rad/m".into(),
+                });
+            }
+        }
         let files = find(folder)?;
         let refuse = |key: &'static str, pattern: &str| Error::Config {
             key,
@@ -139,11 +168,28 @@ impl Dataset {
         let (mut train, mut held_out) = (Builder::default(), Builder::default());
         for (number, (name, path)) in chosen.iter().enumerate() {
             watch(number, chosen.len());
-            let clip = retarget::load(path, &retarget::Options::default())?;
-            if any(&config.held_out, name) {
-                held_out.add(name, &clip, &[1.0], config.mirror, path)?;
-            } else {
+            let found = retarget::load_with_report(path, &retarget::Options::default())?;
+            for clip in sound(&found.clip, &found.glitches) {
+                if any(&config.held_out, name) {
+                    held_out.add(name, &clip, &[1.0], config.mirror, path)?;
+                    continue;
+                }
                 train.add(name, &clip, &config.speeds, config.mirror, path)?;
+                for bend in &config.bends {
+                    // Curves that begin anywhere, evenly: the golden section does not come back.
+                    let number = train.sequences.len() as f64;
+                    let curve = Curve {
+                        curvature: *bend,
+                        period: BEND_PERIOD,
+                        phase: (number * 0.618_034).fract(),
+                    };
+                    let bent = bend::bent(&clip, &contacts(&clip)?, &curve)?;
+                    let from = train.sequences.len();
+                    train.add(name, &bent, &[1.0], config.mirror, path)?;
+                    for sequence in &mut train.sequences[from..] {
+                        sequence.bend = *bend;
+                    }
+                }
             }
         }
         Ok(Self {
@@ -166,6 +212,29 @@ impl MotionSet {
         builder.finish("clips")
     }
 
+    /// The sequences that go as they were captured, and their mirror images, alone.
+    #[must_use]
+    pub fn captured(&self) -> Self {
+        let mut set = Self {
+            sequences: Vec::new(),
+            layout: self.layout,
+            rows: Vec::new(),
+            roots: Vec::new(),
+        };
+        let width = self.layout.size();
+        for one in self.sequences.iter().filter(|one| one.is_captured()) {
+            let start = set.roots.len();
+            set.roots.extend(&self.roots[one.rows.clone()]);
+            set.rows
+                .extend(&self.rows[one.rows.start * width..one.rows.end * width]);
+            set.sequences.push(Sequence {
+                rows: start..set.roots.len(),
+                ..one.clone()
+            });
+        }
+        set
+    }
+
     /// Number of rows N.
     pub fn len(&self) -> usize {
         self.roots.len()
@@ -178,7 +247,7 @@ impl MotionSet {
 
     /// Seconds of motion, without mirror images and copies at other speeds.
     pub fn seconds(&self) -> f64 {
-        let original = |one: &&Sequence| !one.mirrored && one.speed == 1.0;
+        let original = |one: &&Sequence| !one.mirrored && one.is_captured();
         let clips = self.sequences.iter().filter(original);
         clips.map(|one| one.clip.seconds()).sum()
     }
@@ -206,6 +275,29 @@ impl MotionSet {
             })
             .collect()
     }
+}
+
+/// Metres after which the curve of a bent copy comes again.
+const BEND_PERIOD: f64 = 5.0;
+/// Least frames of a piece of a clip between two places where its capture is broken.
+const LEAST_FRAMES: usize = 30;
+
+/// A clip without the frames around which its capture is broken: whole, or the pieces between.
+fn sound(clip: &Clip, glitches: &[Range<usize>]) -> Vec<Clip> {
+    if glitches.is_empty() {
+        return vec![clip.clone()];
+    }
+    let ends = glitches.iter().map(|glitch| glitch.start);
+    let ends = ends.chain([clip.frames.len()]);
+    let starts = [0].into_iter().chain(glitches.iter().map(|one| one.end));
+    starts
+        .zip(ends)
+        .filter(|(start, end)| start + LEAST_FRAMES <= *end)
+        .map(|(start, end)| Clip {
+            frames: clip.frames[start..end].to_vec(),
+            ..clip.clone()
+        })
+        .collect()
 }
 
 #[derive(Default)]
@@ -255,6 +347,7 @@ impl Builder {
                     name: name.to_owned(),
                     mirrored: mirrored == 1,
                     speed,
+                    bend: 0.0,
                     clip,
                     contacts,
                     rows: start..self.roots.len(),

@@ -26,7 +26,8 @@ use crate::{Error, Result, character};
 /// File of the description in the extractor's folder.
 const CONFIG_FILE: &str = "config.json";
 /// File of the weights in the extractor's folder.
-const WEIGHTS_FILE: &str = "model.safetensors";
+/// File of the weights in an extractor's folder.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Version of the layout of the description.
 const FORMAT: u32 = 1;
 

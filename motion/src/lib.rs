@@ -8,6 +8,7 @@
 //! Vocabulary: a *joint* is a node of a [`Skeleton`]; a *pose* is the place of the root and the
 //! rotation of every joint against its parent; a *clip* is a series of poses at a fixed rate.
 
+pub mod bend;
 pub mod character;
 pub mod clip;
 pub mod controller;

@@ -311,7 +311,8 @@ impl TimedPath {
         let (now, next) = (self.at(seconds), self.at(seconds + frame));
         let motion =
             (next.position - now.position) * FRAME_RATE + (now.position - root.position) * gain;
-        let turn = wrapped(next.heading - root.heading) * gain;
+        let turn = wrapped(next.heading - now.heading) * FRAME_RATE
+            + wrapped(now.heading - root.heading) * gain;
         Wish {
             ahead: Some(AHEAD.map(|ahead| self.at(seconds + ahead))),
             motion: Some((motion, turn)),

@@ -26,6 +26,14 @@ impl Take {
         }
     }
 
+    /// Leaves out the first frames.
+    pub fn skip(&mut self, frames: usize) {
+        let frames = frames.min(self.poses.len());
+        self.poses.drain(..frames);
+        self.roots.drain(..frames);
+        self.contacts.drain(..frames);
+    }
+
     fn push(&mut self, crowd: &Crowd, character: usize) {
         self.poses.push(crowd.pose(character));
         self.roots.push(crowd.root(character));

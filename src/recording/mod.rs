@@ -21,7 +21,7 @@ pub(crate) mod topic;
 
 pub(crate) use codec::decode;
 pub(crate) use messages::{PolicyInput, SimInput, SimStep, TickRecord};
-pub(crate) use opening::{CheckpointIdentity, Opening, VERSION};
+pub(crate) use opening::{CheckpointIdentity, Opening, VERSION, sha256};
 pub(crate) use physics::{PhysicsCheck, PhysicsReport};
 pub(crate) use picture::Picture;
 pub(crate) use scene::Scene;

@@ -138,7 +138,8 @@ impl CheckpointIdentity {
     }
 }
 
-fn sha256(paths: &[PathBuf]) -> Result<String> {
+/// SHA-256 of files one behind the other, in hexadecimal digits.
+pub(crate) fn sha256(paths: &[PathBuf]) -> Result<String> {
     let mut hasher = Sha256::new();
     for path in paths {
         let mut hash = || -> io::Result<()> {

@@ -118,25 +118,24 @@ impl FootSliding {
         self.previous = None;
     }
 
-    /// The four points in the next frame. A frame that is not finite is left out.
-    pub fn push(&mut self, points: &[Vector3<f64>; 4]) {
+    /// The four points in the next frame, and their mean weighted way to it in centimetres; none
+    /// for the first frame of a clip. A frame that is not finite is left out.
+    pub fn push(&mut self, points: &[Vector3<f64>; 4]) -> Option<f64> {
         if !points
             .iter()
             .flat_map(|point| point.iter())
             .all(|value| value.is_finite())
         {
             self.previous = None;
-            return;
+            return None;
         }
-        let Some(previous) = self.previous.replace(*points) else {
-            return;
-        };
-        let mut slides = false;
+        let previous = self.previous.replace(*points)?;
+        let (mut slides, mut weighted) = (false, 0.0);
         for ((before, after), rest) in previous.iter().zip(points).zip(self.rest_heights) {
             let way = (after - before).xz().norm();
             let heights = [before, after].map(|point| point.y - self.floor - rest);
             let height = (heights[0] + heights[1]) / 2.0;
-            self.weighted_metres += way * weight(height, self.config.height_scale);
+            weighted += way * weight(height, self.config.height_scale);
             if heights
                 .iter()
                 .all(|height| *height < self.config.contact_height)
@@ -148,8 +147,10 @@ impl FootSliding {
                 }
             }
         }
+        self.weighted_metres += weighted;
         self.frames += 1;
         self.sliding_frames += u64::from(slides);
+        Some(100.0 * weighted / 4.0)
     }
 
     /// The figures so far; none before two frames of one clip.
@@ -177,7 +178,9 @@ mod tests {
 
     fn measure(frames: impl IntoIterator<Item = [Vector3<f64>; 4]>) -> Sliding {
         let mut sliding = FootSliding::new(REST, 0.0, 30.0, SlidingConfig::default()).unwrap();
-        frames.into_iter().for_each(|points| sliding.push(&points));
+        frames.into_iter().for_each(|points| {
+            sliding.push(&points);
+        });
         sliding.sliding().unwrap()
     }
 

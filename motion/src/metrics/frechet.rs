@@ -39,7 +39,7 @@ pub struct FrechetConfig {
 }
 
 /// A Fréchet distance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Frechet {
     /// The distance with its interval. The interval is of the distance of the two distributions; for
     /// small sets it can lie below the value, which the finite number of samples raises.

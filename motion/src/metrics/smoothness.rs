@@ -73,8 +73,9 @@ impl Smoothness {
     }
 
     /// The next frame: a pose and where it puts the joints. One that is not finite, or of another
-    /// number of joints than the last, begins a clip.
-    pub fn push(&mut self, pose: &Pose, global: &GlobalPose) {
+    /// number of joints than the last, begins a clip. Returns the mean jerk of the joints' places in
+    /// m/s^3; none before the fourth frame of a clip.
+    pub fn push(&mut self, pose: &Pose, global: &GlobalPose) -> Option<f64> {
         let finite = global
             .positions
             .iter()
@@ -85,7 +86,7 @@ impl Smoothness {
                 .all(|turn| turn.coords.iter().all(|value| value.is_finite()));
         if !finite {
             self.begin_clip();
-            return;
+            return None;
         }
         if !self.rotations.is_empty() && self.rotations.len() != pose.rotations.len() {
             self.begin_clip();
@@ -109,15 +110,15 @@ impl Smoothness {
             }
             self.rotations.copy_from_slice(&pose.rotations);
         }
-        if let Some([first, second, third, fourth]) =
-            self.places.push(global.positions.iter().copied())
-        {
-            let joints = first.iter().zip(second).zip(third).zip(fourth);
-            self.jerks
-                .extend(joints.map(|(((first, second), third), fourth)| {
-                    ((fourth - third * 3.0 + second * 3.0 - first).norm() * rate.powi(3)) as f32
-                }));
-        }
+        let [first, second, third, fourth] = self.places.push(global.positions.iter().copied())?;
+        let joints = first.iter().zip(second).zip(third).zip(fourth);
+        let before = self.jerks.len();
+        self.jerks
+            .extend(joints.map(|(((first, second), third), fourth)| {
+                ((fourth - third * 3.0 + second * 3.0 - first).norm() * rate.powi(3)) as f32
+            }));
+        let new = &self.jerks[before..];
+        Some(new.iter().copied().map(f64::from).sum::<f64>() / new.len() as f64)
     }
 
     /// Jerk of the joints' places, in m/s^3; none before four frames of one clip.
@@ -228,7 +229,9 @@ mod tests {
             positions: vec![Vector3::zeros(); 2],
             ..broken
         };
-        (0..3).for_each(|_| found.push(&pose, &good));
+        (0..3).for_each(|_| {
+            found.push(&pose, &good);
+        });
         assert!(found.jerk().is_none() && found.angular_jerk().is_none());
         found.push(&pose, &good);
         assert_eq!(found.jerk().unwrap().max, 0.0);

@@ -85,9 +85,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         (Some(_), Some(reuse)) => reuse.copy_extractor()?,
         (Some(table), None) => {
             let seed = config.training.seed;
-            let mut stage =
-                ExtractorStage::new(&table.network, &table.descent, &set.train, device, seed)
-                    .with_context(within)?;
+            let mut stage = {
+                let captured = set.train.captured();
+                ExtractorStage::new(&table.network, &table.descent, &captured, device, seed)
+            }
+            .with_context(within)?;
             if run.train(&mut stage)?.is_break() {
                 return Ok(());
             }

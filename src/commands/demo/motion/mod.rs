@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use kinestream_bridge::{Node, NodeError, SessionOptions};
 use kinestream_motion::controller::Goal;
-use kinestream_motion::course::{COURSE, lay_out};
+use kinestream_motion::course::course;
 use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::metrics::settle_seconds;
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::stick::{Stick, StickOptions};
+use kinestream_motion::stick::Stick;
 use kinestream_sim::viewer::character::Character;
 use nalgebra::Vector2;
 use serde_json::json;
@@ -151,8 +151,7 @@ fn headless(
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
-    let course = lay_out(&COURSE, StickOptions::default())
-        .map_err(|reason| anyhow!("the course: {reason}; please report this"))?;
+    let course = course()?;
     let runs = arguments.episodes.max(1);
     ensure!(
         runs <= MOST_RUNS,
