@@ -86,7 +86,9 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
         "out",
         "--data",
         "data",
+        "--skip-toy",
         "--json",
+        "--write-reference",
     ];
     let report = json_object(&kinestream(project.path(), &eval).succeeds().stdout);
     assert_keys(
@@ -101,9 +103,29 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
             "path_rmse_m",
             "heading_error_deg",
             "turn_180_settle_s",
+            "legs",
         ],
     );
-    kinestream(project.path(), &["eval", "motion.toml"]).fails(&["--data", "held-out"]);
+    // The same without the clips.
+    let eval = [
+        "eval",
+        "motion.toml",
+        "--checkpoint",
+        "out",
+        "--skip-toy",
+        "--json",
+        "--pictures",
+        "pictures",
+    ];
+    let again = json_object(&kinestream(project.path(), &eval).succeeds().stdout);
+    assert_eq!(again, report);
+    let strip = std::fs::read_to_string(project.path().join("pictures/motion-walk.svg")).unwrap();
+    assert!(strip.starts_with("<svg"), "{strip}");
+    kinestream(
+        project.path(),
+        &["eval", "motion.toml", "--checkpoint", "none"],
+    )
+    .fails(&["none", "train"]);
 
     // Killed at a different place every time, and ended with the same bytes.
     let state = |name: &str| {
@@ -169,12 +191,15 @@ fn a_baseline_stands_on_the_embedding_of_another_model() {
         "vae.toml",
         "--checkpoint",
         "vae",
+        "--against",
+        "out",
         "--data",
         "data",
         "--json",
     ];
     let report = json_object(&kinestream(project.path(), &eval).succeeds().stdout);
-    assert_keys(&report, &["fid", "diversity", "path_rmse_m"]);
+    assert_keys(&report, &["models", "frames_per_second"]);
+    assert_keys(&report["models"][1], &["fid", "diversity", "path_rmse_m"]);
 
     // Killed, and ended with the same bytes.
     let state = path("again").join("motion_vae.training.safetensors");
