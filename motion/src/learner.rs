@@ -37,8 +37,15 @@ impl Learner {
 
     /// One step down the gradient of a loss.
     pub(crate) fn descend(&mut self, loss: &Tensor, learning_rate: f64, gradient_norm: f64) {
-        self.optimiser.zero_gradients();
-        loss.backward();
+        descend_together(
+            std::slice::from_mut(self),
+            loss,
+            learning_rate,
+            gradient_norm,
+        );
+    }
+
+    fn step(&mut self, learning_rate: f64, gradient_norm: f64) {
         self.optimiser.step(self.step, learning_rate, gradient_norm);
         tch::no_grad(|| {
             self.ema
@@ -108,5 +115,21 @@ impl Learner {
         }
         self.step = step as u64;
         Ok(())
+    }
+}
+
+/// One step of several networks down the gradient of one loss; each has its own limit of the norm.
+pub(crate) fn descend_together(
+    learners: &mut [Learner],
+    loss: &Tensor,
+    learning_rate: f64,
+    gradient_norm: f64,
+) {
+    for learner in learners.iter_mut() {
+        learner.optimiser.zero_gradients();
+    }
+    loss.backward();
+    for learner in learners {
+        learner.step(learning_rate, gradient_norm);
     }
 }

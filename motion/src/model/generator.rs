@@ -99,7 +99,7 @@ impl Modules {
     }
 
     /// The modules in the order of their work.
-    fn all(&self) -> impl Iterator<Item = &FrameNetwork> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &FrameNetwork> {
         std::iter::once(&self.generation).chain(&self.polishing)
     }
 

@@ -258,6 +258,17 @@ impl MotionModel {
         copy(from.store(), to.store())
     }
 
+    /// Takes over the parameters of all modules of the same build.
+    ///
+    /// # Errors
+    /// Another build, or a MotionVAE.
+    pub fn copy_modules(&self, other: &Self) -> Result<()> {
+        for (from, to) in other.modules()?.all().zip(self.modules()?.all()) {
+            copy(from.store(), to.store())?;
+        }
+        Ok(())
+    }
+
     /// States of the data to begin with `[N, 2 E]`; the first stands still.
     pub fn starts(&self) -> Tensor {
         let flat: Vec<f32> = self.changes.starts.concat();

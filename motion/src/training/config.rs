@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::motion_vae::MotionVaeTraining;
 use super::predictor::PredictorTraining;
+use super::settling::SettlingTraining;
 use crate::{Error, Result};
 
 /// Training of all parts.
@@ -28,6 +29,9 @@ pub struct TrainingConfig {
     pub motion_vae: MotionVaeTraining,
     /// The predictor.
     pub predictor: PredictorTraining,
+    /// The modules together, at the end; absent: they stay as they were trained alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settling: Option<SettlingTraining>,
 }
 
 impl Default for TrainingConfig {
@@ -41,6 +45,7 @@ impl Default for TrainingConfig {
             polishing: PolishingTraining::default(),
             motion_vae: MotionVaeTraining::default(),
             predictor: PredictorTraining::default(),
+            settling: None,
         }
     }
 }
@@ -296,6 +301,9 @@ impl TrainingConfig {
             .check("training.motion_vae.descent")?;
         self.motion_vae.check()?;
         self.predictor.descent.check("training.predictor.descent")?;
+        if let Some(settling) = &self.settling {
+            settling.descent.check("training.settling.descent")?;
+        }
         if self.checkpoint_every == 0 {
             return Err(Error::Config {
                 key: "training.checkpoint_every",
@@ -303,12 +311,17 @@ impl TrainingConfig {
                 expected: "at least 1".into(),
             });
         }
+        let settling = self.settling.iter();
+        let settling = settling.map(|one| ("training.settling.rollout", &one.rollout));
         for (key, rollout) in [
             ("training.generation.rollout", &self.generation.rollout),
             ("training.polishing.rollout", &self.polishing.rollout),
             ("training.motion_vae.rollout", &self.motion_vae.rollout),
             ("training.predictor.rollout", &self.predictor.rollout),
-        ] {
+        ]
+        .into_iter()
+        .chain(settling)
+        {
             let Rollout {
                 frames,
                 free,

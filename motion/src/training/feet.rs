@@ -17,6 +17,13 @@ const UNIT: f64 = 0.01;
 /// Difference between where two next states `[B, 2 E]` have the ankles over the floor, as the same
 /// last root sees them. `truth` says which feet are in contact.
 pub(super) fn feet(model: &MotionModel, made: &Tensor, truth: &Tensor) -> Tensor {
+    let off = off(model, made, truth);
+    off.smooth_l1_loss(&off.zeros_like(), Reduction::Mean, 1.0)
+        .to_kind(Kind::Float)
+}
+
+/// The same in centimetres, those of a foot in contact times more `[B, 4]`.
+pub(super) fn off(model: &MotionModel, made: &Tensor, truth: &Tensor) -> Tensor {
     let hand_made = |state: &Tensor| model.embedding.hand_made(&model.frames(state));
     let (made, truth) = (hand_made(made), hand_made(truth));
     let contacts = truth
@@ -25,8 +32,7 @@ pub(super) fn feet(model: &MotionModel, made: &Tensor, truth: &Tensor) -> Tensor
         .amax([2].as_slice(), true)
         .clamp(0.0, 1.0);
     let off = (places(&made) - places(&truth)) / UNIT * (contacts * CONTACT + 1.0);
-    off.smooth_l1_loss(&off.zeros_like(), Reduction::Mean, 1.0)
-        .to_kind(Kind::Float)
+    off.flatten(1, -1)
 }
 
 /// Where the ankles come to over the floor as the last root sees them, metres `[B, 2, 2]`, from

@@ -252,6 +252,13 @@ impl Windows<'_> {
         self.state = truth.where_self(&mask, &self.state);
     }
 
+    /// Every window so many times, in blocks one behind the other.
+    pub(super) fn repeat(&mut self, times: i64) {
+        self.starts = self.starts.repeat(times as usize);
+        self.steered = self.steered.repeat([times, 1]);
+        self.state = self.state.repeat([times, 1]);
+    }
+
     /// Rows of the windows, so many frames after their first.
     fn rows(&self, offset: i64) -> Tensor {
         let rows: Vec<i64> = self.starts.iter().map(|row| row + offset).collect();

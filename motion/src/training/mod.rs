@@ -13,6 +13,7 @@ mod generation;
 mod motion_vae;
 mod polishing;
 mod predictor;
+mod settling;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use generation::GenerationStage;
 pub use motion_vae::{MotionVaeStage, MotionVaeTraining};
 pub use polishing::PolishingStage;
 pub use predictor::{PredictorStage, PredictorTraining};
+pub use settling::{SettlingStage, SettlingTraining};
 
 use crate::{Error, Result};
 

@@ -12,7 +12,7 @@ use kinestream_motion::extractor::ExtractorStage;
 use kinestream_motion::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
 use kinestream_motion::training::{
     self, EmbeddingStage, Frames, GenerationStage, Losses, MotionVaeStage, PolishingStage,
-    PredictorStage, Stage, TrainingConfig, state_file,
+    PredictorStage, SettlingStage, Stage, TrainingConfig, state_file,
 };
 use serde_json::json;
 
@@ -202,7 +202,18 @@ fn modules_of(
     if run.train(&mut stage)?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    Ok(ControlFlow::Continue(stage.finish()?.0))
+    let (polished, frames) = stage.finish()?;
+    if training.settling.is_none() {
+        return Ok(ControlFlow::Continue(polished));
+    }
+    // With gradients again.
+    let model = build(GeneratorConfig::Diffusion(modules.clone()))?;
+    model.copy_modules(&polished)?;
+    let mut stage = SettlingStage::new(model, training, frames)?;
+    if run.train(&mut stage)?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    Ok(ControlFlow::Continue(stage.finish()?))
 }
 
 /// Trains the generation module: as a GAN where it has a latent, by diffusion where it has none.
