@@ -243,7 +243,7 @@ pub(crate) struct EvalArguments {
     /// motion: more checkpoint folders, to be judged alike and put side by side in a table; repeatable.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) against: Vec<PathBuf>,
-    /// motion: factor of the random numbers on the course, 0 to 2; 1 by default, as trained.
+    /// motion: factor of the random numbers on the course, 0 to 2; by default as in `demo motion`.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) diversity: Option<f64>,
     /// motion: how much of the way to the root motion that the course asks for every estimate is

@@ -46,6 +46,10 @@ pub struct ControllerOptions {
     pub path_gain: f64,
     /// How much of the way to the motion along a path every estimate is drawn: displacement, turn.
     pub path_strength: (f64, f64),
+    /// Factor of all random numbers when the knob stands at 1. Below 1 a steered character slides
+    /// less and moves more smoothly; without steering its motion is as diverse as captured motion at
+    /// 1 only.
+    pub diversity: f64,
     /// Seconds after which a stick that was not repeated counts no more.
     pub patience: f64,
     /// How feet are held.
@@ -59,7 +63,8 @@ impl Default for ControllerOptions {
         Self {
             stick: StickOptions::default(),
             path_gain: 4.0,
-            path_strength: (0.5, 0.5),
+            path_strength: (0.3, 0.3),
+            diversity: 0.7,
             patience: 0.5,
             foot_lock: FootLockConfig::default(),
             limits: FrameLimits::default(),
@@ -222,7 +227,7 @@ impl<S: FrameSource> Controller<S> {
         self.count(clamped)
     }
 
-    /// Sets how freely the motion varies, 0 (the likeliest) to [`MAX_KNOB`], 1 as trained; and how
+    /// Sets how freely the motion varies, 0 (the likeliest) to [`MAX_KNOB`], 1 as tuned; and how
     /// strongly control bends it, 0 (not at all) to [`MAX_KNOB`], 1 as tuned.
     pub fn set_knobs(&mut self, diversity: f64, strength: f64) -> Taken {
         let (Some(diversity), Some(strength)) = (control::knob(diversity), control::knob(strength))
@@ -269,7 +274,8 @@ impl<S: FrameSource> Controller<S> {
     fn make_frame(&mut self) -> Result<()> {
         let (wish, clamped) = self.wish();
         let refused_before = self.source.refused();
-        self.source.advance(&wish, self.diversity)?;
+        let diversity = self.diversity * self.options.diversity;
+        self.source.advance(&wish, diversity)?;
         let limits = &self.options.limits;
         let last = &self.frames[1];
         let (root, root_limited) = limits.root(&last.root, &self.source.root());

@@ -81,7 +81,7 @@ pub struct Course {
 /// course laid out by it would ask for what no clip holds.
 pub const SPRING: StickOptions = StickOptions {
     velocity_half_life: 0.4,
-    heading_half_life: 0.25,
+    heading_half_life: 0.4,
     fastest: 5.0,
     strength: (0.5, 0.5),
 };

@@ -21,7 +21,7 @@ pub struct Control<P = Vec<PathPoint>> {
     pub velocity: [f32; 2],
     /// Direction x, z to look in, of any length; zero: where it moves. For [`ControlMode::Stick`].
     pub facing: [f32; 2],
-    /// How freely the motion varies, at least 0: 0 the likeliest motion, 1 as trained.
+    /// How freely the motion varies, at least 0: 0 the likeliest motion, 1 as tuned.
     pub diversity: f32,
     /// How strongly the control bends the motion, at least 0: 0 not at all, 1 as tuned.
     pub strength: f32,

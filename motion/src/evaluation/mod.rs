@@ -8,9 +8,10 @@ mod reference;
 use tch::Tensor;
 
 pub use self::legs::{Done, Nearest};
-pub use self::quality::{Quality, Ratio, SPEEDS, Tally};
+pub use self::quality::{Quality, Ratio, SPEEDS, Tally, jerk_ratio, sliding_ratio};
 pub use self::reference::{Reference, ReferenceFigures, Sample};
 use crate::character::skeleton;
+use crate::controller::ControllerOptions;
 use crate::course::course;
 use crate::crowd::{Crowd, Wish};
 use crate::data::{FRAME_RATE, MotionSet};
@@ -56,14 +57,15 @@ pub struct EvaluationOptions {
 
 impl Default for EvaluationOptions {
     fn default() -> Self {
+        let live = ControllerOptions::default();
         Self {
             characters: 64,
             seconds: 20.0,
-            runs: 8,
+            runs: 16,
             seed: 1,
-            gain: 4.0,
-            strength: (0.5, 0.5),
-            diversity: 1.0,
+            gain: live.path_gain,
+            strength: live.path_strength,
+            diversity: live.diversity,
         }
     }
 }
@@ -97,6 +99,8 @@ pub struct Evaluation {
     /// Seconds until a half turn at a run under stick control has settled within 10 degrees, the
     /// median of the runs; none if it did not.
     pub turn_180_settle_s: Option<f64>,
+    /// The three seconds from that half turn on, after the foot lock.
+    pub turn_180: AgainstTruth,
     /// Frames that were refused.
     pub refused: u64,
 }
@@ -113,9 +117,12 @@ pub fn evaluate(
     mut watch: impl FnMut(&str),
 ) -> Result<Evaluation> {
     let truth = &reference.figures.truth;
-    let against = |quality: &Quality| AgainstTruth {
-        foot_sliding: quality.sliding_ratio(truth),
-        jerk: quality.jerk_ratio(truth),
+    let against = |runs: &[Quality]| AgainstTruth {
+        foot_sliding: sliding_ratio(runs, truth),
+        jerk: jerk_ratio(runs, truth),
+    };
+    let each = |clips: &[Clip]| -> Result<Vec<Quality>> {
+        clips.iter().map(|clip| Quality::of([clip])).collect()
     };
 
     watch("motion without steering");
@@ -123,10 +130,7 @@ pub fn evaluate(
     let clips = takes.iter().enumerate();
     let clips = clips.map(|(number, take)| (number.to_string(), take.clip()));
     let free = Sample::of(extractor, &MotionSet::of(clips)?)?;
-    let mut free_locked = Quality::default();
-    for take in &takes {
-        free_locked.add(&quality::measure(&locked(take)?)?);
-    }
+    let free_locked: Vec<Clip> = takes.iter().map(locked).collect::<Result<_>>()?;
 
     watch("the course");
     let (takes, refused) = run_course(load()?, options)?;
@@ -150,18 +154,19 @@ pub fn evaluate(
     let laid = course()?;
     let legs = (0..laid.legs.len()).map(|leg| part(legs::frames(&laid, leg)));
 
+    watch("half turns at a run");
+    let (turns, turn_180_settle_s) = half_turn(load()?, options)?;
+    let turns: Vec<Clip> = turns.iter().map(locked_turn).collect::<Result<_>>()?;
     Ok(Evaluation {
         legs: legs.collect::<Result<_>>()?,
         course: part(1..asked.len())?,
         free: free.distance(&reference.held_out)?,
         diversity: free.diversity()?,
-        free_locked: against(&free_locked),
-        locked: against(&Quality::of(&locked)?),
-        unlocked: against(&Quality::of(&raw)?),
-        turn_180_settle_s: {
-            watch("half turns at a run");
-            half_turn(load()?, options)?
-        },
+        free_locked: against(&each(&free_locked)?),
+        locked: against(&each(&locked)?),
+        unlocked: against(&each(&raw)?),
+        turn_180_settle_s,
+        turn_180: against(&each(&turns)?),
         refused: refused + free_refused,
     })
 }
@@ -214,11 +219,21 @@ pub fn run_course(model: MotionModel, options: &EvaluationOptions) -> Result<(Ve
     Ok((takes, refused(&crowd)))
 }
 
+/// A half turn after the foot lock, without the run before it.
+fn locked_turn(take: &Take) -> Result<Clip> {
+    let mut clip = locked(take)?;
+    clip.frames.drain(..BEFORE);
+    Ok(clip)
+}
+
+/// Frames of the run before a half turn, and from it on.
+const BEFORE: usize = 90;
+const AFTER: usize = 90;
+
 /// Runs, turns about, and says when the heading has settled: the median of the runs.
-fn half_turn(model: MotionModel, options: &EvaluationOptions) -> Result<Option<f64>> {
-    const BEFORE: usize = 90;
-    const AFTER: usize = 90;
+fn half_turn(model: MotionModel, options: &EvaluationOptions) -> Result<(Vec<Take>, Option<f64>)> {
     let mut crowd = standing(model, options)?;
+    crowd.set_diversity(options.diversity);
     let mut followers = vec![StickFollower::new(StickOptions::default()); options.runs];
     let takes = perform(
         &mut crowd,
@@ -245,10 +260,8 @@ fn half_turn(model: MotionModel, options: &EvaluationOptions) -> Result<Option<f
         })
         .collect::<Result<_>>()?;
     settled.sort_by(f64::total_cmp);
-    Ok(settled
-        .get(settled.len() / 2)
-        .copied()
-        .filter(|seconds| seconds.is_finite()))
+    let median = settled.get(settled.len() / 2).copied();
+    Ok((takes, median.filter(|seconds| seconds.is_finite())))
 }
 
 /// Characters that stand, one for each run.

@@ -1,13 +1,15 @@
 //! Foot sliding and jerk, by how fast the character goes: feet that run slide more than feet that
 //! stand, in motion capture too, so that a ratio compares frames of like speed.
 
+use kinestream_diffusion::noise::NoiseStream;
 use nalgebra::Vector2;
 use serde::{Deserialize, Serialize};
 
+use super::BOOTSTRAP;
 use crate::character::skeleton;
 use crate::data::FRAME_RATE;
 use crate::foot::Feet;
-use crate::metrics::{FootSliding, SlidingConfig, Smoothness};
+use crate::metrics::{Estimate, FootSliding, SlidingConfig, Smoothness};
 use crate::{Clip, GlobalPose, Result};
 
 /// Speeds of the hips over the ground that bound the classes, m/s: standing, stepping, walking,
@@ -40,8 +42,8 @@ pub struct Quality([Tally; SPEEDS.len() + 1]);
 /// How much of something a motion has against the ground truth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ratio {
-    /// Against ground truth of the same speeds in the same shares.
-    pub matched: f64,
+    /// Against ground truth of the same speeds in the same shares, with its interval over runs.
+    pub matched: Estimate,
     /// Against all of the ground truth.
     pub overall: f64,
     /// Share of the frames whose speed the ground truth has; the others do not count in `matched`.
@@ -126,17 +128,22 @@ impl Quality {
         mean(self.0.iter().map(Tally::of_jerk))
     }
 
-    /// Sliding against a ground truth.
-    pub fn sliding_ratio(&self, truth: &Self) -> Ratio {
-        self.ratio(truth, Tally::of_sliding)
+    /// Several together.
+    fn sum<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::default();
+        for part in parts {
+            for (tally, more) in sum.0.iter_mut().zip(&part.0) {
+                tally.sliding_frames += more.sliding_frames;
+                tally.sliding += more.sliding;
+                tally.jerk_frames += more.jerk_frames;
+                tally.jerk += more.jerk;
+            }
+        }
+        sum
     }
 
-    /// Jerk against a ground truth.
-    pub fn jerk_ratio(&self, truth: &Self) -> Ratio {
-        self.ratio(truth, Tally::of_jerk)
-    }
-
-    fn ratio(&self, truth: &Self, of: impl Fn(&Tally) -> (u64, f64)) -> Ratio {
+    /// Against a ground truth of the same speeds; and the share of the frames that it has.
+    fn matched(&self, truth: &Self, of: Of) -> (f64, f64) {
         let (mut own, mut expected, mut covered, mut frames) = (0.0, 0.0, 0, 0);
         for (tally, truth) in self.0.iter().zip(&truth.0) {
             let (count, sum) = of(tally);
@@ -148,11 +155,39 @@ impl Quality {
                 covered += count;
             }
         }
-        Ratio {
-            matched: own / expected,
-            overall: mean(self.0.iter().map(&of)) / mean(truth.0.iter().map(&of)),
-            covered: covered as f64 / frames.max(1) as f64,
-        }
+        (own / expected, covered as f64 / frames.max(1) as f64)
+    }
+}
+
+type Of = fn(&Tally) -> (u64, f64);
+
+/// Sliding of runs, or takes, against a ground truth.
+pub fn sliding_ratio(runs: &[Quality], truth: &Quality) -> Ratio {
+    ratio(runs, truth, Tally::of_sliding)
+}
+
+/// Jerk likewise.
+pub fn jerk_ratio(runs: &[Quality], truth: &Quality) -> Ratio {
+    ratio(runs, truth, Tally::of_jerk)
+}
+
+fn ratio(runs: &[Quality], truth: &Quality, of: Of) -> Ratio {
+    let whole = Quality::sum(runs);
+    let (matched, covered) = whole.matched(truth, of);
+    let mut stream = NoiseStream::new(BOOTSTRAP.seed);
+    let resamples = if runs.len() > 1 {
+        BOOTSTRAP.resamples
+    } else {
+        0
+    };
+    let resampled = (0..resamples).map(|_| {
+        let drawn = (0..runs.len()).map(|_| &runs[stream.below(runs.len())]);
+        Quality::sum(drawn).matched(truth, of).0
+    });
+    Ratio {
+        matched: Estimate::new(matched, resampled.collect()),
+        overall: mean(whole.0.iter().map(of)) / mean(truth.0.iter().map(of)),
+        covered,
     }
 }
 
@@ -198,8 +233,10 @@ mod tests {
     fn a_motion_that_runs_more_is_not_blamed_for_running() {
         let truth = quality(&[(1.3, 0.2, 900), (3.5, 0.6, 100)]);
         let made = quality(&[(1.3, 0.2, 100), (3.5, 0.6, 100)]);
-        let ratio = made.sliding_ratio(&truth);
-        assert!((ratio.matched - 1.0).abs() < 1e-9, "{ratio:?}");
+        let ratio = sliding_ratio(&[made, made], &truth);
+        assert!((ratio.matched.value - 1.0).abs() < 1e-9, "{ratio:?}");
+        let [low, high] = ratio.matched.interval.unwrap();
+        assert!(low > 0.999 && high < 1.001, "{ratio:?}");
         assert!((ratio.overall - 0.4 / 0.24).abs() < 1e-9, "{ratio:?}");
         assert_eq!(ratio.covered, 1.0);
     }
@@ -208,8 +245,9 @@ mod tests {
     fn speeds_that_the_truth_lacks_do_not_count_and_are_told() {
         let truth = quality(&[(1.3, 0.2, 900), (3.5, 0.6, 3)]);
         let made = quality(&[(1.3, 0.4, 100), (3.5, 9.0, 300)]);
-        let ratio = made.sliding_ratio(&truth);
-        assert!((ratio.matched - 2.0).abs() < 1e-9, "{ratio:?}");
+        let ratio = sliding_ratio(&[made], &truth);
+        assert!((ratio.matched.value - 2.0).abs() < 1e-9, "{ratio:?}");
+        assert_eq!(ratio.matched.interval, None);
         assert_eq!(ratio.covered, 0.25);
     }
 }

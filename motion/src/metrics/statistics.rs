@@ -57,7 +57,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// A value and what its resamples gave.
-    pub(super) fn new(value: f64, mut resampled: Vec<f64>) -> Self {
+    pub(crate) fn new(value: f64, mut resampled: Vec<f64>) -> Self {
         let resamples = resampled.len();
         if resamples < 2 {
             return Self {

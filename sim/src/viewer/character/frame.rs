@@ -64,7 +64,7 @@ pub struct Control {
     /// Direction `[x, z]` to look in; zero where that is left to the motion.
     #[serde(serialize_with = "each_to_thousandths")]
     pub facing: [f64; 2],
-    /// How freely the motion varies: 0 the likeliest, 1 as trained.
+    /// How freely the motion varies: 0 the likeliest, 1 as tuned.
     #[serde(serialize_with = "thousandths")]
     pub diversity: f64,
     /// How strongly the control bends the motion: 0 not at all, 1 as tuned.

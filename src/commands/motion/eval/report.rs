@@ -28,7 +28,9 @@ pub(super) struct Report {
     diversity_ground_truth_interval: Option<[f64; 2]>,
     /// On the course after the foot lock, against held-out motion of the same speeds.
     foot_sliding_ratio: f64,
+    foot_sliding_ratio_interval: Option<[f64; 2]>,
     jerk_ratio: f64,
+    jerk_ratio_interval: Option<[f64; 2]>,
     /// The same against all of the held-out motion.
     foot_sliding_ratio_overall: f64,
     jerk_ratio_overall: f64,
@@ -42,6 +44,8 @@ pub(super) struct Report {
     path_rmse_m: f64,
     heading_error_deg: f64,
     turn_180_settle_s: Option<f64>,
+    turn_180_foot_sliding_ratio: f64,
+    turn_180_jerk_ratio: f64,
     frames_refused: u64,
     legs: Vec<LegReport>,
     #[serde(flatten, serialize_with = "toy")]
@@ -106,18 +110,22 @@ impl Report {
             diversity_interval: interval(&found.diversity),
             diversity_ground_truth: figures.diversity.value,
             diversity_ground_truth_interval: interval(&figures.diversity),
-            foot_sliding_ratio: found.locked.foot_sliding.matched,
-            jerk_ratio: found.locked.jerk.matched,
+            foot_sliding_ratio: found.locked.foot_sliding.matched.value,
+            foot_sliding_ratio_interval: interval(&found.locked.foot_sliding.matched),
+            jerk_ratio: found.locked.jerk.matched.value,
+            jerk_ratio_interval: interval(&found.locked.jerk.matched),
             foot_sliding_ratio_overall: found.locked.foot_sliding.overall,
             jerk_ratio_overall: found.locked.jerk.overall,
             speeds_covered: found.locked.foot_sliding.covered,
-            foot_sliding_ratio_without_ik: found.unlocked.foot_sliding.matched,
-            jerk_ratio_without_ik: found.unlocked.jerk.matched,
-            free_foot_sliding_ratio: found.free_locked.foot_sliding.matched,
-            free_jerk_ratio: found.free_locked.jerk.matched,
+            foot_sliding_ratio_without_ik: found.unlocked.foot_sliding.matched.value,
+            jerk_ratio_without_ik: found.unlocked.jerk.matched.value,
+            free_foot_sliding_ratio: found.free_locked.foot_sliding.matched.value,
+            free_jerk_ratio: found.free_locked.jerk.matched.value,
             path_rmse_m: found.course.path_rmse_m,
             heading_error_deg: found.course.heading_error_deg,
             turn_180_settle_s: found.turn_180_settle_s,
+            turn_180_foot_sliding_ratio: found.turn_180.foot_sliding.matched.value,
+            turn_180_jerk_ratio: found.turn_180.jerk.matched.value,
             frames_refused: found.refused,
             legs: legs
                 .map(|((leg, done), nearest)| LegReport {
@@ -161,6 +169,11 @@ impl Report {
                 "without steering",
                 self.free_foot_sliding_ratio,
                 self.free_jerk_ratio,
+            ),
+            (
+                "half turn at a run",
+                self.turn_180_foot_sliding_ratio,
+                self.turn_180_jerk_ratio,
             ),
         ] {
             say!("    {name:32}  {sliding:.2}, {jerk:.2}");
