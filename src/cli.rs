@@ -243,6 +243,25 @@ pub(crate) struct EvalArguments {
     /// motion: more checkpoint folders, to be judged alike and put side by side in a table; repeatable.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) against: Vec<PathBuf>,
+    /// motion: move many characters for hours under random sticks; watches their health and compares
+    /// the last ten minutes with the first.
+    #[arg(long, conflicts_with_all = ["against", "pictures"])]
+    pub(crate) long_run: bool,
+    /// motion: characters of the long run, in one batch.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1000,
+        requires = "long_run"
+    )]
+    pub(crate) characters: usize,
+    /// motion: hours of the long run, whole minutes of each character's own time.
+    #[arg(long, default_value_t = 1.0, requires = "long_run")]
+    pub(crate) hours: f64,
+    /// motion: file that the long run is kept in after every minute, and goes on from; in the working
+    /// directory long-run.safetensors by default.
+    #[arg(long, value_name = "FILE", requires = "long_run")]
+    pub(crate) state: Option<PathBuf>,
     /// motion: factor of the random numbers on the course, 0 to 2; by default as in `demo motion`.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) diversity: Option<f64>,

@@ -105,6 +105,11 @@ impl Crowd {
         self.refused[character]
     }
 
+    /// Last frames and the changes that led to them `[B, 2 E]`.
+    pub fn state(&self) -> Tensor {
+        self.state.copy()
+    }
+
     /// Embedded last frames `[B, E]`.
     pub fn embedded(&self) -> Tensor {
         self.model.frames(&self.state)

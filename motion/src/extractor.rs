@@ -385,3 +385,19 @@ impl Stage for ExtractorStage {
         self.seed
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An extractor of four features that was never trained.
+    pub(crate) fn untrained(device: Device) -> Extractor {
+        let count = columns(Layout::new(character::JOINTS)).len();
+        let config = ExtractorConfig {
+            width: 16,
+            features: 4,
+            ..ExtractorConfig::default()
+        };
+        Extractor::new(&config, vec![0.0; count], vec![1.0; count], device, 1)
+    }
+}

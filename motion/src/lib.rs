@@ -24,6 +24,7 @@ pub mod foot;
 pub mod formats;
 pub mod frame;
 mod learner;
+pub mod long_run;
 pub mod metrics;
 pub mod model;
 pub mod motion_vae;

@@ -189,6 +189,11 @@ impl Reference {
 }
 
 impl Sample {
+    /// Features `[N, D]`, and the clip that each is from.
+    pub fn new(values: DMatrix<f64>, clips: Vec<usize>) -> Self {
+        Self { values, clips }
+    }
+
     /// Features of all windows of a set.
     ///
     /// # Errors

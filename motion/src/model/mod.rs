@@ -17,6 +17,8 @@ mod config;
 mod folder;
 mod generator;
 mod sampling;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use tch::nn::VarStore;
 use tch::{Device, Tensor};

@@ -1,5 +1,6 @@
 //! `kinestream eval` for motion models.
 
+mod long_run;
 mod pictures;
 mod report;
 
@@ -51,6 +52,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             "wrote the reference of the held-out clips to {}",
             judge.extractor_folder.display()
         );
+    }
+    if arguments.long_run {
+        return long_run::run(arguments, &judge, &folders[0], device);
     }
     if let Some(folder) = &arguments.pictures {
         pictures::write(folder, MotionModel::load(&folders[0], device)?)?;
