@@ -1,9 +1,11 @@
 //! Hours of motion of many characters under random sticks: whether they stay well, and whether they
 //! move in the end as they did at the beginning.
 //!
+//! The poses are those of a live character, with their feet held.
+//!
 //! The run goes minute by minute, and a minute depends on where the last one ended and on the seed
-//! alone: random numbers, sticks and the watch over each character's health begin anew with it. So
-//! what [`LongRun::save`] keeps after any minute is enough to go on bit for bit.
+//! alone: random numbers, sticks, foot locks and the watch over each character's health begin anew
+//! with it. So what [`LongRun::save`] keeps after any minute is enough to go on bit for bit.
 
 mod state;
 #[cfg(test)]
@@ -19,7 +21,7 @@ use crate::crowd::{Crowd, Wish};
 use crate::data::{FRAME_RATE, MotionSet};
 use crate::evaluation::Sample;
 use crate::extractor::Extractor;
-use crate::foot::Feet;
+use crate::foot::{Feet, FootLock, FootLockConfig};
 use crate::metrics::{Health, HealthConfig, HealthReport, HealthRules};
 use crate::model::MotionModel;
 use crate::stick::{Stick, StickFollower, StickOptions};
@@ -176,6 +178,9 @@ impl LongRun {
         let feet = Feet::at_rest(&skeleton)?;
         let rules = HealthRules::new(&skeleton, &feet, HealthConfig::default())?;
         let mut health = vec![Health::new(&rules); count];
+        let lock = FootLock::new(&skeleton, &feet, FootLockConfig::default())?;
+        let mut locks = vec![lock; count];
+        let mut poses = vec![Pose::default(); count];
         let mut global = GlobalPose::default();
         let mut windows: Vec<(usize, Vec<Pose>)> = Vec::new();
         let length = extractor.config().window + 1;
@@ -191,9 +196,13 @@ impl LongRun {
             for (character, root) in self.roots.iter_mut().enumerate() {
                 *root = crowd.root(character);
             }
+            for (character, (pose, lock)) in poses.iter_mut().zip(&mut locks).enumerate() {
+                *pose = crowd.pose(character);
+                lock.apply(pose, &crowd.contacts(character), 1.0 / FRAME_RATE);
+            }
             if frame % LOOK == 0 {
                 for (character, health) in health.iter_mut().enumerate() {
-                    skeleton.forward_into(&crowd.pose(character), &mut global);
+                    skeleton.forward_into(&poses[character], &mut global);
                     let seconds = LOOK as f64 / FRAME_RATE;
                     health.push(&rules, &global, players[character].moves, seconds);
                 }
@@ -205,8 +214,8 @@ impl LongRun {
                     let chosen = (turn % SHARE..count).step_by(SHARE);
                     windows = chosen.map(|character| (character, Vec::new())).collect();
                 }
-                for (character, poses) in &mut windows {
-                    poses.push(crowd.pose(*character));
+                for (character, window) in &mut windows {
+                    window.push(poses[*character].clone());
                 }
                 if within + 1 == length && !windows.is_empty() {
                     self.take(extractor, &skeleton, &windows)?;

@@ -28,8 +28,8 @@ pub struct StickOptions {
 impl Default for StickOptions {
     fn default() -> Self {
         Self {
-            velocity_half_life: 0.2,
-            heading_half_life: 0.15,
+            velocity_half_life: 0.3,
+            heading_half_life: 0.17,
             fastest: 5.0,
             strength: (0.3, 0.3),
         }
