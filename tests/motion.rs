@@ -61,6 +61,7 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
         "predictor",
         "generation",
         "polishing",
+        "settling",
     ] {
         assert!(done.stderr.contains(part), "{}", done.stderr);
     }
@@ -134,7 +135,11 @@ fn a_model_is_trained_runs_and_survives_being_killed() {
             .join("again")
             .join(format!("{name}.training.safetensors"))
     };
-    for (part, resume) in [("extractor", &[][..]), ("generation", &["--resume"][..])] {
+    for (part, resume) in [
+        ("extractor", &[][..]),
+        ("generation", &["--resume"][..]),
+        ("settling", &["--resume"][..]),
+    ] {
         let mut running = Running::start(project.path(), &train("again", resume));
         running.wait_until(part, || state(part).exists());
         running.kill();

@@ -6,7 +6,7 @@
 
 use kinestream_diffusion::noise::NoiseStream;
 use nalgebra::{UnitQuaternion, Vector2, Vector3};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::data::FRAME_RATE;
 use crate::features::Layout;
@@ -25,6 +25,62 @@ pub struct Wish {
     pub motion: Option<(Vector2<f64>, f64)>,
     /// How much of the way to that motion every clean estimate is drawn, 0 to 1: displacement, turn.
     pub strength: (f64, f64),
+}
+
+/// Wishes of B characters as a model takes them.
+pub(crate) struct Asked {
+    /// `[B, S]`, zeros where there is none.
+    pub(crate) steering: Tensor,
+    /// 1 where there is `[B, 1]`.
+    pub(crate) steered: Tensor,
+    root: Tensor,
+    weight: Tensor,
+    pulled: bool,
+}
+
+impl Asked {
+    /// Wishes of characters whose roots are there.
+    pub(crate) fn of(wishes: &[Wish], roots: &[Root], device: Device) -> Self {
+        let count = wishes.len();
+        let mut numbers = Vec::with_capacity(count * steering::SIZE);
+        let mut steered = Vec::with_capacity(count);
+        let mut motions = Vec::with_capacity(3 * count);
+        let mut weights = Vec::with_capacity(3 * count);
+        let mut pulled = false;
+        for (wish, root) in wishes.iter().zip(roots) {
+            steered.push(f32::from(u8::from(wish.ahead.is_some())));
+            match &wish.ahead {
+                Some(ahead) => numbers.extend(steering(root, ahead)),
+                None => numbers.extend([0.0; steering::SIZE]),
+            }
+            let (motion, turn) = wish.motion.unwrap_or_default();
+            let seen = root.inwards(motion);
+            motions.extend([seen.x as f32, seen.y as f32, turn as f32]);
+            let (along, about) = wish.motion.map_or((0.0, 0.0), |_| wish.strength);
+            pulled |= along > 0.0 || about > 0.0;
+            weights.extend([along as f32, along as f32, about as f32]);
+        }
+        let tensor = |numbers: &[f32], columns: i64| {
+            Tensor::from_slice(numbers)
+                .view([-1, columns])
+                .to_device(device)
+        };
+        Self {
+            steering: tensor(&numbers, steering::SIZE as i64),
+            steered: tensor(&steered, 1),
+            root: tensor(&motions, 3),
+            weight: tensor(&weights, 3),
+            pulled,
+        }
+    }
+
+    /// The root motion that is wanted; none if nobody wants one.
+    pub(crate) fn pull(&self) -> Option<Pull<'_>> {
+        self.pulled.then_some(Pull {
+            root: &self.root,
+            weight: &self.weight,
+        })
+    }
 }
 
 /// Characters and the model that moves them.
@@ -127,46 +183,17 @@ impl Crowd {
                 self.len()
             )));
         }
-        let count = wishes.len();
-        let mut numbers = Vec::with_capacity(count * steering::SIZE);
-        let mut steered = Vec::with_capacity(count);
-        let mut motions = Vec::with_capacity(3 * count);
-        let mut weights = Vec::with_capacity(3 * count);
-        let mut pulled = false;
-        for (wish, root) in wishes.iter().zip(&self.roots) {
-            steered.push(f32::from(u8::from(wish.ahead.is_some())));
-            match &wish.ahead {
-                Some(ahead) => numbers.extend(steering(root, ahead)),
-                None => numbers.extend([0.0; steering::SIZE]),
-            }
-            let (motion, turn) = wish.motion.unwrap_or_default();
-            let seen = root.inwards(motion);
-            motions.extend([seen.x as f32, seen.y as f32, turn as f32]);
-            let (along, about) = wish.motion.map_or((0.0, 0.0), |_| wish.strength);
-            pulled |= along > 0.0 || about > 0.0;
-            weights.extend([along as f32, along as f32, about as f32]);
-        }
         let device = self.model.device();
-        let tensor = |numbers: &[f32], columns: i64| {
-            Tensor::from_slice(numbers)
-                .view([-1, columns])
-                .to_device(device)
-        };
+        let asked = Asked::of(wishes, &self.roots, device);
         let next = tch::no_grad(|| {
-            let steering = tensor(&numbers, steering::SIZE as i64);
             let condition = self
                 .model
-                .condition(&self.state, &steering, &tensor(&steered, 1));
+                .condition(&self.state, &asked.steering, &asked.steered);
             let mut draw = self.model.draw(&mut self.streams);
             if self.diversity != 1.0 {
                 draw.scale(self.diversity);
             }
-            let (root, weight) = (tensor(&motions, 3), tensor(&weights, 3));
-            let pull = pulled.then_some(Pull {
-                root: &root,
-                weight: &weight,
-            });
-            self.model.next(&condition, &draw, pull.as_ref())
+            self.model.next(&condition, &draw, asked.pull().as_ref())
         });
         // One look at the device for all: a sum is finite if its numbers are.
         let sums = next.sum_dim_intlist([1].as_slice(), false, Kind::Float);

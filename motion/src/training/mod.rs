@@ -5,6 +5,7 @@
 //! resumed ends with the same bits as one that was not, on the same machine, device and threads.
 
 pub(crate) mod adversarial;
+mod asked;
 pub mod config;
 mod embedding;
 mod feet;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use kinestream_diffusion::weights;
 use tch::Tensor;
 
+pub use asked::AskedTraining;
 pub use config::{Descent, GenerationTraining, TrainingConfig};
 pub use embedding::EmbeddingStage;
 pub use frames::Frames;
