@@ -123,7 +123,7 @@ mod tests {
             ("[]", "expected for example"),
             ("{}", "velocity"),
             (r#"{"velocity": [1]}"#, "invalid length"),
-            (r#"{"velocity": [1, 2, 3]}"#, "invalid length"),
+            (r#"{"velocity": [1, 2, 3]}"#, "trailing characters"),
             (r#"{"velocity": ["1", 2]}"#, "invalid type"),
             (r#"{"velocity": [1, 2], "speed": 3}"#, "speed"),
             (r#"{"velocity": [1e39, 0]}"#, "velocity"),
