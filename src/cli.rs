@@ -73,7 +73,7 @@ pub(crate) struct DemoArguments {
     #[arg(value_enum, default_value_t = DemoTask::Pusht)]
     pub(crate) task: DemoTask,
     /// No page. pusht: run the episodes in real time, print the result and end. motion: perform the
-    /// scripted course as fast as frames can be made, in real time with --listen.
+    /// scripted course as fast as frames can be made, in real time with --listen or an engine.
     #[arg(long)]
     pub(crate) headless: bool,
     /// End after this many episodes, for motion runs of the course; 0 for no end, headless motion 1.
@@ -98,6 +98,8 @@ pub(crate) struct DemoArguments {
     /// with --headless nowhere.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) engines: EngineArguments,
     /// motion: poses per second, 30 to 240; the model makes 30, the others lie between.
     #[arg(long, value_name = "HZ", default_value_t = 60)]
     pub(crate) rate: u32,
@@ -107,6 +109,33 @@ pub(crate) struct DemoArguments {
     /// Print one JSON object with the result on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Game engines that are told of a character's poses: docs/ENGINES.md.
+#[derive(Debug, Args)]
+pub(crate) struct EngineArguments {
+    /// motion: send poses to this VMC receiver over UDP, usually on port 39539; may be repeated.
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
+    pub(crate) vmc: Vec<String>,
+    /// motion: send poses to Unreal's JSON Live Link here over UDP; may be repeated.
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
+    pub(crate) live_link: Vec<String>,
+    /// motion: let engines connect to a WebSocket here, for poses and steering; 127.0.0.1:8750
+    /// without an address.
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = parse_host_port,
+          default_missing_value = "127.0.0.1:8750")]
+    pub(crate) websocket: Option<String>,
+    /// motion: TOML file that says which joint is which bone of a humanoid; one is built in.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) humanoid: Option<PathBuf>,
+}
+
+impl EngineArguments {
+    /// Whether any of them was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let sends = !(self.vmc.is_empty() && self.live_link.is_empty());
+        sends || self.websocket.is_some() || self.humanoid.is_some()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -519,6 +548,10 @@ pub(crate) struct ReplayArguments {
     /// Begin this many seconds after the first message.
     #[arg(long, default_value = "0", value_parser = parse_seconds)]
     pub(crate) seek: f64,
+    /// Write a character's poses to this file and end: .bvh or .glb, a file per stream.
+    #[arg(long, value_name = "OUT.bvh|OUT.glb",
+          conflicts_with_all = ["speed", "repeat", "headless", "port", "config", "listen", "robot", "wait"])]
+    pub(crate) export: Option<PathBuf>,
     /// No page.
     #[arg(long)]
     pub(crate) headless: bool,
@@ -611,6 +644,19 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(seeds)
 }
 
+fn parse_host_port(text: &str) -> Result<String, String> {
+    let is_one = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_whole = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && is_whole && port.parse::<u16>().is_ok()
+    });
+    match is_one {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{text}` is no HOST:PORT; write for example 127.0.0.1:39539 or [::1]:39539"
+        )),
+    }
+}
+
 fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok();
     seconds
@@ -646,6 +692,30 @@ mod tests {
         assert_eq!(parse_seeds("7").unwrap().to_vec(), [7]);
         for wrong in ["5..3", "a..b", "", "1..", "0..4000000000"] {
             assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for right in [
+            "127.0.0.1:39539",
+            "localhost:1",
+            "[::1]:39540",
+            "studio.local:0",
+        ] {
+            assert_eq!(parse_host_port(right).as_deref(), Ok(right));
+        }
+        for wrong in [
+            "",
+            "39539",
+            ":39539",
+            "127.0.0.1",
+            "a:b",
+            "a:65536",
+            "::1:39539",
+            "motion",
+        ] {
+            assert!(parse_host_port(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod character;
 pub(crate) mod commands;
+pub(crate) mod engines;
 mod monitor;
 pub(crate) mod policy;
 pub(crate) mod runtime;

@@ -98,7 +98,7 @@ impl ControlMode {
 }
 
 impl<P: Array<Item = PathPoint>> Control<P> {
-    fn check(&self) -> Result<(), ContentError> {
+    pub(crate) fn check(&self) -> Result<(), ContentError> {
         check_count(self.mode, self.points.len())?;
         require_finite("velocity", &self.velocity.as_slice())?;
         require_finite("facing", &self.facing.as_slice())?;

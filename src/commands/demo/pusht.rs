@@ -46,6 +46,10 @@ struct Report {
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     ensure!(
+        !arguments.engines.is_given(),
+        "--vmc, --live-link, --websocket and --humanoid are for `demo motion`: only a character has bones"
+    );
+    ensure!(
         arguments.listen.is_none(),
         "--listen is for `demo motion`; a policy listens with `kinestream run CONFIG`, where [session] \
          says"

@@ -1,6 +1,7 @@
 //! `kinestream replay`: a recording, played into the viewer page, the simulator's physics and
-//! zenoh.
+//! zenoh, or exported.
 
+mod export;
 mod screen;
 mod zenoh;
 
@@ -74,6 +75,17 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
             "{name}: {problem}; {} messages over {duration_s:.2} s have survived, {} bytes are lost",
             survey.messages,
             survey.bytes_lost
+        );
+    }
+    if let Some(out) = &arguments.export {
+        let seek_s = arguments.seek;
+        return export::run(
+            &recording,
+            &survey,
+            &arguments.file,
+            out,
+            seek_s,
+            arguments.json,
         );
     }
     let stop = shutdown::flag()?;

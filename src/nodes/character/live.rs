@@ -1,6 +1,7 @@
 //! A live character as the wire and the page know it: control and requests in, poses and pictures
 //! out. Clock-free: whoever calls says what time it is.
 
+use kinestream_bridge::engines::steering::Steering;
 use kinestream_bridge::wire::{
     Contacts, Control, ControlMode, PathPoint, PoseFlags, Request, Stamp,
 };
@@ -129,6 +130,13 @@ impl<S: FrameSource> Live<S> {
                 seed: u64::from(seed.unwrap_or(self.seed)),
             }),
         }
+    }
+
+    /// What an engine asks for as a message of the wire, with the knobs as they are where it says
+    /// nothing of them.
+    pub(crate) fn steered(&self, steering: &Steering, stamp: Stamp) -> Control {
+        let (diversity, strength) = self.controller.knobs();
+        steering.control(stamp, (diversity as f32, strength as f32))
     }
 
     /// A control that asks for nothing, with the knobs as they are.

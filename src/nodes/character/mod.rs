@@ -1,8 +1,8 @@
 //! The character node: control in, poses out, at a fixed rate, with the page beside it.
 //!
 //! One thread owns LibTorch. At every deadline it takes what has arrived (the newest control counts,
-//! whether it came over zenoh or from the page), makes the frame that falls due, and hands the pose
-//! to zenoh, page and recorder. Periods that passed without a pose are left out and counted; the
+//! whether it came over zenoh, from the page or from an engine), makes the frame that falls due, and
+//! hands the pose to zenoh, page, engines and recorder. Periods that passed without a pose are left out and counted; the
 //! character's time goes on over them.
 
 pub(crate) mod live;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
+use kinestream_bridge::engines::Ground;
 use kinestream_bridge::node::{Channel, Inbox, Publisher, Service};
 use kinestream_bridge::wire::Request;
 use kinestream_bridge::{Command, Control, Node, keys};
@@ -28,6 +29,7 @@ use kinestream_sim::viewer::character::ViewerHandle;
 use self::live::{Asked, Due, Live, Message, skeleton_info};
 use self::shown::Figure;
 use self::telling::{Screen, Teller};
+use super::engines::{EngineCounts, Engines};
 use super::{INBOX, stamp};
 use crate::recording::{Tap, topic};
 
@@ -95,6 +97,8 @@ pub(crate) struct Statistics {
     pub(crate) latency_ms: Percentiles,
     /// The newest of these.
     pub(crate) last_latency_ms: f64,
+    /// What engines got and said.
+    pub(crate) engines: EngineCounts,
 }
 
 /// Who takes part.
@@ -103,6 +107,8 @@ pub(crate) struct Company<'a> {
     pub(crate) node: Option<&'a Arc<Node>>,
     /// The page.
     pub(crate) page: Option<ViewerHandle>,
+    /// Game engines.
+    pub(crate) engines: Engines,
     /// The recorder.
     pub(crate) tap: Tap,
     /// How many poses they get.
@@ -135,6 +141,7 @@ pub(crate) struct Performance {
 struct Shell {
     wires: Option<Wires>,
     screen: Option<Screen>,
+    engines: Engines,
     rate: PoseRate,
     teller: Option<Teller>,
     tap: Tap,
@@ -208,6 +215,7 @@ pub(crate) fn perform(
     let company = Company {
         node: None,
         page: None,
+        engines: Engines::off(),
         tap,
         rate,
     };
@@ -237,6 +245,7 @@ impl Shell {
         let Company {
             node,
             page,
+            engines,
             tap,
             rate,
         } = company;
@@ -262,6 +271,7 @@ impl Shell {
         Ok(Self {
             wires,
             screen,
+            engines,
             rate,
             teller,
             tap,
@@ -359,6 +369,10 @@ impl Shell {
             let stamp = self.stamp(&live);
             asked.push(live.input(input, stamp));
         }
+        if let Some(steering) = self.engines.take_steering() {
+            let stamp = self.stamp(&live);
+            asked.push(Message::Control(live.steered(&steering, stamp)));
+        }
         for message in asked {
             match message {
                 Message::None => {}
@@ -405,13 +419,20 @@ impl Shell {
             .wires
             .as_ref()
             .is_some_and(|wires| wires.poses.is_matched());
-        if is_heard || self.tap.is_on() {
+        if is_heard || self.tap.is_on() || self.engines.is_on() {
             let due = Due {
                 frame_ns,
                 period_ns: self.rate.period_ns(),
             };
             let message = live.message(&pose, stamp(self.statistics.poses, live.stream()), due);
             self.tap.wire(topic::POSE, frame_ns, &message);
+            let root = &pose.root;
+            let ground = Ground {
+                position: [root.position.x, root.position.y],
+                heading: root.heading,
+            };
+            self.engines
+                .tell(&message, ground, live.seconds(), due_ns)?;
             if let Some(wires) = &mut self.wires {
                 wires.poses.publish(&message)?;
             }
@@ -425,6 +446,7 @@ impl Shell {
     /// Shows how things are, on the page and to others.
     fn watch(&mut self, live: &Live, now_ns: u64) {
         self.statistics.counts = live.counts();
+        self.statistics.engines = self.engines.counts();
         let is_due = self
             .teller
             .as_ref()
@@ -443,6 +465,7 @@ impl Shell {
 
     fn end(mut self, live: Live) -> Ended {
         self.statistics.counts = live.counts();
+        self.statistics.engines = self.engines.counts();
         self.statistics.latency_ms = self.latencies.percentiles_ms();
         Ended {
             live,

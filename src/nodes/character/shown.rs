@@ -32,6 +32,11 @@ impl Figure {
         })
     }
 
+    /// The joints and their places.
+    pub(crate) fn skeleton(&self) -> &Skeleton {
+        &self.skeleton
+    }
+
     /// Number of rotations that a pose must have.
     pub(crate) fn joints(&self) -> usize {
         self.skeleton.len()

@@ -1,5 +1,5 @@
-//! `kinestream demo motion`: a character under stick control, on the page and over zenoh; headless,
-//! the scripted course and what it measured.
+//! `kinestream demo motion`: a character under stick control, on the page, over zenoh and in game
+//! engines; headless, the scripted course and what it measured.
 
 mod report;
 
@@ -26,6 +26,7 @@ use crate::nodes::character::live::{Live, skeleton_info};
 use crate::nodes::character::{
     CharacterNode, Company, Ended, Performance, PoseRate, character, perform,
 };
+use crate::nodes::engines::{EngineOptions, Engines};
 use crate::page::Page;
 use crate::recording::{CheckpointIdentity, Opening, Tap};
 use crate::{checkpoint, device, output, recording, shutdown};
@@ -51,6 +52,18 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         arguments.episodes
     );
     let rate = PoseRate::new(arguments.rate)?;
+    let asked = &arguments.engines;
+    let options = EngineOptions {
+        vmc: asked.vmc.clone(),
+        live_link: asked.live_link.clone(),
+        websocket: asked.websocket.clone(),
+        humanoid: asked.humanoid.clone(),
+    };
+    ensure!(
+        options.is_on() || options.humanoid.is_none(),
+        "--humanoid says how engines are told, but there are none; add --vmc, --live-link or \
+         --websocket"
+    );
     let threads = device::set_threads(Some(1))?;
     let folder = arguments
         .checkpoint
@@ -68,12 +81,14 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let live = Live::new(character(model, arguments.seed)?, arguments.seed);
     let stop = shutdown::flag()?;
     let character = live.controller();
+    let skeleton = skeleton_info(character.skeleton(), character.feet());
+    let engines = Engines::open(&options, &arguments.name, &skeleton, rate.hz(), &stop)?;
     let tap = match &arguments.record {
         None => Tap::off(),
         Some(path) => {
             let described = json!({
                 "character": arguments.name,
-                "skeleton": skeleton_info(character.skeleton(), character.feet()).to_value()?,
+                "skeleton": skeleton.to_value()?,
             });
             let opening = Opening {
                 checkpoint: Some(CheckpointIdentity::of_motion(folder)?),
@@ -86,9 +101,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     };
     let begun = Instant::now();
     let done = if arguments.headless {
-        headless(live, arguments, rate, &tap, &stop)
+        headless(live, arguments, rate, engines, &tap, &stop)
     } else {
-        steered(live, arguments, rate, &tap, &stop)
+        steered(live, arguments, rate, engines, &tap, &stop)
     };
     recording::finish(&tap);
     let done = done?;
@@ -105,6 +120,7 @@ fn steered(
     live: Live,
     arguments: &DemoArguments,
     rate: PoseRate,
+    engines: Engines,
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
@@ -114,9 +130,11 @@ fn steered(
         arguments.listen.as_deref().unwrap_or(USUAL_ADDRESS),
     )?;
     let seed = live.seed();
+    announce(&engines);
     let company = Company {
         node: Some(&node),
         page: Some(page.handle().clone()),
+        engines,
         tap: tap.clone(),
         rate,
     };
@@ -148,6 +166,7 @@ fn headless(
     live: Live,
     arguments: &DemoArguments,
     rate: PoseRate,
+    engines: Engines,
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
@@ -172,12 +191,16 @@ fn headless(
         statistics,
         measures,
     } = match arguments.listen.as_deref() {
-        None => perform(live, tap.clone(), rate, &performance, stop)?,
-        Some(address) => {
-            let node = open(arguments, address)?;
+        None if !engines.is_on() => perform(live, tap.clone(), rate, &performance, stop)?,
+        address => {
+            let node = address
+                .map(|address| open(arguments, address))
+                .transpose()?;
+            announce(&engines);
             let company = Company {
-                node: Some(&node),
+                node: node.as_ref(),
                 page: None,
+                engines,
                 tap: tap.clone(),
                 rate,
             };
@@ -229,6 +252,13 @@ fn half_turn(live: Live, seed: u32) -> Result<(Live, Option<f64>)> {
     let asked = vec![std::f64::consts::PI; headings.len()];
     let settled = settle_seconds(&headings, &asked, SETTLED, FRAME_RATE)?;
     Ok((live, settled))
+}
+
+/// Says where engines connect.
+fn announce(engines: &Engines) {
+    if let Some(address) = engines.websocket() {
+        eprintln!("kinestream demo: poses for engines on {address}");
+    }
 }
 
 /// The character's zenoh node.

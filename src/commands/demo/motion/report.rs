@@ -7,6 +7,7 @@ use kinestream_motion::controller::{Counts, Figures};
 use serde::Serialize;
 
 use crate::nodes::character::Statistics;
+use crate::nodes::engines::EngineCounts;
 use crate::output::say;
 
 #[derive(Debug, Serialize)]
@@ -28,6 +29,8 @@ pub(super) struct Report {
     frames_clamped: u64,
     controls: Controls,
     poses_published: u64,
+    /// What game engines got and said.
+    engines: EngineCounts,
     /// From the moment at which a frame was due to its pose.
     latency_ms: Percentiles,
     missed: u64,
@@ -93,6 +96,7 @@ impl Done {
             malformed,
             missed,
             latency_ms,
+            engines,
             ..
         } = self.statistics;
         let Counts {
@@ -139,6 +143,7 @@ impl Done {
                 refused: taken_refused,
             },
             poses_published: poses,
+            engines,
             latency_ms,
             missed,
             wall_s: begun.elapsed().as_secs_f64(),
