@@ -1,7 +1,7 @@
 //! The WebSocket that engines connect to: `/pose?axes=unity&format=json`.
 //!
-//! Promises: a client that does not read costs one pose and a small socket buffer, gets the newest pose when it reads
-//! again, and is cut off in the end; what is no steering is answered, counted and dropped; a web page of another
+//! Promises: of a client that does not read, or reads slowly, a few poses are on their way at most, the next is the
+//! newest, and one that takes nothing is cut off in the end; what is no steering is answered, counted and dropped; a web page of another
 //! machine's cannot connect.
 
 use std::io;
@@ -27,7 +27,7 @@ use kinestream_bridge::engines::{Axes, HumanPose, Humanoid};
 use kinestream_bridge::wire::Encode;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::EngineCounts;
 
@@ -43,7 +43,12 @@ const MAX_CLIENTS: usize = 32;
 const MAX_STEERING_BYTES: usize = 4096;
 /// A client is cut off after so many messages that were refused.
 const MAX_REFUSED: u32 = 20;
-/// What the system keeps for a client that does not read: what waits there is old when it is read.
+/// Poses on their way to a client at most. Each is followed by a ping, which a client answers when it has read so far
+/// (RFC 6455, section 5.5.2); else the buffers of both systems would fill with poses, and all be old when read.
+const MAX_UNDERWAY: u64 = 8;
+/// A client that answers no ping gets a pose this often.
+const UNANSWERED: Duration = Duration::from_secs(1);
+/// What our system keeps for a client that does not read.
 const SEND_BUFFER_BYTES: u32 = 16 * 1024;
 
 /// What clients are told of a character.
@@ -282,6 +287,8 @@ async fn pose(
                 shared,
                 wanted,
                 refused: 0,
+                sent: 0,
+                answered: 0,
                 _place: place,
             };
             client.run()
@@ -310,6 +317,9 @@ struct Client {
     shared: Arc<Shared>,
     wanted: Wanted,
     refused: u32,
+    /// Poses sent, and those of them whose ping was answered.
+    sent: u64,
+    answered: u64,
     _place: OwnedSemaphorePermit,
 }
 
@@ -331,26 +341,37 @@ impl Client {
         let introduction = self.introduction()?;
         self.say(introduction).await?;
         newest.mark_changed();
+        let mut last = Instant::now();
         loop {
+            let is_full = self.sent - self.answered >= MAX_UNDERWAY;
             tokio::select! {
                 biased;
                 () = &mut stopped => {
                     return Ok(parting(close_code::AWAY, "the character has ended"));
                 }
-                Ok(()) = newest.changed() => {
+                Ok(()) = newest.changed(), if !is_full => {
                     let pose = newest.borrow_and_update().clone();
                     if let Some(pose) = pose {
                         let message = self.encoded(&pose)?;
                         self.say(message).await?;
                         self.shared.counts.poses.fetch_add(1, Ordering::Relaxed);
+                        self.sent += 1;
+                        let number = Bytes::copy_from_slice(&self.sent.to_be_bytes());
+                        self.say(Message::Ping(number)).await?;
+                        last = Instant::now();
                     }
                 }
+                () = sleep_until(last + UNANSWERED), if is_full => self.answered += 1,
                 message = self.socket.recv() => match message {
                     Some(Ok(Message::Text(text))) => self.take(text.as_str()).await?,
                     Some(Ok(Message::Binary(_))) => {
                         self.refuse("expected JSON text, found a binary message").await?;
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Pong(number))) => {
+                        let number = number.as_ref().try_into().map_or(0, u64::from_be_bytes);
+                        self.answered = self.answered.max(number.min(self.sent));
+                    }
+                    Some(Ok(Message::Ping(_))) => {}
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Ended),
                 },
             }
