@@ -34,8 +34,8 @@ struct Text {
     velocity: [f64; 2],
     #[serde(default)]
     facing: [f64; 2],
-    diversity: Option<f32>,
-    strength: Option<f32>,
+    diversity: Option<f64>,
+    strength: Option<f64>,
 }
 
 impl Steering {
@@ -50,8 +50,8 @@ impl Steering {
         let steering = Self {
             velocity: ground(metres),
             facing: ground(text.facing),
-            diversity: text.diversity,
-            strength: text.strength,
+            diversity: text.diversity.map(|knob| knob as f32),
+            strength: text.strength.map(|knob| knob as f32),
         };
         steering.control(Stamp::default(), (1.0, 1.0)).check()?;
         Ok(steering)
