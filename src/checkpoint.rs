@@ -14,6 +14,9 @@ pub(crate) const SHIPPED: &str = "models/pusht-state";
 /// Folder of the shipped motion model, relative to the project.
 pub(crate) const SHIPPED_MOTION: &str = "models/motion-aamdm";
 
+/// Folder of the shipped model of whole clips, relative to the project.
+pub(crate) const SHIPPED_CLIPS: &str = "models/motion-emdm";
+
 /// A checkpoint folder: as named, or the same path in the project that this program was built in,
 /// so that the shipped weights are found from any folder.
 pub(crate) fn locate(named: &Path) -> PathBuf {

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Resim(ResimArguments),
     /// Train a policy from demonstrations.
     Train(TrainArguments),
+    /// Make motion from a label and write it to a file: BVH, binary glTF or a recording.
+    Generate(GenerateArguments),
     /// Score a policy on Push-T under the published protocol, or a motion model against held-out clips.
     Eval(EvalArguments),
     /// Measure what this machine does.
@@ -259,6 +261,63 @@ pub(crate) struct TrainArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kinestream generate --list
+  kinestream generate --action jump --seconds 4 --seed 7 --out jump.bvh
+  kinestream generate --action walk --action \"turn left\" --action run --out way.glb
+  kinestream generate --action walk --seconds 6 --path \"0,2@2 1,4@4 3,5@6\" --out path.mcap
+  kinestream generate --action dance --seconds 60 --out dance.glb")]
+pub(crate) struct GenerateArguments {
+    /// What to do, in a word or in several; repeated, one after the other.
+    #[arg(long, value_name = "TEXT", required_unless_present = "list")]
+    pub(crate) action: Vec<String>,
+    /// Say which actions the model knows, with how long they last, and end.
+    #[arg(long, conflicts_with_all = ["action", "out"])]
+    pub(crate) list: bool,
+    /// Seconds of an action; for several actions once for all, or once for each. By default as long as
+    /// the action usually lasts.
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Vec<f64>,
+    /// Seed of everything random; equal seeds give equal motion.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Denoise steps of a clip, as many as the model was trained with at most: fewer are faster.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) steps: Option<usize>,
+    /// How much the action counts: 1 as trained, more for clearer and less varied motion.
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
+    pub(crate) guidance: f64,
+    /// Motion file (BVH, ASF/AMC, any skeleton) whose last pose the motion goes on from.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) start: Option<PathBuf>,
+    /// Motion file whose first pose the motion ends with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) end: Option<PathBuf>,
+    /// Places to be at, as \"X,Z@SECONDS X,Z@SECONDS\", metres; one action only.
+    #[arg(long, value_name = "PLACES")]
+    pub(crate) path: Option<String>,
+    /// File to write: its ending says whether BVH (.bvh), binary glTF (.glb) or a recording (.mcap).
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    pub(crate) out: Option<PathBuf>,
+    /// Leave feet as the model puts them, without locking those that bear.
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Checkpoint folder; the shipped one by default.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads of LibTorch; all cores by default.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EvalArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
@@ -307,13 +366,26 @@ pub(crate) struct EvalArguments {
     /// motion: leave out the toy distribution of the paper, which is learned anew to count its modes.
     #[arg(long)]
     pub(crate) skip_toy: bool,
+    /// clips: runs, each of which draws held-out clips and makes as many.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) runs: usize,
+    /// clips: clips of a run.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) clips: usize,
+    /// clips: weight of the label, 1 as trained; by default what the configuration says.
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) guidance: Option<f64>,
+    /// clips: at 1, 2 and 5 denoise steps, too.
+    #[arg(long, conflicts_with = "steps")]
+    pub(crate) curve: bool,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Seeds A..B, both included.
     #[arg(long, default_value = "100000..100049", value_parser = parse_seeds)]
     pub(crate) seeds: Seeds,
-    /// Network evaluations per action, in place of what the checkpoint was made for.
+    /// Network evaluations per action, in place of what the checkpoint was made for; clips: denoise
+    /// steps.
     #[arg(long)]
     pub(crate) steps: Option<f64>,
     /// Actions executed per plan, Ta, in place of what the checkpoint was made for.

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod cli;
+mod clips;
 mod commands;
 mod config;
 mod controller;
@@ -49,10 +50,17 @@ fn main() -> ExitCode {
         log.with_ansi(false).init();
     }
     let done = match &cli.command {
+        Command::Generate(arguments) => commands::clips::generate::run(arguments),
+        Command::Train(arguments) if motion::is_clips(&arguments.config) => {
+            commands::clips::train::run(arguments)
+        }
         Command::Train(arguments) if motion::is_motion(&arguments.config) => {
             commands::motion::train::run(arguments)
         }
         Command::Train(arguments) => commands::train::run(arguments),
+        Command::Eval(arguments) if motion::is_clips(&arguments.config) => {
+            commands::clips::eval::run(arguments)
+        }
         Command::Eval(arguments) if motion::is_motion(&arguments.config) => {
             commands::motion::eval::run(arguments)
         }

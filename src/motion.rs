@@ -10,6 +10,7 @@ use kinestream_motion::extractor::ExtractorConfig;
 use kinestream_motion::model::ModelConfig;
 use kinestream_motion::training::TrainingConfig;
 use kinestream_motion::training::config::Descent;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config;
@@ -77,19 +78,32 @@ pub(crate) fn is_motion(path: &Path) -> bool {
 impl MotionConfig {
     /// Reads a file, and those that it takes tables from.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = read_text(path)?;
-        if !is_derived(&text) {
-            return config::parse_toml(&text, &path.display().to_string());
-        }
-        let table = base::read(path)?;
-        Self::deserialize(table).map_err(|error| {
-            anyhow!(
-                "{}, with what it takes from its base: {}",
-                path.display(),
-                error.to_string().trim_end().replace('\n', ", ")
-            )
-        })
+        read(path)
     }
+}
+
+/// Reads a configuration of a motion model or of one of whole clips, with what it takes from others.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = read_text(path)?;
+    if !is_derived(&text) {
+        return config::parse_toml(&text, &path.display().to_string());
+    }
+    let table = base::read(path)?;
+    T::deserialize(table).map_err(|error| {
+        anyhow!(
+            "{}, with what it takes from its base: {}",
+            path.display(),
+            error.to_string().trim_end().replace('\n', ", ")
+        )
+    })
+}
+
+/// Whether a configuration file is one of a model of whole clips, which has `[model.clips]`.
+pub(crate) fn is_clips(path: &Path) -> bool {
+    base::read(path).is_ok_and(|table| {
+        let model = table.get("model").and_then(toml::Value::as_table);
+        model.is_some_and(|model| model.contains_key("clips"))
+    })
 }
 
 fn read_text(path: &Path) -> Result<String> {

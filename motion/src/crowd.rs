@@ -5,16 +5,14 @@
 //! refusal is counted.
 
 use kinestream_diffusion::noise::NoiseStream;
-use nalgebra::{UnitQuaternion, Vector2, Vector3};
+use nalgebra::Vector2;
 use tch::{Device, Kind, Tensor};
 
-use crate::data::FRAME_RATE;
-use crate::features::Layout;
 use crate::model::{MotionModel, Pull};
-use crate::rotation::{from_six, wrapped, yaw};
+use crate::placing::Told;
 use crate::steering::{self, steering};
 use crate::trajectory::Root;
-use crate::{Error, Pose, Result, character};
+use crate::{Error, Pose, Result};
 
 /// What is wanted of a character for its next frame.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,10 +89,8 @@ pub struct Crowd {
     state: Tensor,
     roots: Vec<Root>,
     streams: Vec<NoiseStream>,
-    /// Hand-made numbers of the last frames, in their own units `[B, 22]`.
-    hand_made: Vec<f32>,
-    /// Rotations of the last frames as six numbers `[B, J, 6]`.
-    six: Vec<f32>,
+    /// The last frames, one for each character.
+    told: Told,
     refused: Vec<u64>,
     /// Factor of all random numbers: 1 as trained, 0 for the most probable motion.
     diversity: f64,
@@ -112,8 +108,7 @@ impl Crowd {
             streams: seeds.iter().map(|seed| NoiseStream::new(*seed)).collect(),
             refused: vec![0; seeds.len()],
             state: first.copy(),
-            hand_made: Vec::new(),
-            six: Vec::new(),
+            told: Told::default(),
             model,
             diversity: 1.0,
         };
@@ -213,60 +208,23 @@ impl Crowd {
                 self.refused[character] += 1;
                 continue;
             }
-            let moved = &self.hand_made[character * Layout::HAND_MADE..][..3];
-            let step = Vector2::new(f64::from(moved[0]), f64::from(moved[1])) / FRAME_RATE;
-            let turn = f64::from(moved[2]) / FRAME_RATE;
-            let root = &mut self.roots[character];
-            root.position += root.outwards(step);
-            root.heading = wrapped(root.heading + turn);
+            self.told.step(character, &mut self.roots[character]);
         }
         Ok(())
     }
 
     fn decode(&mut self) -> Result<()> {
-        let (hand_made, six) = tch::no_grad(|| {
-            let frames = self.embedded();
-            (
-                self.model.embedding.hand_made(&frames),
-                self.model.embedding.decode_rotations(&frames),
-            )
-        });
-        let flat =
-            |tensor: Tensor| Vec::<f32>::try_from(tensor.to_kind(Kind::Float).flatten(0, -1));
-        self.hand_made = flat(hand_made)?;
-        self.six = flat(six)?;
+        self.told = Told::of(&self.model.embedding, &self.embedded())?;
         Ok(())
     }
 
     /// Contact of left heel, left toe, right heel, right toe, 0 to 1.
     pub fn contacts(&self, character: usize) -> [f64; 4] {
-        let row = &self.hand_made[character * Layout::HAND_MADE + Layout::CONTACTS..][..4];
-        [row[0], row[1], row[2], row[3]].map(|value| f64::from(value).clamp(0.0, 1.0))
+        self.told.contacts(character)
     }
 
     /// The pose of a character in the world.
     pub fn pose(&self, character: usize) -> Pose {
-        let root = &self.roots[character];
-        let hand_made = &self.hand_made[character * Layout::HAND_MADE..][..Layout::HAND_MADE];
-        let hips = &hand_made[Layout::HIPS..Layout::HIPS + 3];
-        let hips = Vector3::new(hips[0], hips[1], hips[2]).map(f64::from);
-        let row = 6 * character::JOINTS;
-        let rotations = self.six[character * row..][..row]
-            .chunks_exact(6)
-            .enumerate()
-            .map(|(joint, six)| {
-                let six = [six[0], six[1], six[2], six[3], six[4], six[5]].map(f64::from);
-                let rotation = from_six(&six).unwrap_or_else(UnitQuaternion::identity);
-                if joint == 0 {
-                    yaw(root.heading) * rotation
-                } else {
-                    rotation
-                }
-            })
-            .collect();
-        Pose {
-            root: root.globalise(&hips),
-            rotations,
-        }
+        self.told.pose(character, &self.roots[character])
     }
 }

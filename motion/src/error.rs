@@ -61,6 +61,26 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A text that means no label.
+    #[error("no motion is known for `{text}`; the nearest are `{nearest}`, all are: {all}")]
+    UnknownLabel {
+        /// What was asked for.
+        text: String,
+        /// Labels that are spelt most like it.
+        nearest: String,
+        /// All labels.
+        all: String,
+    },
+    /// A request for a clip that cannot be met.
+    #[error("{key} is {found}, expected {expected}")]
+    Request {
+        /// Which part of the request.
+        key: &'static str,
+        /// What was found.
+        found: String,
+        /// What would have been right.
+        expected: String,
+    },
     /// A loss that is not finite.
     #[error(
         "the loss is {loss} at step {step}; resume from the last state with a lower learning rate"

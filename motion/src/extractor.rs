@@ -25,7 +25,6 @@ use crate::{Error, Result, character};
 
 /// File of the description in the extractor's folder.
 const CONFIG_FILE: &str = "config.json";
-/// File of the weights in the extractor's folder.
 /// File of the weights in an extractor's folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Version of the layout of the description.
@@ -82,7 +81,7 @@ pub struct Extractor {
 }
 
 /// Columns of the features that a window sees.
-fn columns(layout: Layout) -> Vec<i64> {
+pub(crate) fn columns(layout: Layout) -> Vec<i64> {
     let root: Range<usize> = Layout::ROOT..Layout::FEET;
     let joints = layout.positions()..layout.velocities();
     root.chain(joints).map(|column| column as i64).collect()

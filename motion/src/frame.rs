@@ -6,16 +6,13 @@
 //! of theirs: a network that had to hit a frame within noise of unit size would spend its few steps
 //! on finding where it already was.
 
-mod plan;
-
 use kinestream_diffusion::network::{seeded, timestep_table};
 use kinestream_diffusion::{Mlp, NoiseSchedule, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use plan::{DenoiseStep, factor, plan};
-
+use crate::plan::{DenoiseStep, factor, plan};
 use crate::steering;
 use crate::{Error, Result};
 

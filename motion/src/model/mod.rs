@@ -236,7 +236,7 @@ impl MotionModel {
     /// # Errors
     /// Another build.
     pub fn copy_embedding(&self, embedding: &Embedding) -> Result<()> {
-        copy(embedding.store(), self.embedding.store())
+        copy_store(embedding.store(), self.embedding.store())
     }
 
     /// Takes over the parameters of a predictor of the same build; they are not trained any more.
@@ -245,7 +245,7 @@ impl MotionModel {
     /// Another build.
     pub fn take_predictor(&mut self, other: &Self) -> Result<()> {
         if let (Some(from), Some(to)) = (&other.predictor, &mut self.predictor) {
-            copy(from.store(), to.store())?;
+            copy_store(from.store(), to.store())?;
             to.store_mut().freeze();
         }
         Ok(())
@@ -257,7 +257,7 @@ impl MotionModel {
     /// Another build, or a MotionVAE.
     pub fn copy_generation(&self, other: &Self) -> Result<()> {
         let (from, to) = (&other.modules()?.generation, &self.modules()?.generation);
-        copy(from.store(), to.store())
+        copy_store(from.store(), to.store())
     }
 
     /// Takes over the parameters of all modules of the same build.
@@ -266,7 +266,7 @@ impl MotionModel {
     /// Another build, or a MotionVAE.
     pub fn copy_modules(&self, other: &Self) -> Result<()> {
         for (from, to) in other.modules()?.all().zip(self.modules()?.all()) {
-            copy(from.store(), to.store())?;
+            copy_store(from.store(), to.store())?;
         }
         Ok(())
     }
@@ -281,7 +281,7 @@ impl MotionModel {
 }
 
 /// Copies parameters from one store to another of the same build.
-fn copy(from: &VarStore, to: &VarStore) -> Result<()> {
+pub(crate) fn copy_store(from: &VarStore, to: &VarStore) -> Result<()> {
     let source = from.variables();
     tch::no_grad(|| {
         for (name, mut variable) in to.variables() {

@@ -251,7 +251,7 @@ impl Descent {
         cosine_with_warmup(step, self.steps, self.warmup_steps, self.learning_rate)
     }
 
-    fn check(&self, table: &'static str) -> Result<()> {
+    pub(super) fn check(&self, table: &'static str) -> Result<()> {
         let refuse = |key: &str, found: String, expected: &str| {
             Err(Error::Config {
                 key: table,

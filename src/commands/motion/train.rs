@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use kinestream_motion::data::Dataset;
+use kinestream_motion::data::{DataConfig, Dataset};
 use kinestream_motion::extractor::ExtractorStage;
 use kinestream_motion::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
 use kinestream_motion::training::{
@@ -239,8 +239,13 @@ fn generation_of(
 
 /// Reads the clips with a progress bar.
 pub(crate) fn read_data(folder: &Path, config: &MotionConfig) -> Result<Dataset> {
+    read_clips(folder, &config.data)
+}
+
+/// As [`read_data`], for any choice of clips.
+pub(crate) fn read_clips(folder: &Path, config: &DataConfig) -> Result<Dataset> {
     let bar = output::progress(0, "clips");
-    let set = Dataset::read(folder, &config.data, |done, all| {
+    let set = Dataset::read(folder, config, |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     })?;
@@ -249,17 +254,17 @@ pub(crate) fn read_data(folder: &Path, config: &MotionConfig) -> Result<Dataset>
 }
 
 /// What the parts of one training have in common.
-struct Run<'a> {
-    out: &'a Path,
-    resume: bool,
-    every: u64,
-    stop: &'a AtomicBool,
-    begun: Instant,
+pub(crate) struct Run<'a> {
+    pub(crate) out: &'a Path,
+    pub(crate) resume: bool,
+    pub(crate) every: u64,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) begun: Instant,
 }
 
 impl Run<'_> {
     /// Trains one part to its end, unless it is asked to stop.
-    fn train(&mut self, stage: &mut dyn Stage) -> Result<ControlFlow<()>> {
+    pub(crate) fn train(&mut self, stage: &mut dyn Stage) -> Result<ControlFlow<()>> {
         let state = state_file(self.out, stage.name());
         if self.resume && state.exists() {
             stage.restore(&state)?;

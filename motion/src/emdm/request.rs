@@ -1,0 +1,323 @@
+//! What somebody asks of a model of whole clips, and the motion that comes of it.
+
+use nalgebra::Vector2;
+use tch::{Kind, Tensor};
+
+use super::conditions::Conditions;
+use super::sampling::{Denoising, Guidance};
+use super::Emdm;
+use crate::character::HIPS_HEIGHT;
+use crate::data::{FRAME_RATE, contacts};
+use crate::features;
+use crate::placing::Told;
+use crate::synthesis::Take;
+use crate::trajectory::Root;
+use crate::{Clip, Error, Result, character};
+
+/// Metres by which a joint of a pose may come out elsewhere than it is asked for: farther, and the
+/// pose is like none that the model has seen.
+const FARTHEST_JOINT: f64 = 0.25;
+/// Range of the height of the hips over the floor.
+const HIPS: std::ops::Range<f64> = 0.05..2.0;
+/// Fastest that a path may ask for, m/s.
+const FASTEST: f64 = 8.0;
+
+/// A clip that is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Number of the label; none for any motion.
+    pub label: Option<usize>,
+    /// Length in seconds; none for the usual one of the label.
+    pub seconds: Option<f64>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What the clip goes on from.
+    pub start: Option<Following>,
+    /// The pose that it ends with, as [`Emdm::pose`] makes it.
+    pub end: Option<Following>,
+    /// Places of the root with their times in seconds after the beginning, in the world.
+    pub path: Vec<(f64, Vector2<f64>)>,
+}
+
+/// A frame that something goes on from: the embedded frame and where its root is.
+#[derive(Debug)]
+pub struct Following {
+    frame: Tensor,
+    root: Root,
+}
+
+impl Clone for Following {
+    fn clone(&self) -> Self {
+        Self {
+            frame: self.frame.copy(),
+            root: self.root,
+        }
+    }
+}
+
+impl Following {
+    /// Where the root is.
+    pub fn root(&self) -> Root {
+        self.root
+    }
+}
+
+impl Emdm {
+    /// The last frame of a clip of the character, to go on from. A clip of a single frame stands still.
+    ///
+    /// # Errors
+    /// Another skeleton, no frame, a number that is not finite, or a pose like none that the model
+    /// knows.
+    pub fn pose(&self, clip: &Clip) -> Result<Following> {
+        character::check(&clip.skeleton)?;
+        let mut clip = clip.clone();
+        let refuse = |found: String, expected: &str| {
+            Err(Error::Request {
+                key: "pose",
+                found,
+                expected: expected.into(),
+            })
+        };
+        let Some(last) = clip.frames.last().cloned() else {
+            return refuse("without a frame".into(), "one frame or more");
+        };
+        while clip.frames.len() < 3 {
+            clip.frames.push(last.clone());
+        }
+        let height = last.root.y;
+        if !HIPS.contains(&height) {
+            return refuse(
+                format!("with its hips {height:.2} m above the floor"),
+                &format!(
+                    "{} to {} m (standing: {HIPS_HEIGHT} m); is the file in metres, with Y up?",
+                    HIPS.start, HIPS.end
+                ),
+            );
+        }
+        let found = features::extract(&clip, &contacts(&clip)?)?;
+        let width = found.layout.size();
+        let row = &found.rows[found.rows.len() - width..];
+        let row = Tensor::from_slice(row)
+            .view([1, -1])
+            .to_device(self.device());
+        let _guard = tch::no_grad_guard();
+        let frame = self.embedding.encode(&row);
+        let joints = (found.layout.joints() as i64 - 1) * 3;
+        let wanted = row.narrow(1, found.layout.positions() as i64, joints);
+        let made = self.embedding.decode(&frame).positions;
+        let made = made.narrow(1, 1, joints / 3).reshape([1, -1]);
+        let off = (wanted - made)
+            .view([-1, 3])
+            .square()
+            .sum_dim_intlist([-1].as_slice(), false, Kind::Double)
+            .sqrt()
+            .max();
+        let off = f64::try_from(off)?;
+        if off.is_nan() || off > FARTHEST_JOINT {
+            return refuse(
+                format!("unlike any motion that the model knows: a joint would be {off:.2} m off"),
+                &format!("at most {FARTHEST_JOINT} m"),
+            );
+        }
+        let root = found.roots.last().copied().unwrap_or_default();
+        Ok(Following { frame, root })
+    }
+
+    /// Frames of a clip of so many seconds, or of the usual length of a label: whole patches.
+    ///
+    /// # Errors
+    /// Fewer than two patches, or more than the longest clip.
+    pub fn length(&self, label: Option<usize>, seconds: Option<f64>) -> Result<usize> {
+        let clips = &self.config().clips;
+        let usual = label.and_then(|label| self.spans().get(label));
+        let seconds = seconds
+            .or(usual.map(|span| span.usual))
+            .unwrap_or(clips.longest as f64 / FRAME_RATE);
+        let (least, most) = (
+            2.0 * clips.patch as f64 / FRAME_RATE,
+            clips.longest as f64 / FRAME_RATE,
+        );
+        if !(seconds >= least - 1e-9 && seconds <= most + 1e-9) {
+            return Err(Error::Request {
+                key: "length",
+                found: format!("{seconds} s"),
+                expected: format!("{least:.2} to {most:.2} s; longer motion is made of several clips"),
+            });
+        }
+        let patches = (seconds * FRAME_RATE / clips.patch as f64 - 1e-6).ceil() as usize;
+        Ok(patches.clamp(2, clips.most_patches()) * clips.patch)
+    }
+
+    /// Begins clips for requests, all in one batch.
+    ///
+    /// # Errors
+    /// A length out of range, an unknown label, a path that is too fast, not finite or not in time.
+    pub fn begin(
+        &self,
+        requests: &[Request],
+        guidance: Guidance,
+        evaluations: usize,
+    ) -> Result<Denoising> {
+        let patch = self.config().clips.patch;
+        let lengths = requests
+            .iter()
+            .map(|request| Ok(self.length(request.label, request.seconds)? / patch))
+            .collect::<Result<Vec<usize>>>()?;
+        let (labels, size, device) = (self.labels().len(), self.embedding.size(), self.device());
+        let mut conditions = Conditions::new(&lengths, labels, size, device);
+        let mut numbers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let label = request.label.unwrap_or(labels);
+            if label > labels {
+                return Err(Error::Request {
+                    key: "label",
+                    found: label.to_string(),
+                    expected: format!("0 to {}", labels - 1),
+                });
+            }
+            numbers.push(label as i64);
+        }
+        conditions = conditions.labelled(&numbers);
+        let frames = |which: &dyn Fn(&Request) -> Option<&Following>| {
+            let rows: Vec<Tensor> = requests
+                .iter()
+                .map(|request| match which(request) {
+                    Some(following) => following.frame.shallow_clone(),
+                    None => Tensor::zeros([1, size], (Kind::Float, device)),
+                })
+                .collect();
+            let there: Vec<bool> = requests.iter().map(|one| which(one).is_some()).collect();
+            (Tensor::cat(&rows, 0), there)
+        };
+        let (starts, there) = frames(&|request| request.start.as_ref());
+        conditions = conditions.starting(&starts);
+        conditions.keep(super::Part::Start, &there);
+        let (ends, there) = frames(&|request| request.end.as_ref());
+        conditions = conditions.ending(&ends);
+        conditions.keep(super::Part::End, &there);
+        let most = conditions.most();
+        let mut places = Vec::with_capacity(requests.len() * most * 2);
+        for (request, length) in requests.iter().zip(&lengths) {
+            let root = request.start.as_ref().map(Following::root);
+            let seconds = patch as f64 / FRAME_RATE;
+            let path = Path::new(&request.path, root.unwrap_or_default(), *length as f64 * seconds)?;
+            for number in 1..=most {
+                let place = path.at(number as f64 * seconds);
+                places.extend([place.x as f32, place.y as f32]);
+            }
+        }
+        let places = Tensor::from_slice(&places)
+            .view([requests.len() as i64, most as i64, 2])
+            .to_device(device);
+        let there: Vec<bool> = requests.iter().map(|one| !one.path.is_empty()).collect();
+        conditions = conditions.along(&places);
+        conditions.keep(super::Part::Path, &there);
+        let seeds: Vec<u64> = requests.iter().map(|request| request.seed).collect();
+        Ok(self.denoising(conditions, guidance, &seeds, evaluations))
+    }
+
+    /// Takes one denoise step.
+    pub fn advance(&self, denoising: &mut Denoising) {
+        denoising.advance(&self.network);
+    }
+
+    /// The motion of clips whose denoise steps are all taken: for each request frames that follow what
+    /// it goes on from.
+    ///
+    /// # Errors
+    /// LibTorch refused, or a clip that is not finite.
+    pub fn finish(&self, denoising: Denoising, requests: &[Request]) -> Result<Vec<Take>> {
+        let (patches, conditions) = denoising.finish();
+        let frames = self.frames(&patches);
+        let most = frames.size()[1] as usize;
+        let told = Told::of(&self.embedding, &frames.flatten(0, 1))?;
+        let finite = bool::try_from(frames.isfinite().all())?;
+        if !finite {
+            return Err(Error::Request {
+                key: "clip",
+                found: "not finite".into(),
+                expected: "numbers; the weights are damaged".into(),
+            });
+        }
+        let patch = self.config().clips.patch;
+        Ok(requests
+            .iter()
+            .zip(conditions.lengths())
+            .enumerate()
+            .map(|(number, (request, length))| {
+                let root = request.start.as_ref().map(Following::root);
+                let first = number * most;
+                told.take(first..first + length * patch, root.unwrap_or_default())
+            })
+            .collect())
+    }
+
+    /// Makes clips for requests, from beginning to end.
+    ///
+    /// # Errors
+    /// As [`Self::begin`] and [`Self::finish`].
+    pub fn generate(
+        &self,
+        requests: &[Request],
+        guidance: Guidance,
+        evaluations: usize,
+    ) -> Result<Vec<Take>> {
+        let mut denoising = self.begin(requests, guidance, evaluations)?;
+        while !denoising.is_done() {
+            self.advance(&mut denoising);
+        }
+        self.finish(denoising, requests)
+    }
+}
+
+/// Places in time, as a root sees them.
+struct Path {
+    points: Vec<(f64, Vector2<f64>)>,
+}
+
+impl Path {
+    fn new(points: &[(f64, Vector2<f64>)], root: Root, seconds: f64) -> Result<Self> {
+        let refuse = |found: String, expected: &str| {
+            Err(Error::Request {
+                key: "path",
+                found,
+                expected: expected.into(),
+            })
+        };
+        let mut seen = vec![(0.0, Vector2::zeros())];
+        for (time, place) in points {
+            let (before, from) = seen[seen.len() - 1];
+            if !time.is_finite() || !place.iter().all(|number| number.is_finite()) {
+                return refuse("a number that is not finite".into(), "finite numbers");
+            }
+            if *time < before || *time > seconds + 1e-6 {
+                return refuse(
+                    format!("a point at {time} s"),
+                    &format!("times in order, 0 to {seconds:.2} s, the length of the clip"),
+                );
+            }
+            let place = root.inwards(place - root.position);
+            let distance = (place - from).norm();
+            let allowed = FASTEST * (time - before);
+            if distance > allowed + 0.1 {
+                return refuse(
+                    format!("{distance:.1} m within {:.2} s", time - before),
+                    &format!("at most {FASTEST} m/s"),
+                );
+            }
+            seen.push((*time, place));
+        }
+        Ok(Self { points: seen })
+    }
+
+    /// The place at a time; behind the last point it stays there.
+    fn at(&self, time: f64) -> Vector2<f64> {
+        let after = self.points.partition_point(|(point, _)| *point < time);
+        let (end, to) = self.points[after.min(self.points.len() - 1)];
+        let (begin, from) = self.points[after.saturating_sub(1)];
+        if end <= begin {
+            return to;
+        }
+        from.lerp(&to, ((time - begin) / (end - begin)).min(1.0))
+    }
+}

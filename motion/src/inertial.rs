@@ -1,0 +1,154 @@
+//! Inertialised blending: one motion goes over into another without a jump in pose or speed.
+//!
+//! Nothing of the first motion is played on. What it was ahead of the second at the seam, in place
+//! and in speed, is added to the second and dies away as a critically damped spring does (D. Bollo,
+//! "Inertialization: High-Performance Animation Transitions in Gears of War", 2018; the spring in place of
+//! its polynomial after D. Holden, "Spring-It-On", 2021). It costs a few products a joint and keeps
+//! no clock.
+
+use nalgebra::{UnitQuaternion, Vector3};
+
+use crate::Pose;
+
+/// What is added to a motion, joint by joint.
+#[derive(Debug, Clone)]
+pub struct Inertial {
+    root: Offset<Vector3<f64>>,
+    /// As rotation vectors, from the second motion to the first.
+    rotations: Vec<Offset<Vector3<f64>>>,
+    /// 1 / s.
+    damping: f64,
+}
+
+/// Place and speed of an offset at the seam.
+#[derive(Debug, Clone, Copy)]
+struct Offset<T> {
+    place: T,
+    speed: T,
+}
+
+impl Offset<Vector3<f64>> {
+    /// The offset some seconds after the seam: (x + (v + y x) t) exp(-y t).
+    fn at(&self, seconds: f64, damping: f64) -> Vector3<f64> {
+        let grown = self.place + (self.speed + self.place * damping) * seconds;
+        grown * (-damping * seconds).exp()
+    }
+}
+
+impl Inertial {
+    /// Between the last two poses of one motion and the first two of the next, `seconds` apart each and
+    /// across the seam. `half_life` is the time in seconds after which half of an offset in place is
+    /// left, above 0.
+    pub fn between(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
+        // (1 + y t) exp(-y t) = 1/2 at y t = 1.678.
+        let damping = 1.678 / half_life.max(1e-6);
+        let speeds = [
+            (from[1].root - from[0].root) / seconds,
+            (to[1].root - to[0].root) / seconds,
+        ];
+        let root = Offset {
+            // Where the first motion would be by now.
+            place: from[1].root + speeds[0] * seconds - to[0].root,
+            speed: speeds[0] - speeds[1],
+        };
+        let rotations = (0..to[0].rotations.len())
+            .map(|joint| {
+                let [before, last] = from.map(|pose| pose.rotations[joint]);
+                let [first, second] = to.map(|pose| pose.rotations[joint]);
+                let turn = last * before.inverse();
+                let would = turn * last;
+                Offset {
+                    place: vector(&(would * first.inverse())),
+                    speed: (vector(&turn) - vector(&(second * first.inverse()))) / seconds,
+                }
+            })
+            .collect();
+        Self {
+            root,
+            rotations,
+            damping,
+        }
+    }
+
+    /// Adds what is left of the first motion to a pose of the second, `seconds` after its first pose.
+    pub fn apply(&self, pose: &mut Pose, seconds: f64) {
+        pose.root += self.root.at(seconds, self.damping);
+        for (rotation, offset) in pose.rotations.iter_mut().zip(&self.rotations) {
+            let turn = UnitQuaternion::from_scaled_axis(offset.at(seconds, self.damping));
+            *rotation = turn * *rotation;
+        }
+    }
+
+    /// Seconds after which nothing that can be seen is left: a hundredth.
+    pub fn seconds(&self) -> f64 {
+        // (1 + y t) exp(-y t) = 1/100 at y t = 6.638.
+        6.638 / self.damping
+    }
+}
+
+/// A rotation as a vector, the shorter way about.
+fn vector(rotation: &UnitQuaternion<f64>) -> Vector3<f64> {
+    let shorter = if rotation.w < 0.0 {
+        UnitQuaternion::new_unchecked(-rotation.into_inner())
+    } else {
+        *rotation
+    };
+    shorter.scaled_axis()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FRAME: f64 = 1.0 / 30.0;
+
+    /// A pose of two joints that moves steadily.
+    fn moving(place: f64, speed: f64, angle: f64, turn: f64, time: f64) -> Pose {
+        let about = |axis: Vector3<f64>| {
+            UnitQuaternion::from_scaled_axis(axis * (angle + turn * time))
+        };
+        Pose {
+            root: Vector3::new(place + speed * time, 1.0, 0.5 * place),
+            rotations: vec![about(Vector3::y()), about(Vector3::new(0.6, 0.0, 0.8))],
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        #[test]
+        fn nothing_jumps_and_the_second_motion_is_reached(
+            place in -1.0..1.0_f64, speeds in any::<(i8, i8)>(), angle in -2.5..2.5_f64, turn in -3.0..3.0_f64,
+        ) {
+            let (first, second) = (f64::from(speeds.0) / 64.0, f64::from(speeds.1) / 64.0);
+            let one = |frame: f64| moving(0.0, first, 0.0, turn, frame * FRAME);
+            let other = |frame: f64| moving(place, second, angle, -turn, frame * FRAME);
+            let seam = Inertial::between([&one(-1.0), &one(0.0)], [&other(0.0), &other(1.0)], FRAME, 0.1);
+            let blended = |frame: f64| {
+                let mut pose = other(frame);
+                seam.apply(&mut pose, frame * FRAME);
+                pose
+            };
+            // The first blended pose is where the first motion would have gone.
+            let would = one(1.0);
+            let now = blended(0.0);
+            prop_assert!((now.root - would.root).norm() < 1e-9);
+            for (now, would) in now.rotations.iter().zip(&would.rotations) {
+                prop_assert!(now.angle_to(would) < 1e-6);
+            }
+            // And it goes on at that speed.
+            let soon = |part: f64| {
+                let mut pose = other(part);
+                seam.apply(&mut pose, part * FRAME);
+                pose
+            };
+            let speed = (soon(1e-3).root - soon(0.0).root) / (1e-3 * FRAME);
+            prop_assert!((speed.x - first).abs() < 0.05 + 0.05 * place.abs());
+            let late = seam.seconds() / FRAME;
+            let (left, right) = (blended(late), other(late));
+            prop_assert!((left.root - right.root).norm() < 0.011 * (now.root - other(0.0).root).norm() + 0.05);
+        }
+    }
+}
