@@ -106,9 +106,8 @@ mod tests {
 
     /// A pose of two joints that moves steadily.
     fn moving(place: f64, speed: f64, angle: f64, turn: f64, time: f64) -> Pose {
-        let about = |axis: Vector3<f64>| {
-            UnitQuaternion::from_scaled_axis(axis * (angle + turn * time))
-        };
+        let about =
+            |axis: Vector3<f64>| UnitQuaternion::from_scaled_axis(axis * (angle + turn * time));
         Pose {
             root: Vector3::new(place + speed * time, 1.0, 0.5 * place),
             rotations: vec![about(Vector3::y()), about(Vector3::new(0.6, 0.0, 0.8))],

@@ -116,7 +116,13 @@ impl Recogniser {
             let layers = (0..config.layers)
                 .map(|layer| {
                     let inputs = if layer == 0 { inputs } else { config.width };
-                    nn::conv1d(&root / "layers" / layer, inputs, config.width, 5, convolution)
+                    nn::conv1d(
+                        &root / "layers" / layer,
+                        inputs,
+                        config.width,
+                        5,
+                        convolution,
+                    )
                 })
                 .collect();
             let linear = |name: &str, inputs, outputs| {
@@ -162,7 +168,9 @@ impl Recogniser {
         let mut within = Tensor::new();
         for layer in &self.layers {
             state = layer.forward(&state).silu();
-            lengths.iter_mut().for_each(|length| *length = length.div_ceil(2));
+            lengths
+                .iter_mut()
+                .for_each(|length| *length = length.div_ceil(2));
             within = mask(&lengths, state.size()[2], state.device());
             state *= &within;
         }
@@ -192,7 +200,9 @@ impl Recogniser {
             let (features, logits) = self.forward(&clip, &[count]);
             let features = features.to_kind(Kind::Double).flatten(0, -1);
             found.features.extend(Vec::<f64>::try_from(features)?);
-            found.labels.push(i64::try_from(logits.argmax(1, false).squeeze())? as usize);
+            found
+                .labels
+                .push(i64::try_from(logits.argmax(1, false).squeeze())? as usize);
         }
         Ok(found)
     }
@@ -378,5 +388,47 @@ impl Stage for RecogniserStage {
 
     fn seed(&self) -> u64 {
         self.seed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emdm::testing;
+
+    #[test]
+    fn two_motions_are_told_apart_and_by_the_saved_one_too() {
+        let (set, labels) = (testing::set(), testing::labels());
+        let config = RecogniserConfig {
+            width: 16,
+            layers: 2,
+            features: 4,
+            longest: 40,
+            noise: 0.01,
+        };
+        let descent = Descent {
+            steps: 80,
+            batch: 8,
+            learning_rate: 1e-2,
+            warmup_steps: 5,
+            average: 0.9,
+            ..Descent::default()
+        };
+        let data = (&set, &labels);
+        let mut stage = RecogniserStage::new(&config, &descent, data, Device::Cpu, 1).unwrap();
+        while stage.done() < stage.steps() {
+            stage.advance().unwrap();
+        }
+        let recogniser = stage.finish().unwrap();
+        let found = recogniser.recognise(&set).unwrap();
+        assert_eq!(found.labels, [0, 1]);
+        assert_eq!(found.features.len(), 2 * recogniser.size());
+        let folder = tempfile::tempdir().unwrap();
+        recogniser.save(folder.path(), Precision::Fp32).unwrap();
+        let again = Recogniser::load(folder.path(), Device::Cpu).unwrap();
+        assert_eq!(again.recognise(&set).unwrap().features, found.features);
+        assert_eq!(again.labels(), ["walk", "kick"]);
+        std::fs::write(folder.path().join(CONFIG_FILE), "{}").unwrap();
+        assert!(Recogniser::load(folder.path(), Device::Cpu).is_err());
     }
 }

@@ -145,8 +145,14 @@ impl Judge {
     ///
     /// # Errors
     /// A clip without a label, or LibTorch refused.
-    pub fn new(recogniser: Recogniser, data: &Dataset, labels: &Labels, longest: usize) -> Result<Self> {
-        let blank = |set: &MotionSet| Tensor::zeros([set.len() as i64, 1], (Kind::Float, tch::Device::Cpu));
+    pub fn new(
+        recogniser: Recogniser,
+        data: &Dataset,
+        labels: &Labels,
+        longest: usize,
+    ) -> Result<Self> {
+        let blank =
+            |set: &MotionSet| Tensor::zeros([set.len() as i64, 1], (Kind::Float, tch::Device::Cpu));
         let size = (4, longest);
         let captured = data.train.captured();
         let pieces = Pieces::new(blank(&data.held_out), &data.held_out, labels, size)?;

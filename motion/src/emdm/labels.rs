@@ -154,7 +154,11 @@ impl Labels {
             .map(|label| (likeness(label), label.name.as_str()))
             .collect();
         found.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-        found.into_iter().take(count).map(|(_, name)| name).collect()
+        found
+            .into_iter()
+            .take(count)
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 

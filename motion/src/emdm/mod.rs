@@ -18,6 +18,8 @@ pub(crate) mod pieces;
 mod request;
 mod sampling;
 mod stitching;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::path::Path;
 
@@ -31,8 +33,8 @@ pub use conditions::Conditions;
 pub(crate) use conditions::Part;
 pub use config::{ClipConfig, EmdmConfig};
 pub use labels::{Label, Labels, Understanding};
-pub use network::ClipNetwork;
 pub(crate) use network::ClipCritic;
+pub use network::ClipNetwork;
 pub use pieces::{Span, spans};
 pub use request::{Following, Request};
 pub use sampling::{Denoising, Guidance};
@@ -288,5 +290,57 @@ impl Emdm {
             ("embedding.safetensors", self.embedding.store()),
             ("clips.safetensors", self.network.store()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_loaded_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = testing::model(3);
+        model.save(folder.path(), Precision::Fp32).unwrap();
+        assert!(Emdm::is_there(folder.path()));
+        let again = Emdm::load(folder.path(), Device::Cpu).unwrap();
+        assert_eq!(again.labels(), model.labels());
+        assert_eq!(again.spans(), model.spans());
+        let clips = [&model, &again].map(|model| {
+            let request = Request {
+                label: Some(1),
+                seed: 3,
+                ..Request::default()
+            };
+            model
+                .generate(&[request], Guidance::default(), 0)
+                .unwrap()
+                .remove(0)
+                .poses
+        });
+        assert_eq!(clips[0], clips[1]);
+    }
+
+    #[test]
+    fn folders_of_something_else_are_refused_by_file_and_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!Emdm::is_there(folder.path()));
+        let model = testing::model(3);
+        model.save(folder.path(), Precision::Fp32).unwrap();
+        let path = folder.path().join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (from, to, word) in [
+            ("\"clips\"", "\"motion\"", "kind `motion`"),
+            ("\"format\": 1", "\"format\": 7", "format 7"),
+            ("\"spans\": [", "\"spams\": [", "spams"),
+        ] {
+            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            let message = Emdm::load(folder.path(), Device::Cpu).unwrap_err();
+            let message = message.to_string();
+            assert!(
+                message.contains("config.json") && message.contains(word),
+                "{message}"
+            );
+        }
     }
 }

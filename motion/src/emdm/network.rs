@@ -53,9 +53,19 @@ impl ClipNetwork {
             let two = |name: &str, inputs: i64| {
                 let path = &root / name;
                 nn::seq()
-                    .add(nn::linear(&path / 0, inputs, width, nn::LinearConfig::default()))
+                    .add(nn::linear(
+                        &path / 0,
+                        inputs,
+                        width,
+                        nn::LinearConfig::default(),
+                    ))
                     .add_fn(Tensor::silu)
-                    .add(nn::linear(&path / 1, width, width, nn::LinearConfig::default()))
+                    .add(nn::linear(
+                        &path / 1,
+                        width,
+                        width,
+                        nn::LinearConfig::default(),
+                    ))
             };
             Self {
                 input: linear("input", token, width),
@@ -138,10 +148,7 @@ impl ClipNetwork {
 /// Which tokens are looked at `[B, 1, 1, 2 + P]`.
 fn mask(conditions: &Conditions) -> Tensor {
     let within = conditions.within.squeeze_dim(2);
-    let before = Tensor::ones(
-        [within.size()[0], BEFORE],
-        (Kind::Float, within.device()),
-    );
+    let before = Tensor::ones([within.size()[0], BEFORE], (Kind::Float, within.device()));
     Tensor::cat(&[before, within], 1)
         .gt(0.5)
         .unsqueeze(1)
@@ -165,9 +172,8 @@ impl Layer {
         let linear = |name: &str, inputs, outputs| {
             nn::linear(path / name, inputs, outputs, nn::LinearConfig::default())
         };
-        let norm = |name: &str| {
-            nn::layer_norm(path / name, vec![width], nn::LayerNormConfig::default())
-        };
+        let norm =
+            |name: &str| nn::layer_norm(path / name, vec![width], nn::LayerNormConfig::default());
         Self {
             first_norm: norm("first_norm"),
             question: linear("question", width, 3 * width),

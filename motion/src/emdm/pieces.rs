@@ -100,7 +100,9 @@ impl Pieces {
         let mut pieces: Vec<Piece> = (0..4 * count).map(|_| self.piece(random)).collect();
         pieces.sort_by_key(|piece| piece.rows.len());
         let quarter = random.below(4);
-        pieces.drain(quarter * count..(quarter + 1) * count).collect()
+        pieces
+            .drain(quarter * count..(quarter + 1) * count)
+            .collect()
     }
 
     /// Pieces at random.
@@ -248,4 +250,84 @@ fn sources(set: &MotionSet, labels: &Labels, patch: usize) -> Result<Vec<Source>
         }
     }
     Ok(sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tch::{Device, Kind};
+
+    use super::super::testing;
+    use super::*;
+
+    fn pieces(patch: usize, longest: usize) -> Pieces {
+        let set = testing::set();
+        let frames = Tensor::arange(set.len() as i64, (Kind::Float, Device::Cpu)).view([-1, 1]);
+        Pieces::new(frames, &set, &testing::labels(), (patch, longest)).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+        #[test]
+        fn pieces_are_whole_patches_within_their_clip(
+            seed in any::<u64>(), patch in 1..8_usize, patches in 2..30_usize,
+        ) {
+            let set = testing::set();
+            let longest = patch * patches;
+            let pieces = pieces(patch, longest);
+            let mut random = NoiseStream::new(seed);
+            for piece in pieces.draw(8, &mut random) {
+                let sequence = &set.sequences[piece.label];
+                prop_assert!(piece.rows.len() % patch == 0 && !piece.rows.is_empty());
+                prop_assert!(piece.rows.len() <= longest);
+                // The row before is there, too.
+                prop_assert!(piece.rows.start > sequence.rows.start);
+                prop_assert!(piece.rows.end <= sequence.rows.end);
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_pieces_stand_at_their_beginning() {
+        let pieces = pieces(4, 40);
+        let chosen = [
+            Piece {
+                rows: 5..9,
+                label: 0,
+            },
+            Piece {
+                rows: 20..28,
+                label: 0,
+            },
+        ];
+        let numbers = |tensor: Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
+        let expected = [
+            5.0, 6.0, 7.0, 8.0, 0.0, 0.0, 0.0, 0.0, 20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0,
+        ];
+        assert_eq!(numbers(pieces.frames(&chosen)), expected);
+        assert_eq!(numbers(pieces.before(&chosen)), [4.0, 19.0]);
+        assert_eq!(numbers(pieces.last(&chosen)), [8.0, 27.0]);
+    }
+
+    #[test]
+    fn spans_are_those_of_the_clips() {
+        let spans = spans(&testing::set(), &testing::labels(), 4, 40).unwrap();
+        assert!((spans[0].most - 40.0 / FRAME_RATE).abs() < 1e-9);
+        assert!((spans[1].most - 36.0 / FRAME_RATE).abs() < 1e-9);
+        assert!(
+            spans
+                .iter()
+                .all(|span| span.least <= span.usual && span.usual <= span.most)
+        );
+    }
+
+    #[test]
+    fn a_clip_without_a_label_is_named() {
+        let set = MotionSet::of([("b/other".to_owned(), testing::swinging(40, 0.1, 0.0))]).unwrap();
+        let message = spans(&set, &testing::labels(), 4, 40)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("b/other"), "{message}");
+    }
 }

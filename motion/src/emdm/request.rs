@@ -3,9 +3,9 @@
 use nalgebra::Vector2;
 use tch::{Kind, Tensor};
 
+use super::Emdm;
 use super::conditions::Conditions;
 use super::sampling::{Denoising, Guidance};
-use super::Emdm;
 use crate::character::HIPS_HEIGHT;
 use crate::data::{FRAME_RATE, contacts};
 use crate::features;
@@ -141,7 +141,9 @@ impl Emdm {
             return Err(Error::Request {
                 key: "length",
                 found: format!("{seconds} s"),
-                expected: format!("{least:.2} to {most:.2} s; longer motion is made of several clips"),
+                expected: format!(
+                    "{least:.2} to {most:.2} s; longer motion is made of several clips"
+                ),
             });
         }
         let patches = (seconds * FRAME_RATE / clips.patch as f64 - 1e-6).ceil() as usize;
@@ -200,7 +202,11 @@ impl Emdm {
         for (request, length) in requests.iter().zip(&lengths) {
             let root = request.start.as_ref().map(Following::root);
             let seconds = patch as f64 / FRAME_RATE;
-            let path = Path::new(&request.path, root.unwrap_or_default(), *length as f64 * seconds)?;
+            let path = Path::new(
+                &request.path,
+                root.unwrap_or_default(),
+                *length as f64 * seconds,
+            )?;
             for number in 1..=most {
                 let place = path.at(number as f64 * seconds);
                 places.extend([place.x as f32, place.y as f32]);
@@ -319,5 +325,119 @@ impl Path {
             return to;
         }
         from.lerp(&to, ((time - begin) / (end - begin)).min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn refused(request: Request, words: &[&str]) {
+        let model = testing::model(3);
+        let message = model
+            .begin(&[request], Guidance::default(), 0)
+            .unwrap_err()
+            .to_string();
+        for word in words {
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused_with_what_could() {
+        let request = Request {
+            label: Some(0),
+            seconds: Some(1.0),
+            ..Request::default()
+        };
+        let with = |change: &dyn Fn(&mut Request)| {
+            let mut changed = request.clone();
+            change(&mut changed);
+            changed
+        };
+        refused(
+            with(&|one| one.seconds = Some(9.0)),
+            &["9 s", "0.27 to 1.33 s"],
+        );
+        refused(with(&|one| one.seconds = Some(f64::NAN)), &["NaN"]);
+        refused(with(&|one| one.label = Some(7)), &["label is 7", "0 to 1"]);
+        let to = |points: &[(f64, [f64; 2])]| -> Vec<(f64, Vector2<f64>)> {
+            points
+                .iter()
+                .map(|(time, place)| (*time, Vector2::from(*place)))
+                .collect()
+        };
+        let path = |points: &[(f64, [f64; 2])]| with(&|one| one.path = to(points));
+        refused(
+            path(&[(0.5, [0.0, 20.0])]),
+            &["20.0 m within 0.50 s", "8 m/s"],
+        );
+        refused(path(&[(0.5, [0.0, f64::NAN])]), &["not finite"]);
+        refused(
+            path(&[(0.5, [0.0, 1.0]), (0.2, [0.0, 1.0])]),
+            &["at 0.2 s", "in order"],
+        );
+        refused(path(&[(5.0, [0.0, 1.0])]), &["at 5 s", "1.07 s"]);
+    }
+
+    #[test]
+    fn poses_of_no_body_are_refused() {
+        let model = testing::model(3);
+        let standing = testing::swinging(1, 0.0, 0.0);
+        let mut flying = standing.clone();
+        flying.frames[0].root.y = 97.0;
+        let message = model.pose(&flying).unwrap_err().to_string();
+        assert!(message.contains("97.00 m above the floor"), "{message}");
+        let mut empty = standing.clone();
+        empty.frames.clear();
+        assert!(model.pose(&empty).is_err());
+        let mut broken = standing;
+        broken.frames[0].root.x = f64::NAN;
+        assert!(model.pose(&broken).is_err());
+    }
+
+    #[test]
+    fn clips_have_the_length_asked_for_and_begin_where_they_should() {
+        let model = testing::model(3);
+        let requests = [0.5, 1.2].map(|seconds| Request {
+            label: Some(0),
+            seconds: Some(seconds),
+            ..Request::default()
+        });
+        let takes = model.generate(&requests, Guidance::default(), 2).unwrap();
+        assert_eq!([takes[0].poses.len(), takes[1].poses.len()], [16, 36]);
+        let path = Path::new(&[(1.0, Vector2::new(0.0, 2.0))], Root::default(), 2.0).unwrap();
+        assert_eq!(path.at(0.5), Vector2::new(0.0, 1.0));
+        assert_eq!(path.at(1.5), Vector2::new(0.0, 2.0));
+    }
+
+    #[test]
+    fn clips_one_after_the_other_go_on_without_a_jump() {
+        let model = testing::model(3);
+        let request = Request {
+            label: Some(0),
+            seconds: Some(1.0),
+            ..Request::default()
+        };
+        // Untrained, poses are none that could be gone on from: blending alone is looked at.
+        let [one, two] = [1, 2].map(|seed| {
+            let request = Request {
+                seed,
+                ..request.clone()
+            };
+            let request = std::slice::from_ref(&request);
+            model
+                .generate(request, Guidance::default(), 0)
+                .unwrap()
+                .remove(0)
+        });
+        let count = one.poses.len();
+        let mut whole = one;
+        super::super::stitching::append(&mut whole, two);
+        let poses = &whole.poses;
+        let step = |at: usize| (poses[at].root - poses[at - 1].root).norm();
+        assert!((step(count) - step(count - 1)).abs() < 1e-6);
+        assert_eq!(poses.len(), 2 * count);
     }
 }

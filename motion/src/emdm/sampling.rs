@@ -208,3 +208,61 @@ impl Sizes {
             .to_device_(self.device, Kind::Float, false, false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn conditions(lengths: &[usize], labels: &[i64]) -> Conditions {
+        Conditions::new(lengths, 2, 26, Device::Cpu).labelled(labels)
+    }
+
+    fn largest(tensor: &Tensor) -> f64 {
+        f64::try_from(tensor.abs().max()).unwrap()
+    }
+
+    #[test]
+    fn a_clip_depends_on_its_seed_and_not_on_its_neighbours() {
+        let model = testing::model(3);
+        let usual = Guidance::default();
+        let both = model.sample(conditions(&[6, 9], &[0, 1]), usual, &[5, 6], 0);
+        let alone = model.sample(conditions(&[6], &[0]), usual, &[5], 0);
+        let other = model.sample(conditions(&[6], &[0]), usual, &[7], 0);
+        let first = both.narrow(0, 0, 1).narrow(1, 0, 24);
+        assert!(largest(&(&first - &alone)) < 1e-4);
+        assert!(largest(&(&first - &other)) > 1e-2);
+    }
+
+    #[test]
+    fn guidance_draws_away_from_what_is_made_without_the_condition() {
+        let model = testing::model(3);
+        let made = |label: f64| {
+            let guidance = Guidance {
+                label,
+                ..Guidance::default()
+            };
+            model.sample(conditions(&[5], &[1]), guidance, &[1], 1)
+        };
+        let without = model.sample(
+            Conditions::new(&[5], 2, 26, Device::Cpu),
+            Guidance::default(),
+            &[1],
+            1,
+        );
+        // One step from noise is linear in the estimates.
+        assert!(largest(&(made(0.0) - &without)) < 1e-5);
+        let expected = &without + (made(1.0) - &without) * 3.0;
+        assert!(largest(&(made(3.0) - expected)) < 1e-4);
+    }
+
+    #[test]
+    fn as_many_steps_are_taken_as_are_asked_for() {
+        let model = testing::model(0);
+        for (asked, expected) in [(0, 10), (1, 1), (4, 4), (99, 10)] {
+            let denoising =
+                model.denoising(conditions(&[3], &[0]), Guidance::default(), &[1], asked);
+            assert_eq!(denoising.steps(), expected);
+        }
+    }
+}

@@ -50,7 +50,7 @@ pub fn ending(poses: &[Pose]) -> Clip {
 }
 
 /// Sets a take behind another, blended at the seam.
-fn append(whole: &mut Take, mut take: Take) {
+pub(super) fn append(whole: &mut Take, mut take: Take) {
     if let ([.., before, last], [first, second, ..]) = (&*whole.poses, &*take.poses) {
         let frame = 1.0 / FRAME_RATE;
         let seam = Inertial::between([before, last], [first, second], frame, HALF_LIFE);

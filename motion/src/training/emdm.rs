@@ -162,7 +162,11 @@ impl EmdmTraining {
             }
         }
         if clips.stretch < 2 {
-            return refuse("training.clips.stretch", clips.stretch.to_string(), "2 or more");
+            return refuse(
+                "training.clips.stretch",
+                clips.stretch.to_string(),
+                "2 or more",
+            );
         }
         if !(8..=2048).contains(&clips.critic_width) || clips.critic_layers > 16 {
             return refuse(
@@ -224,7 +228,11 @@ impl EmdmStage {
         let descent = &settings.descent;
         let is_adversarial = clips.latent > 0;
         // Hardly any momentum of the first order, as GANs are usually trained.
-        let betas = if is_adversarial { (0.5, 0.9) } else { (0.9, 0.99) };
+        let betas = if is_adversarial {
+            (0.5, 0.9)
+        } else {
+            (0.9, 0.99)
+        };
         let learner = |store: &VarStore, average: f64| {
             Learner::new(store, betas, descent.weight_decay, average)
         };
@@ -260,7 +268,12 @@ impl EmdmStage {
         Ok(self.model)
     }
 
-    fn conditions(&self, pieces: &[Piece], frames: &Tensor, random: &mut NoiseStream) -> Conditions {
+    fn conditions(
+        &self,
+        pieces: &[Piece],
+        frames: &Tensor,
+        random: &mut NoiseStream,
+    ) -> Conditions {
         let patch = self.model.config().clips.patch;
         let lengths: Vec<usize> = pieces.iter().map(|one| one.rows.len() / patch).collect();
         let labels: Vec<i64> = pieces.iter().map(|piece| piece.label as i64).collect();
@@ -440,12 +453,11 @@ impl EmdmStage {
         let size = [pieces.len() as i64, latents];
         let device = self.model.device();
         let latent = (latents > 0).then(|| normal(&mut random, &size, device));
-        let estimate = self.model.network.predict(
-            &noisy.sample,
-            &noisy.levels,
-            &conditions,
-            latent.as_ref(),
-        ) * &conditions.within;
+        let estimate =
+            self.model
+                .network
+                .predict(&noisy.sample, &noisy.levels, &conditions, latent.as_ref())
+                * &conditions.within;
 
         let made = self.successor(&estimate, &noisy, &mut random) * &conditions.within;
         let judged = self.judge(&made, &noisy, &conditions, rate);
@@ -472,7 +484,10 @@ impl EmdmStage {
             losses.push("critic", judged)?;
         }
         if let Some(poses) = &poses {
-            for (name, part) in ["position", "velocity", "contact", "path"].iter().zip(poses) {
+            for (name, part) in ["position", "velocity", "contact", "path"]
+                .iter()
+                .zip(poses)
+            {
                 losses.push(name, part)?;
             }
         }
@@ -522,5 +537,91 @@ impl Stage for EmdmStage {
 
     fn seed(&self) -> u64 {
         self.seed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emdm::testing;
+
+    fn training() -> EmdmTraining {
+        EmdmTraining {
+            clips: ClipTraining {
+                descent: Descent {
+                    steps: 60,
+                    batch: 4,
+                    learning_rate: 2e-3,
+                    warmup_steps: 5,
+                    ..Descent::default()
+                },
+                stretch: 8,
+                critic_width: 16,
+                critic_layers: 1,
+                penalty_every: 2,
+                ..ClipTraining::default()
+            },
+            ..EmdmTraining::default()
+        }
+    }
+
+    fn stage(latent: i64) -> EmdmStage {
+        EmdmStage::new(testing::model(latent), &training(), &testing::set()).unwrap()
+    }
+
+    #[test]
+    fn the_loss_falls_with_a_critic_and_without() {
+        for latent in [3, 0] {
+            let mut stage = stage(latent);
+            let losses: Vec<Losses> = (0..60).map(|_| stage.advance().unwrap()).collect();
+            let has = |name: &str| losses[0].parts.iter().any(|(found, _)| *found == name);
+            assert_eq!(has("critic"), latent > 0);
+            let mean = |losses: &[Losses]| {
+                losses.iter().map(|loss| loss.parts[0].1).sum::<f64>() / losses.len() as f64
+            };
+            let (early, late) = (mean(&losses[..10]), mean(&losses[50..]));
+            assert!(late < 0.8 * early, "latent {latent}: {early} to {late}");
+        }
+    }
+
+    #[test]
+    fn a_state_continues_where_it_was_left() {
+        let mut whole = stage(3);
+        let expected: Vec<_> = (0..6).map(|_| whole.advance().unwrap().parts).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = stage(3);
+        for parts in &expected[..3] {
+            assert_eq!(first.advance().unwrap().parts, *parts);
+        }
+        super::super::save(&first, folder.path()).unwrap();
+        let mut second = stage(3);
+        second
+            .restore(&super::super::state_file(folder.path(), "clips"))
+            .unwrap();
+        for parts in &expected[3..] {
+            assert_eq!(second.advance().unwrap().parts, *parts);
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let refused = |change: fn(&mut ClipTraining), word: &str| {
+            let mut training = training();
+            change(&mut training.clips);
+            let message = training.check().unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        };
+        training().check().unwrap();
+        refused(|clips| clips.velocity = f64::NAN, "training.clips.velocity");
+        refused(
+            |clips| clips.label_dropped = 1.5,
+            "training.clips.label_dropped",
+        );
+        refused(|clips| clips.stretch = 1, "training.clips.stretch");
+        refused(
+            |clips| clips.critic_width = 0,
+            "training.clips.critic_width",
+        );
+        refused(|clips| clips.descent.batch = 0, "training.clips.descent");
     }
 }

@@ -51,8 +51,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
     let Some(data) = &arguments.data else {
-        bail!("--data is missing: a model of whole clips is judged beside held-out clips; name the folder of \
-               the motion capture");
+        bail!(
+            "--data is missing: a model of whole clips is judged beside held-out clips; name the folder of \
+               the motion capture"
+        );
     };
     let named = arguments.checkpoint.as_ref();
     let named = named.unwrap_or(&config.evaluation.checkpoint);
@@ -107,7 +109,14 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         let model = Emdm::load(folder, device)?;
         for steps in steps(arguments, &model)? {
             let guidance = guidance(arguments, &config)?;
-            let row = judged(&judge, &model, folder, (steps, guidance), &report.options, &line)?;
+            let row = judged(
+                &judge,
+                &model,
+                folder,
+                (steps, guidance),
+                &report.options,
+                &line,
+            )?;
             report.models.push(row);
         }
     }

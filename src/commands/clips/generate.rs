@@ -155,7 +155,9 @@ fn guidance(arguments: &GenerateArguments) -> Guidance {
 }
 
 fn name(model: &Emdm, request: &Request) -> String {
-    let label = request.label.and_then(|label| model.labels().all().get(label));
+    let label = request
+        .label
+        .and_then(|label| model.labels().all().get(label));
     label.map_or_else(String::new, |label| label.name.clone())
 }
 
@@ -194,7 +196,9 @@ fn requests(arguments: &GenerateArguments, model: &Emdm) -> Result<Vec<Request>>
                 label: Some(label),
                 seconds: Some(length as f64 / FRAME_RATE),
                 // Clips of one request differ.
-                seed: arguments.seed.wrapping_add(requests.len() as u64 * 0x9e37_79b9),
+                seed: arguments
+                    .seed
+                    .wrapping_add(requests.len() as u64 * 0x9e37_79b9),
                 ..Request::default()
             });
         }

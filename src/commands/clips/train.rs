@@ -57,9 +57,8 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let seed = config.training.seed;
     if let Some(table) = &config.recogniser {
         let data = (&set.train, &labels);
-        let mut stage =
-            RecogniserStage::new(&table.network, &table.descent, data, device, seed)
-                .with_context(within)?;
+        let mut stage = RecogniserStage::new(&table.network, &table.descent, data, device, seed)
+            .with_context(within)?;
         if run.train(&mut stage)?.is_break() {
             return Ok(());
         }
