@@ -151,6 +151,16 @@ impl Crowd {
         self.roots[character] = root;
     }
 
+    /// Goes on from another state `[B, 2 E]` (see [`MotionModel::state`]), every character at a root.
+    ///
+    /// # Errors
+    /// LibTorch refused.
+    pub fn resume(&mut self, state: &Tensor, root: Root) -> Result<()> {
+        self.state = state.copy();
+        self.roots.fill(root);
+        self.decode()
+    }
+
     /// Frames refused so far.
     pub fn refused(&self, character: usize) -> u64 {
         self.refused[character]

@@ -13,21 +13,21 @@ use crate::Pose;
 /// What is added to a motion, joint by joint.
 #[derive(Debug, Clone)]
 pub struct Inertial {
-    root: Offset<Vector3<f64>>,
+    root: Offset,
     /// As rotation vectors, from the second motion to the first.
-    rotations: Vec<Offset<Vector3<f64>>>,
+    rotations: Vec<Offset>,
     /// 1 / s.
     damping: f64,
 }
 
 /// Place and speed of an offset at the seam.
 #[derive(Debug, Clone, Copy)]
-struct Offset<T> {
-    place: T,
-    speed: T,
+struct Offset {
+    place: Vector3<f64>,
+    speed: Vector3<f64>,
 }
 
-impl Offset<Vector3<f64>> {
+impl Offset {
     /// The offset some seconds after the seam: (x + (v + y x) t) exp(-y t).
     fn at(&self, seconds: f64, damping: f64) -> Vector3<f64> {
         let grown = self.place + (self.speed + self.place * damping) * seconds;
@@ -38,33 +38,44 @@ impl Offset<Vector3<f64>> {
 impl Inertial {
     /// Between the last two poses of one motion and the first two of the next, `seconds` apart each and
     /// across the seam. `half_life` is the time in seconds after which half of an offset in place is
-    /// left, above 0.
+    /// left, above 0. It is counted from the next motion's first pose.
     pub fn between(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
+        // Where the first motion would be by now.
+        let would = Pose {
+            root: from[1].root * 2.0 - from[0].root,
+            rotations: from[0]
+                .rotations
+                .iter()
+                .zip(&from[1].rotations)
+                .map(|(before, last)| *last * before.inverse() * last)
+                .collect(),
+        };
+        Self::at([from[1], &would], to, seconds, half_life)
+    }
+
+    /// As [`Self::between`], where the first pose of the next motion is of the same moment as the last
+    /// of the one before, from which it is counted.
+    pub fn at(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
         // (1 + y t) exp(-y t) = 1/2 at y t = 1.678.
         let damping = 1.678 / half_life.max(1e-6);
-        let speeds = [
-            (from[1].root - from[0].root) / seconds,
-            (to[1].root - to[0].root) / seconds,
-        ];
-        let root = Offset {
-            // Where the first motion would be by now.
-            place: from[1].root + speeds[0] * seconds - to[0].root,
-            speed: speeds[0] - speeds[1],
-        };
+        let speed = |[before, after]: [&Pose; 2]| (after.root - before.root) / seconds;
         let rotations = (0..to[0].rotations.len())
             .map(|joint| {
                 let [before, last] = from.map(|pose| pose.rotations[joint]);
                 let [first, second] = to.map(|pose| pose.rotations[joint]);
-                let turn = last * before.inverse();
-                let would = turn * last;
+                let turns = [last * before.inverse(), second * first.inverse()];
+                let [one, other] = turns.map(|turn| vector(&turn));
                 Offset {
-                    place: vector(&(would * first.inverse())),
-                    speed: (vector(&turn) - vector(&(second * first.inverse()))) / seconds,
+                    place: vector(&(last * first.inverse())),
+                    speed: (one - other) / seconds,
                 }
             })
             .collect();
         Self {
-            root,
+            root: Offset {
+                place: from[1].root - to[0].root,
+                speed: speed(from) - speed(to),
+            },
             rotations,
             damping,
         }

@@ -30,6 +30,7 @@ pub mod long_run;
 pub mod metrics;
 pub mod model;
 pub mod motion_vae;
+pub mod performer;
 pub mod picture;
 mod placing;
 mod plan;
