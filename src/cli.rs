@@ -102,6 +102,10 @@ pub(crate) struct DemoArguments {
     pub(crate) listen: Option<String>,
     #[command(flatten)]
     pub(crate) engines: EngineArguments,
+    /// motion: checkpoint folder of a model of whole clips, so that the character can be asked to
+    /// perform; the shipped one by default.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) clips: Option<PathBuf>,
     /// motion: poses per second, 30 to 240; the model makes 30, the others lie between.
     #[arg(long, value_name = "HZ", default_value_t = 60)]
     pub(crate) rate: u32,

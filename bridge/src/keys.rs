@@ -13,6 +13,10 @@ pub const RESET: &str = "reset";
 pub const ESTOP: &str = "estop";
 /// Name of a request or service: leave an emergency stop or a safe stop.
 pub const REARM: &str = "rearm";
+/// Name of a service: perform something, as [`ActRequest`](crate::ActRequest).
+pub const ACT: &str = "act";
+/// Name of an information: what a character can perform.
+pub const ACTIONS: &str = "actions";
 /// Name of an information: the joints of a character, as [`SkeletonInfo`](crate::SkeletonInfo).
 pub const SKELETON: &str = "skeleton";
 

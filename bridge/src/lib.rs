@@ -1,11 +1,12 @@
 //! What leaves the process: the wire format, the zenoh nodes and recordings.
 //!
 //! [`wire`] turns messages into bytes and untrusted bytes into messages; [`health`] is what a person watches and [`skeleton`]
-//! what a character's poses turn, both as JSON; [`engines`] tells game engines of these poses in their own formats;
+//! what a character's poses turn, both as JSON, as is what it is asked to perform ([`act`]); [`engines`] tells game engines of these poses in their own formats;
 //! [`keys`] names where they travel; [`node`] is the thin shell around a zenoh session; [`recording`] writes and reads MCAP
 //! files. Every stamp is given by the caller, no clock is read for one. docs/WIRE.md describes the bytes for readers in
 //! other languages.
 
+pub mod act;
 pub mod engines;
 pub mod health;
 pub mod keys;
@@ -14,6 +15,7 @@ pub mod recording;
 pub mod skeleton;
 pub mod wire;
 
+pub use act::ActRequest;
 pub use health::{Health, Rung};
 pub use keys::{KeyError, Keys};
 pub use node::{

@@ -110,6 +110,8 @@ pub struct LivePose {
     pub refused: bool,
     /// Whether nothing is asked of the character.
     pub idle: bool,
+    /// Whether it performs something that steering does not change.
+    pub acting: bool,
 }
 
 /// One character and what it is to do.
@@ -139,6 +141,7 @@ struct Frame {
     held: [FootState; 2],
     clamped: bool,
     refused: bool,
+    acting: bool,
 }
 
 impl<S: FrameSource> Controller<S> {
@@ -293,6 +296,7 @@ impl<S: FrameSource> Controller<S> {
             held,
             clamped,
             refused,
+            acting: self.source.is_acting(),
         };
         self.pursuit.age += 1;
         self.counts.frames += 1;
@@ -368,7 +372,8 @@ impl<S: FrameSource> Controller<S> {
             phase: self.phase.min(1.0),
             clamped: now.clamped,
             refused: now.refused,
-            idle: self.is_idle(),
+            idle: self.is_idle() && !now.acting,
+            acting: now.acting,
         }
     }
 
@@ -430,6 +435,21 @@ impl<S: FrameSource> Controller<S> {
     /// The feet of the skeleton.
     pub fn feet(&self) -> &Feet {
         &self.feet
+    }
+
+    /// Where the frames come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Ends what the source performs that steering does not change.
+    pub fn let_go(&mut self) {
+        self.source.let_go();
+    }
+
+    /// Where the frames come from, to be asked for what no goal says.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
     }
 
     /// How often what happened.

@@ -154,14 +154,6 @@ impl Performer {
         Ok(())
     }
 
-    /// Ends a clip, and the making of one: the character is steered again.
-    pub fn let_go(&mut self) {
-        self.preparing = None;
-        if let Some(acting) = &mut self.acting {
-            acting.next = acting.take.poses.len();
-        }
-    }
-
     /// Takes one denoise step of the clip that is being made, and begins it after the last.
     fn prepare(&mut self) {
         let (Some(preparation), Some(clips)) = (&mut self.preparing, &self.clips) else {
@@ -321,6 +313,18 @@ impl FrameSource for Performer {
 
     fn refused(&self) -> u64 {
         self.refused + self.crowd.refused(0)
+    }
+
+    fn is_acting(&self) -> bool {
+        self.acting.is_some()
+    }
+
+    /// Ends a clip, and the making of one: the character is steered again.
+    fn let_go(&mut self) {
+        self.preparing = None;
+        if let Some(acting) = &mut self.acting {
+            acting.next = acting.take.poses.len();
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) const ACTION: &str = "act";
 pub(crate) const POSE: &str = "pose";
 /// What a character is asked to do.
 pub(crate) const CONTROL: &str = "control";
+/// What a character performs, JSON.
+pub(crate) const ACT: &str = "srv/act";
 /// Joints of a character, JSON.
 pub(crate) const SKELETON: &str = "info/skeleton";
 /// Counters and state.

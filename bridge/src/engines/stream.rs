@@ -23,6 +23,8 @@ pub struct Introduction<'a> {
     pub rate_hz: f64,
     /// The bones, parents before their children.
     pub bones: Vec<BoneInfo>,
+    /// What the character can be asked to perform, by name ([`crate::act`]).
+    pub actions: Vec<String>,
 }
 
 /// A bone and what it hangs on.
@@ -47,7 +49,15 @@ impl<'a> Introduction<'a> {
             units_per_metre: axes.units_per_metre(),
             rate_hz,
             bones: (0..bones.len()).map(info).collect(),
+            actions: Vec::new(),
         }
+    }
+
+    /// The same with what the character can perform.
+    #[must_use]
+    pub fn with_actions(mut self, actions: Vec<String>) -> Self {
+        self.actions = actions;
+        self
     }
 
     /// As JSON: `{"introduction": {...}}`.
@@ -92,6 +102,7 @@ pub fn pose_json(
         },
         clamped: told.flags.0 & PoseFlags::CLAMPED.0 != 0,
         idle: told.flags.0 & PoseFlags::IDLE.0 != 0,
+        acting: told.flags.0 & PoseFlags::ACTING.0 != 0,
     })
 }
 
@@ -105,6 +116,7 @@ struct Told<'a> {
     contacts: ContactsJson,
     clamped: bool,
     idle: bool,
+    acting: bool,
 }
 
 #[derive(Serialize)]

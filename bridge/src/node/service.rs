@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use zenoh::Wait;
-use zenoh::bytes::Encoding;
+use zenoh::bytes::{Encoding, ZBytes};
 use zenoh::query::Queryable;
 
 use super::{Node, NodeError};
@@ -28,21 +28,35 @@ impl Node {
     where
         F: Fn() -> Value + Send + Sync + 'static,
     {
-        let inner = self.serve_key(self.keys().info(name)?, answer)?;
+        let inner = self.serve_key(self.keys().info(name)?, move |_| answer())?;
         Ok(Service { _inner: inner })
     }
 
-    /// Answers queries of a key with JSON.
+    /// Answers every query on `srv/<name>` with what `answer` makes of its payload, as [`Node::serve`]. Who asks may be
+    /// anybody: the payload is any bytes.
+    ///
+    /// # Errors
+    /// As [`Node::serve`].
+    pub fn serve_requests<F>(&self, name: &str, answer: F) -> Result<Service, NodeError>
+    where
+        F: Fn(&[u8]) -> Value + Send + Sync + 'static,
+    {
+        let inner = self.serve_key(self.keys().service(name)?, answer)?;
+        Ok(Service { _inner: inner })
+    }
+
+    /// Answers queries of a key with JSON, given their payload.
     pub(super) fn serve_key<F>(&self, key: String, answer: F) -> Result<Queryable<()>, NodeError>
     where
-        F: Fn() -> Value + Send + Sync + 'static,
+        F: Fn(&[u8]) -> Value + Send + Sync + 'static,
     {
         let reply_key = key.clone();
         self.session()
             .declare_queryable(key.clone())
             .complete(true)
             .callback(move |query| {
-                let text = answer().to_string();
+                let payload = query.payload().map(ZBytes::to_bytes).unwrap_or_default();
+                let text = answer(&payload).to_string();
                 if let Err(error) = query
                     .reply(reply_key.as_str(), text)
                     .encoding(Encoding::APPLICATION_JSON)

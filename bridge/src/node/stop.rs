@@ -116,7 +116,7 @@ impl Node {
         request: StopRequest,
         handler: Arc<dyn StopHandler>,
     ) -> Result<Queryable<()>, NodeError> {
-        self.serve_key(self.keys().service(name)?, move || {
+        self.serve_key(self.keys().service(name)?, move |_| {
             match request {
                 StopRequest::Stop => handler.stop(),
                 StopRequest::Rearm => handler.rearm(),

@@ -74,6 +74,8 @@ bits! {
         HELD = 2,
         /// Nothing is asked of the character: it stands.
         IDLE = 4,
+        /// The character performs a clip that was asked for by its name; steering waits.
+        ACTING = 8,
     }
 }
 

@@ -32,6 +32,14 @@ pub trait FrameSource: Sized {
 
     /// Frames that the source itself has refused.
     fn refused(&self) -> u64;
+
+    /// Whether the last frame is of something that steering does not change.
+    fn is_acting(&self) -> bool {
+        false
+    }
+
+    /// Ends whatever steering does not change.
+    fn let_go(&mut self) {}
 }
 
 /// A crowd of one.

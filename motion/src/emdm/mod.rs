@@ -15,6 +15,7 @@ pub mod judging;
 pub mod labels;
 mod network;
 pub(crate) mod pieces;
+mod repertoire;
 mod request;
 mod sampling;
 mod stitching;
@@ -36,6 +37,7 @@ pub use labels::{Label, Labels, Understanding};
 pub(crate) use network::ClipCritic;
 pub use network::ClipNetwork;
 pub use pieces::{Span, spans};
+pub use repertoire::Repertoire;
 pub use request::{Following, Request};
 pub use sampling::{Denoising, Guidance};
 pub use stitching::{HALF_LIFE, ending};
@@ -60,8 +62,7 @@ pub struct Emdm {
     /// What makes clips in it.
     pub network: ClipNetwork,
     config: EmdmConfig,
-    labels: Labels,
-    spans: Vec<Span>,
+    repertoire: Repertoire,
     schedule: NoiseSchedule,
     device: Device,
 }
@@ -103,10 +104,9 @@ impl Emdm {
                 seed.wrapping_add(1),
             ),
             schedule: NoiseSchedule::new(&config.clips.schedule)?,
+            repertoire: Repertoire::new(labels, spans, (config.clips.patch, config.clips.longest)),
             config: config.clone(),
             embedding,
-            labels,
-            spans,
             device,
         })
     }
@@ -121,14 +121,14 @@ impl Emdm {
         &self.config
     }
 
-    /// The labels that it knows.
-    pub fn labels(&self) -> &Labels {
-        &self.labels
+    /// What it can be asked for.
+    pub fn repertoire(&self) -> &Repertoire {
+        &self.repertoire
     }
 
-    /// How long the motion of each label lasts.
-    pub fn spans(&self) -> &[Span] {
-        &self.spans
+    /// The labels that it knows.
+    pub fn labels(&self) -> &Labels {
+        self.repertoire.labels()
     }
 
     /// The schedule; its timesteps are the denoise steps.
@@ -215,8 +215,8 @@ impl Emdm {
             kind: KIND.into(),
             model: self.config.clone(),
             statistics: self.embedding.statistics().clone(),
-            labels: self.labels.clone(),
-            spans: self.spans.clone(),
+            labels: self.labels().clone(),
+            spans: self.repertoire.spans().to_vec(),
         };
         let text = serde_json::to_string_pretty(&description).map_err(|error| Error::Data {
             path: path.clone(),
@@ -304,8 +304,7 @@ mod tests {
         model.save(folder.path(), Precision::Fp32).unwrap();
         assert!(Emdm::is_there(folder.path()));
         let again = Emdm::load(folder.path(), Device::Cpu).unwrap();
-        assert_eq!(again.labels(), model.labels());
-        assert_eq!(again.spans(), model.spans());
+        assert_eq!(again.repertoire(), model.repertoire());
         let clips = [&model, &again].map(|model| {
             let request = Request {
                 label: Some(1),

@@ -123,33 +123,6 @@ impl Emdm {
         Ok(Following { frame, root })
     }
 
-    /// Frames of a clip of so many seconds, or of the usual length of a label: whole patches.
-    ///
-    /// # Errors
-    /// Fewer than two patches, or more than the longest clip.
-    pub fn length(&self, label: Option<usize>, seconds: Option<f64>) -> Result<usize> {
-        let clips = &self.config().clips;
-        let usual = label.and_then(|label| self.spans().get(label));
-        let seconds = seconds
-            .or(usual.map(|span| span.usual))
-            .unwrap_or(clips.longest as f64 / FRAME_RATE);
-        let (least, most) = (
-            2.0 * clips.patch as f64 / FRAME_RATE,
-            clips.longest as f64 / FRAME_RATE,
-        );
-        if !(seconds >= least - 1e-9 && seconds <= most + 1e-9) {
-            return Err(Error::Request {
-                key: "length",
-                found: format!("{seconds} s"),
-                expected: format!(
-                    "{least:.2} to {most:.2} s; longer motion is made of several clips"
-                ),
-            });
-        }
-        let patches = (seconds * FRAME_RATE / clips.patch as f64 - 1e-6).ceil() as usize;
-        Ok(patches.clamp(2, clips.most_patches()) * clips.patch)
-    }
-
     /// Begins clips for requests, all in one batch.
     ///
     /// # Errors
@@ -163,7 +136,10 @@ impl Emdm {
         let patch = self.config().clips.patch;
         let lengths = requests
             .iter()
-            .map(|request| Ok(self.length(request.label, request.seconds)? / patch))
+            .map(|request| {
+                let length = self.repertoire().length(request.label, request.seconds)?;
+                Ok(length / patch)
+            })
             .collect::<Result<Vec<usize>>>()?;
         let (labels, size, device) = (self.labels().len(), self.embedding.size(), self.device());
         let mut conditions = Conditions::new(&lengths, labels, size, device);

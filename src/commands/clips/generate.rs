@@ -170,12 +170,12 @@ fn requests(arguments: &GenerateArguments, model: &Emdm) -> Result<Vec<Request>>
         seconds.len(),
         actions.len()
     );
-    let longest = model.config().clips.longest as f64 / FRAME_RATE;
+    let longest = model.repertoire().longest();
     let mut requests: Vec<Request> = Vec::new();
     for (number, action) in actions.iter().enumerate() {
         let label = model.labels().label(action)?;
         let asked = seconds.get(number).or(seconds.first()).copied();
-        let usual = model.spans()[label].usual;
+        let usual = model.repertoire().spans()[label].usual;
         let wanted = asked.unwrap_or(usual);
         let goes_on = !model.labels().all()[label].whole;
         ensure!(
@@ -191,7 +191,9 @@ fn requests(arguments: &GenerateArguments, model: &Emdm) -> Result<Vec<Request>>
         }
         let pieces = (wanted / longest).ceil().max(1.0);
         for _ in 0..pieces as usize {
-            let length = model.length(Some(label), Some(wanted / pieces))?;
+            let length = model
+                .repertoire()
+                .length(Some(label), Some(wanted / pieces))?;
             requests.push(Request {
                 label: Some(label),
                 seconds: Some(length as f64 / FRAME_RATE),
@@ -260,7 +262,7 @@ fn list(model: &Emdm, json: bool) -> Result<()> {
         .labels()
         .all()
         .iter()
-        .zip(model.spans())
+        .zip(model.repertoire().spans())
         .map(|(label, span)| Known {
             action: &label.name,
             words: &label.words,

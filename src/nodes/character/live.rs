@@ -8,8 +8,8 @@ use kinestream_bridge::wire::{
 use kinestream_bridge::{EndInfo, JointInfo, Pose, SkeletonInfo};
 use kinestream_motion::Skeleton;
 use kinestream_motion::controller::{Controller, Counts, FrameSource, Goal, LivePose};
-use kinestream_motion::crowd::Crowd;
 use kinestream_motion::foot::Feet;
+use kinestream_motion::performer::{Act, Performer, Performing};
 use kinestream_motion::rotation::wrapped;
 use kinestream_motion::stick::{Stick, Waypoint};
 use kinestream_motion::trajectory::Root;
@@ -21,7 +21,7 @@ const LEAST_STEP: f64 = 1e-3;
 
 /// One character, and what people do with its time.
 #[derive(Debug)]
-pub(crate) struct Live<S = Crowd> {
+pub(crate) struct Live<S = Performer> {
     controller: Controller<S>,
     seed: u32,
     /// Number of the beginning, from 1.
@@ -41,6 +41,21 @@ pub(crate) enum Asked {
     Done,
     /// To begin again with a seed: see [`Live::restart`].
     Restart(u32),
+}
+
+impl Live {
+    /// Performs something from now on.
+    pub(crate) fn act(&mut self, act: Act) -> kinestream_motion::Result<()> {
+        self.controller.source_mut().act(act)
+    }
+
+    /// Number of the label that it performs.
+    pub(crate) fn acting(&self) -> Option<usize> {
+        match self.controller.source().performing() {
+            Performing::Acting(label) => Some(label),
+            Performing::Nothing | Performing::Preparing(_) => None,
+        }
+    }
 }
 
 impl<S: FrameSource> Live<S> {
@@ -95,6 +110,7 @@ impl<S: FrameSource> Live<S> {
             Request::Pause => self.paused = true,
             Request::Resume => self.paused = false,
             Request::Stop => {
+                self.controller.let_go();
                 self.controller.steer(Goal::Stick(Stick::default()));
             }
             Request::MoveBlock { .. } | Request::MoveAgent { .. } | Request::ReleaseAgent => {}
@@ -124,6 +140,8 @@ impl<S: FrameSource> Live<S> {
                 self.pace = pace;
                 Message::None
             }
+            // Those go to the desk that all requests go to.
+            Input::Act { .. } => Message::None,
             Input::Pause => request(Request::Pause),
             Input::Resume => request(Request::Resume),
             Input::Reset { seed } => request(Request::Reset {
@@ -222,7 +240,8 @@ impl<S: FrameSource> Live<S> {
             flags: PoseFlags(
                 flag(pose.clamped, PoseFlags::CLAMPED)
                     | flag(pose.refused, PoseFlags::HELD)
-                    | flag(pose.idle, PoseFlags::IDLE),
+                    | flag(pose.idle, PoseFlags::IDLE)
+                    | flag(pose.acting, PoseFlags::ACTING),
             ),
             phase: pose.phase as f32,
             root_position: [root.x, root.y, root.z],

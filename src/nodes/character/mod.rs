@@ -5,11 +5,13 @@
 //! hands the pose to zenoh, page, engines and recorder. Periods that passed without a pose are left out and counted; the
 //! character's time goes on over them.
 
+pub(crate) mod acts;
 pub(crate) mod live;
 pub(crate) mod shown;
 mod telling;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -17,15 +19,18 @@ use anyhow::{Context, Result, ensure};
 use kinestream_bridge::engines::Ground;
 use kinestream_bridge::node::{Channel, Inbox, Publisher, Service};
 use kinestream_bridge::wire::Request;
-use kinestream_bridge::{Command, Control, Node, keys};
+use kinestream_bridge::{ActRequest, Command, Control, Node, act, keys};
 use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Schedule, TimingGauge};
 use kinestream_motion::controller::{Controller, ControllerOptions, Counts, Goal, Measures};
 use kinestream_motion::crowd::{Crowd, Wish};
+use kinestream_motion::emdm::Emdm;
 use kinestream_motion::model::MotionModel;
+use kinestream_motion::performer::{Act, Performer};
 use kinestream_motion::stick::Waypoint;
-use kinestream_sim::viewer::character::ViewerHandle;
+use kinestream_sim::viewer::character::{Input, ViewerHandle};
 
+use self::acts::{ActCounts, Acts};
 use self::live::{Asked, Due, Live, Message, skeleton_info};
 use self::shown::Figure;
 use self::telling::{Screen, Teller};
@@ -61,8 +66,12 @@ const POSES_PER_LOOK: u64 = 60;
 /// Frames before the first that counts: LibTorch picks kernels and allocates.
 const WARM_UP: usize = 30;
 
-/// A character that stands, ready to be steered.
-pub(crate) fn character(model: MotionModel, seed: u32) -> Result<Controller> {
+/// A character that stands, ready to be steered, and to perform what a model of clips knows.
+pub(crate) fn character(
+    model: MotionModel,
+    clips: Option<Emdm>,
+    seed: u32,
+) -> Result<Controller<Performer>> {
     let starts = model.starts();
     ensure!(
         starts.size()[0] > 0,
@@ -73,7 +82,7 @@ pub(crate) fn character(model: MotionModel, seed: u32) -> Result<Controller> {
         crowd.advance(&[Wish::default()])?;
     }
     Ok(Controller::new(
-        crowd,
+        Performer::new(crowd, clips, 0),
         u64::from(seed),
         ControllerOptions::default(),
     )?)
@@ -99,6 +108,8 @@ pub(crate) struct Statistics {
     pub(crate) last_latency_ms: f64,
     /// What engines got and said.
     pub(crate) engines: EngineCounts,
+    /// What it was asked to perform.
+    pub(crate) acts: ActCounts,
 }
 
 /// Who takes part.
@@ -109,6 +120,8 @@ pub(crate) struct Company<'a> {
     pub(crate) page: Option<ViewerHandle>,
     /// Game engines.
     pub(crate) engines: Engines,
+    /// Where requests to perform something are taken, and where they come out.
+    pub(crate) acts: (Acts, Receiver<Act>),
     /// The recorder.
     pub(crate) tap: Tap,
     /// How many poses they get.
@@ -142,6 +155,8 @@ struct Shell {
     wires: Option<Wires>,
     screen: Option<Screen>,
     engines: Engines,
+    acts: Acts,
+    asked: Receiver<Act>,
     rate: PoseRate,
     teller: Option<Teller>,
     tap: Tap,
@@ -158,7 +173,7 @@ struct Wires {
     controls: Inbox<Control>,
     requests: Inbox<Command>,
     poses: Publisher,
-    _skeleton: Service,
+    _services: [Service; 3],
 }
 
 impl CharacterNode {
@@ -216,6 +231,7 @@ pub(crate) fn perform(
         node: None,
         page: None,
         engines: Engines::off(),
+        acts: Acts::new(None),
         tap,
         rate,
     };
@@ -246,6 +262,7 @@ impl Shell {
             node,
             page,
             engines,
+            acts: (acts, asked),
             tap,
             rate,
         } = company;
@@ -253,11 +270,16 @@ impl Shell {
         let wires = node
             .map(|node| -> Result<Wires> {
                 let described = described.clone();
+                let (own, known) = (acts.clone(), acts.described());
                 Ok(Wires {
                     controls: node.inbox(&node.keys().control(), INBOX)?,
                     requests: node.inbox(&node.keys().commands(), INBOX)?,
                     poses: node.publisher(Channel::Pose)?,
-                    _skeleton: node.serve(keys::SKELETON, move || described.clone())?,
+                    _services: [
+                        node.serve(keys::SKELETON, move || described.clone())?,
+                        node.serve(keys::ACTIONS, move || known.clone())?,
+                        node.serve_requests(keys::ACT, move |payload| answered(&own, payload))?,
+                    ],
                 })
             })
             .transpose()?;
@@ -266,12 +288,14 @@ impl Shell {
             .transpose()?;
         let presence = node.map(|node| node.presence()).transpose()?;
         let screen = page
-            .map(|page| Screen::new(page, figure, presence, character))
+            .map(|page| Screen::new(page, figure, presence, character, acts.clone()))
             .transpose()?;
         Ok(Self {
             wires,
             screen,
             engines,
+            acts,
+            asked,
             rate,
             teller,
             tap,
@@ -366,12 +390,23 @@ impl Shell {
             }
         }
         while let Some(input) = self.screen.as_ref().and_then(Screen::next_input) {
+            if let Input::Act { action } = &input {
+                // The page has the list of what is known; who asks for something else is refused and counted.
+                let _ = self.acts.ask(&ActRequest {
+                    action: action.clone(),
+                    seconds: None,
+                    seed: None,
+                });
+            }
             let stamp = self.stamp(&live);
             asked.push(live.input(input, stamp));
         }
         if let Some(steering) = self.engines.take_steering() {
             let stamp = self.stamp(&live);
             asked.push(Message::Control(live.steered(&steering, stamp)));
+        }
+        while let Ok(act) = self.asked.try_recv() {
+            self.act(&mut live, act);
         }
         for message in asked {
             match message {
@@ -389,6 +424,19 @@ impl Shell {
             }
         }
         Ok(live)
+    }
+
+    /// Performs something; what cannot be performed after all leaves the character as it is.
+    fn act(&mut self, live: &mut Live, act: Act) {
+        let request = ActRequest {
+            action: self.acts.name(act.label).unwrap_or_default().to_owned(),
+            seconds: act.seconds,
+            seed: Some(act.seed),
+        };
+        self.tap.json(topic::ACT, Monotonic.now_ns(), &request);
+        if let Err(error) = live.act(act) {
+            tracing::warn!("`{}` is not performed: {error}", request.action);
+        }
     }
 
     fn record_request(&mut self, live: &Live, request: Request, now_ns: u64) {
@@ -447,6 +495,7 @@ impl Shell {
     fn watch(&mut self, live: &Live, now_ns: u64) {
         self.statistics.counts = live.counts();
         self.statistics.engines = self.engines.counts();
+        self.statistics.acts = self.acts.counts();
         let is_due = self
             .teller
             .as_ref()
@@ -466,11 +515,21 @@ impl Shell {
     fn end(mut self, live: Live) -> Ended {
         self.statistics.counts = live.counts();
         self.statistics.engines = self.engines.counts();
+        self.statistics.acts = self.acts.counts();
         self.statistics.latency_ms = self.latencies.percentiles_ms();
         Ended {
             live,
             statistics: self.statistics,
             measures: self.measures,
         }
+    }
+}
+
+/// The answer to a request to perform something.
+fn answered(acts: &Acts, payload: &[u8]) -> serde_json::Value {
+    let request = ActRequest::parse(payload).map_err(|error| error.to_string());
+    match request.and_then(|request| acts.ask(&request)) {
+        Ok(taken) => act::accepted(&taken.action, taken.seconds),
+        Err(reason) => act::refused(&reason),
     }
 }

@@ -13,11 +13,13 @@ use kinestream_bridge::{Node, Presence};
 use kinestream_control::{TimingGauge, TimingSnapshot};
 use kinestream_motion::controller::{Controller, LivePose};
 use kinestream_motion::metrics::{FootSliding, SlidingConfig};
+use kinestream_motion::performer::Performer;
 use kinestream_motion::steering::AHEAD;
 use kinestream_sim::viewer::character::{
     Control, Frame, Input, Latency, Mode, Motion, Rates, RunState, ViewerHandle,
 };
 
+use super::acts::Acts;
 use super::live::{Live, heading_error_deg};
 use super::shown::Figure;
 use super::{PoseRate, Statistics};
@@ -183,6 +185,7 @@ pub(super) struct Screen {
     /// The newest pose.
     points: Vec<[f64; 3]>,
     pose: Option<LivePose>,
+    acts: Acts,
 }
 
 impl Screen {
@@ -190,9 +193,10 @@ impl Screen {
         page: ViewerHandle,
         figure: Figure,
         presence: Option<Presence>,
-        character: &Controller,
+        character: &Controller<Performer>,
+        acts: Acts,
     ) -> Result<Self> {
-        page.introduce(figure.body()?);
+        page.introduce(figure.body()?.with_actions(acts.names()));
         Ok(Self {
             page,
             figure,
@@ -203,6 +207,7 @@ impl Screen {
             rates: Rates::default(),
             points: Vec::new(),
             pose: None,
+            acts,
         })
     }
 
@@ -270,6 +275,10 @@ impl Screen {
                 strength,
                 clamped: pose.clamped,
             },
+            acting: live
+                .acting()
+                .and_then(|label| self.acts.name(label))
+                .map(str::to_owned),
             motion: Motion {
                 speed: pose.velocity.xz().norm(),
                 heading_error_deg: heading_error_deg(&pose.root, character.asked_heading()),
@@ -311,7 +320,7 @@ impl Screen {
     }
 }
 
-fn sliding(character: &Controller) -> kinestream_motion::Result<FootSliding> {
+fn sliding(character: &Controller<Performer>) -> kinestream_motion::Result<FootSliding> {
     FootSliding::new(
         character.feet().rest_heights(),
         0.0,

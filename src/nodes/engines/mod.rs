@@ -21,6 +21,7 @@ use serde::Serialize;
 use self::udp::Targets;
 use self::websocket::{Character, WebSocketServer};
 use crate::config;
+use crate::nodes::character::acts::Acts;
 
 /// Who is to be told, as on the command line. Addresses are HOST:PORT.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +88,7 @@ impl Engines {
         name: &str,
         skeleton: &SkeletonInfo,
         rate_hz: f64,
+        acts: &Acts,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
         if !options.is_on() {
@@ -110,6 +112,7 @@ impl Engines {
                 humanoid: Arc::clone(&humanoid),
                 skeleton: skeleton.to_value()?.to_string(),
                 rate_hz,
+                acts: acts.clone(),
             };
             websocket::serve(address, character, Arc::clone(stop))
         });

@@ -25,11 +25,13 @@ use kinestream_bridge::engines::steering::Steering;
 use kinestream_bridge::engines::stream::{Introduction, pose_json};
 use kinestream_bridge::engines::{Axes, HumanPose, Humanoid};
 use kinestream_bridge::wire::Encode;
+use kinestream_bridge::{ActRequest, act};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::EngineCounts;
+use crate::nodes::character::acts::Acts;
 
 /// Time between two looks at the stop flag.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -59,6 +61,7 @@ pub(super) struct Character {
     /// The answer to `info/skeleton`.
     pub(super) skeleton: String,
     pub(super) rate_hz: f64,
+    pub(super) acts: Acts,
 }
 
 /// A running server.
@@ -390,10 +393,12 @@ impl Client {
             humanoid,
             skeleton,
             rate_hz,
+            acts,
         } = &self.shared.character;
         match self.wanted {
             Wanted::Binary => Ok(Message::Text(skeleton.as_str().into())),
             Wanted::Json(axes) => Introduction::new(name, humanoid, axes, *rate_hz)
+                .with_actions(acts.names())
                 .to_json()
                 .map(|text| Message::Text(text.into()))
                 .map_err(not_written),
@@ -417,6 +422,9 @@ impl Client {
     }
 
     async fn take(&mut self, text: &str) -> Result<(), Ended> {
+        if ActRequest::is_meant(text) {
+            return self.perform(text).await;
+        }
         match Steering::parse(text, self.wanted.axes()) {
             Ok(steering) => {
                 self.shared.counts.steering.fetch_add(1, Ordering::Relaxed);
@@ -424,6 +432,18 @@ impl Client {
                 Ok(())
             }
             Err(error) => self.refuse(&error.to_string()).await,
+        }
+    }
+
+    /// Takes a request to perform something, and answers it.
+    async fn perform(&mut self, text: &str) -> Result<(), Ended> {
+        let request = ActRequest::parse(text.as_bytes()).map_err(|error| error.to_string());
+        match request.and_then(|request| self.shared.character.acts.ask(&request)) {
+            Ok(taken) => {
+                let answer = act::accepted(&taken.action, taken.seconds).to_string();
+                self.say(Message::Text(answer.into())).await
+            }
+            Err(reason) => self.refuse(&reason).await,
         }
     }
 

@@ -15,6 +15,9 @@ const MAX_POINTS: usize = 1024;
 pub struct Body {
     points: Vec<BodyPoint>,
     contacts: [usize; 4],
+    /// What the character can be asked to perform, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<String>,
 }
 
 /// A joint, or a tip: a point without children that ends a limb.
@@ -53,7 +56,18 @@ impl Body {
         if let Some(found) = contacts.into_iter().find(|contact| *contact >= count) {
             return Err(BodyError::Contact { found, count });
         }
-        Ok(Self { points, contacts })
+        Ok(Self {
+            points,
+            contacts,
+            actions: Vec::new(),
+        })
+    }
+
+    /// The same with what the character can perform; the page has a button for each.
+    #[must_use]
+    pub fn with_actions(mut self, actions: Vec<String>) -> Self {
+        self.actions = actions;
+        self
     }
 
     /// Number of points that a frame must have.

@@ -36,6 +36,9 @@ pub struct Frame {
     pub path: Vec<[f64; 2]>,
     /// What the character understands that it is to do.
     pub control: Control,
+    /// What it performs, by name; steering waits until it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acting: Option<String>,
     /// How it does.
     pub motion: Motion,
     /// Measured rates.

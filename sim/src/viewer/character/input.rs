@@ -12,6 +12,8 @@ use crate::viewer::{InputError, PageInput};
 pub const MAX_SPEED: f64 = 10.0;
 /// Most points of a path.
 pub const MAX_PATH_POINTS: usize = 256;
+/// Most letters of an action's name.
+const MAX_ACTION_LETTERS: usize = 200;
 /// Highest value of diversity and strength.
 pub const MAX_KNOB: f64 = 2.0;
 /// Slowest slow motion, in seconds of the character per second of the clock.
@@ -49,6 +51,11 @@ pub enum Input {
     Pace {
         /// Seconds of the character per second of the clock, [`MIN_PACE`] to 1.
         pace: f64,
+    },
+    /// Perform something.
+    Act {
+        /// Its name, of those that the page was told.
+        action: String,
     },
     /// Hold time still.
     Pause,
@@ -92,7 +99,7 @@ impl PageInput for Input {
                 facing: [0.0; 2],
             }),
             // A path ends by itself.
-            Self::Stick { .. } | Self::Path { .. } | Self::Reset { .. } => None,
+            Self::Stick { .. } | Self::Path { .. } | Self::Reset { .. } | Self::Act { .. } => None,
             _ => before,
         }
     }
@@ -143,6 +150,17 @@ impl Input {
             Self::Pace { pace } => Self::Pace {
                 pace: finite("pace", pace)?.clamp(MIN_PACE, 1.0),
             },
+            Self::Act { action } => {
+                let found = action.chars().count();
+                if found > MAX_ACTION_LETTERS {
+                    return Err(InputError::TooMany {
+                        field: "action",
+                        limit: MAX_ACTION_LETTERS,
+                        found,
+                    });
+                }
+                Self::Act { action }
+            }
             other => other,
         })
     }

@@ -5,6 +5,7 @@ mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -12,8 +13,10 @@ use kinestream_bridge::{Node, NodeError, SessionOptions};
 use kinestream_motion::controller::Goal;
 use kinestream_motion::course::course;
 use kinestream_motion::data::FRAME_RATE;
+use kinestream_motion::emdm::Emdm;
 use kinestream_motion::metrics::settle_seconds;
 use kinestream_motion::model::MotionModel;
+use kinestream_motion::performer::Act;
 use kinestream_motion::stick::Stick;
 use kinestream_sim::viewer::character::Character;
 use nalgebra::Vector2;
@@ -22,6 +25,7 @@ use tch::Device;
 
 use self::report::Done;
 use crate::cli::DemoArguments;
+use crate::nodes::character::acts::Acts;
 use crate::nodes::character::live::{Live, skeleton_info};
 use crate::nodes::character::{
     CharacterNode, Company, Ended, Performance, PoseRate, character, perform,
@@ -31,6 +35,8 @@ use crate::page::Page;
 use crate::recording::{CheckpointIdentity, Opening, Tap};
 use crate::{checkpoint, device, output, recording, shutdown};
 
+/// Where requests to perform something are taken, and where they come out.
+type Desk = (Acts, Receiver<Act>);
 /// Where a character listens that is there to be steered.
 const USUAL_ADDRESS: &str = "tcp/127.0.0.1:7447";
 /// Time between two looks at what there is to do.
@@ -78,11 +84,20 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         folder.display()
     );
     let model = MotionModel::load(&found, Device::Cpu)?;
-    let live = Live::new(character(model, arguments.seed)?, arguments.seed);
+    let clips = clips(arguments)?;
+    let acts = Acts::new(clips.as_ref().map(|clips| clips.repertoire().clone()));
+    let live = Live::new(character(model, clips, arguments.seed)?, arguments.seed);
     let stop = shutdown::flag()?;
     let character = live.controller();
     let skeleton = skeleton_info(character.skeleton(), character.feet());
-    let engines = Engines::open(&options, &arguments.name, &skeleton, rate.hz(), &stop)?;
+    let engines = Engines::open(
+        &options,
+        &arguments.name,
+        &skeleton,
+        rate.hz(),
+        &acts.0,
+        &stop,
+    )?;
     let tap = match &arguments.record {
         None => Tap::off(),
         Some(path) => {
@@ -101,9 +116,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     };
     let begun = Instant::now();
     let done = if arguments.headless {
-        headless(live, arguments, rate, engines, &tap, &stop)
+        headless(live, arguments, rate, (engines, acts), &tap, &stop)
     } else {
-        steered(live, arguments, rate, engines, &tap, &stop)
+        steered(live, arguments, rate, (engines, acts), &tap, &stop)
     };
     recording::finish(&tap);
     let done = done?;
@@ -115,12 +130,22 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     Ok(())
 }
 
+/// The model of whole clips: as named, or the shipped one if it is there.
+fn clips(arguments: &DemoArguments) -> Result<Option<Emdm>> {
+    let named = arguments.clips.as_deref();
+    let folder = checkpoint::locate(named.unwrap_or(checkpoint::SHIPPED_CLIPS.as_ref()));
+    if named.is_none() && !Emdm::is_there(&folder) {
+        return Ok(None);
+    }
+    Ok(Some(Emdm::load(&folder, Device::Cpu)?))
+}
+
 /// A person steers, until told to end.
 fn steered(
     live: Live,
     arguments: &DemoArguments,
     rate: PoseRate,
-    engines: Engines,
+    (engines, acts): (Engines, Desk),
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
@@ -135,6 +160,7 @@ fn steered(
         node: Some(&node),
         page: Some(page.handle().clone()),
         engines,
+        acts,
         tap: tap.clone(),
         rate,
     };
@@ -166,7 +192,7 @@ fn headless(
     live: Live,
     arguments: &DemoArguments,
     rate: PoseRate,
-    engines: Engines,
+    (engines, acts): (Engines, Desk),
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
@@ -201,6 +227,7 @@ fn headless(
                 node: node.as_ref(),
                 page: None,
                 engines,
+                acts,
                 tap: tap.clone(),
                 rate,
             };

@@ -47,6 +47,7 @@ const connection = new Connection(
   (next) => {
     if (next?.introduction) {
       shape = new Shape(next.introduction);
+      offerActions(next.introduction.actions ?? []);
       return;
     }
     if (!next || !shape) return;
@@ -56,6 +57,7 @@ const connection = new Connection(
     if (points) trail.take([points[0][0], points[0][2]], feet());
     panel.take(next);
     followSettings(next.control);
+    showActing(next.acting ?? "");
   },
   (state) => {
     // That nobody answers after a goodbye is no news.
@@ -80,6 +82,27 @@ function clearPath() {
 
 /** What is left of the path. */
 const remaining = () => (frame?.control.mode === "path" ? placesOf(frame.path_mm, 2) : null) ?? [];
+
+/** One button for each thing that the character can perform. */
+function offerActions(actions) {
+  element("actions").hidden = actions.length === 0;
+  const buttons = actions.map((action) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = action;
+    button.dataset.action = action;
+    button.addEventListener("click", () => connection.send({ type: "act", action }));
+    return button;
+  });
+  element("action-buttons").replaceChildren(...buttons);
+}
+
+function showActing(acting) {
+  write("acting", acting);
+  for (const button of element("action-buttons").children) {
+    button.setAttribute("aria-pressed", String(button.dataset.action === acting));
+  }
+}
 
 const togglePause = () => connection.send({ type: frame?.state === "paused" ? "resume" : "pause" });
 const toggleSlow = () => connection.send({ type: "pace", pace: frame?.pace < 1 ? 1 : SLOW });
