@@ -299,7 +299,7 @@ pub(crate) struct GenerateArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) end: Option<PathBuf>,
     /// Places to be at, as \"X,Z@SECONDS X,Z@SECONDS\", metres; one action only.
-    #[arg(long, value_name = "PLACES")]
+    #[arg(long, value_name = "PLACES", allow_hyphen_values = true)]
     pub(crate) path: Option<String>,
     /// File to write: its ending says whether BVH (.bvh), binary glTF (.glb) or a recording (.mcap).
     #[arg(long, value_name = "FILE", required_unless_present = "list")]

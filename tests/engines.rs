@@ -9,9 +9,8 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::net::{TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use kinestream_bridge::recording::Recording;
 use kinestream_bridge::wire::Decode;
@@ -22,10 +21,10 @@ use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 use rosc::{OscPacket, OscType, decoder};
 use serde_json::Value;
 use support::child::{Finished, Running, kinestream};
+use support::engine::Engine;
 use support::{json_object, motion};
-use tungstenite::{Message, WebSocket};
+use tungstenite::Message;
 
-const LIMIT: Duration = Duration::from_secs(120);
 /// Poses per second, and of a run of half a second.
 const RATE: u64 = 60;
 const POSES: u64 = 30;
@@ -236,42 +235,6 @@ fn live_link_and_a_mapping_of_ones_own() {
     }
     let named = bones.iter().filter(|bones| bones[0]["Name"].is_string());
     assert!(named.count() < bones.len());
-}
-
-/// An engine at the WebSocket.
-struct Engine(WebSocket<TcpStream>);
-
-impl Engine {
-    fn connect(address: &str) -> Self {
-        let host = address.strip_prefix("ws://").unwrap();
-        let stream = TcpStream::connect(host.split('/').next().unwrap()).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        Self(tungstenite::client(address, stream).unwrap().0)
-    }
-
-    fn json(&mut self) -> Value {
-        loop {
-            if let Message::Text(text) = self.0.read().unwrap() {
-                return serde_json::from_str(text.as_str()).unwrap();
-            }
-        }
-    }
-
-    /// Messages until one is as wanted, which it is sooner or later.
-    fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let value = self.json();
-            if wanted(&value) {
-                return value;
-            }
-            assert!(begun.elapsed() < LIMIT, "nothing {what}: {value}");
-        }
-    }
-
-    fn say(&mut self, text: &str) {
-        self.0.send(Message::text(text)).unwrap();
-    }
 }
 
 #[test]

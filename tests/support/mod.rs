@@ -5,6 +5,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 pub(crate) mod child;
+pub(crate) mod clips;
+pub(crate) mod engine;
 pub(crate) mod motion;
 pub(crate) mod project;
 

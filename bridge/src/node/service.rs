@@ -82,18 +82,41 @@ impl Node {
         self.ask_key(self.keys().info(name)?, limit)
     }
 
+    /// Asks `srv/<name>` of this robot with a JSON payload; replies as for [`Node::ask`].
+    ///
+    /// # Errors
+    /// As [`Node::ask`].
+    pub fn request(
+        &self,
+        name: &str,
+        payload: &Value,
+        limit: Duration,
+    ) -> Result<Option<Value>, NodeError> {
+        let key = self.keys().service(name)?;
+        self.ask_with(key, Some(payload.to_string()), limit)
+    }
+
     /// The first reply on a key; none if nobody answers in time.
     pub(super) fn ask_key(&self, key: String, limit: Duration) -> Result<Option<Value>, NodeError> {
-        let replies = self
-            .session()
-            .get(key.clone())
-            .timeout(limit)
-            .wait()
-            .map_err(|source| NodeError::Zenoh {
-                doing: "ask",
-                key: key.clone(),
-                source,
-            })?;
+        self.ask_with(key, None, limit)
+    }
+
+    fn ask_with(
+        &self,
+        key: String,
+        payload: Option<String>,
+        limit: Duration,
+    ) -> Result<Option<Value>, NodeError> {
+        let question = self.session().get(key.clone()).timeout(limit);
+        let question = match payload {
+            Some(text) => question.payload(text).encoding(Encoding::APPLICATION_JSON),
+            None => question,
+        };
+        let replies = question.wait().map_err(|source| NodeError::Zenoh {
+            doing: "ask",
+            key: key.clone(),
+            source,
+        })?;
         let Ok(reply) = replies.recv() else {
             return Ok(None);
         };

@@ -7,6 +7,7 @@ use kinestream_motion::controller::{Counts, Figures};
 use serde::Serialize;
 
 use crate::nodes::character::Statistics;
+use crate::nodes::character::acts::ActCounts;
 use crate::nodes::engines::EngineCounts;
 use crate::output::say;
 
@@ -31,6 +32,8 @@ pub(super) struct Report {
     poses_published: u64,
     /// What game engines got and said.
     engines: EngineCounts,
+    /// What it was asked to perform.
+    acts: ActCounts,
     /// From the moment at which a frame was due to its pose.
     latency_ms: Percentiles,
     missed: u64,
@@ -97,6 +100,7 @@ impl Done {
             missed,
             latency_ms,
             engines,
+            acts,
             ..
         } = self.statistics;
         let Counts {
@@ -144,6 +148,7 @@ impl Done {
             },
             poses_published: poses,
             engines,
+            acts,
             latency_ms,
             missed,
             wall_s: begun.elapsed().as_secs_f64(),
