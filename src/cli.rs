@@ -379,6 +379,16 @@ pub(crate) struct EvalArguments {
     /// clips: weight of the label, 1 as trained; by default what the configuration says.
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) guidance: Option<f64>,
+    /// clips: ask a character that walks about for so many clips, and look at the seams in place of the
+    /// clips; it is steered by the shipped motion model.
+    #[arg(
+        long,
+        value_name = "REQUESTS",
+        num_args = 0..=1,
+        default_missing_value = "200",
+        conflicts_with_all = ["curve", "against"]
+    )]
+    pub(crate) transitions: Option<usize>,
     /// clips: at 1, 2 and 5 denoise steps, too.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) curve: bool,

@@ -45,6 +45,7 @@ pub mod synthesis;
 pub mod toy;
 pub mod training;
 pub mod trajectory;
+pub mod transitions;
 
 pub use clip::{Clip, Pose};
 pub use error::{Error, Result};

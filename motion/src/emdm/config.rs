@@ -32,6 +32,10 @@ pub struct ClipConfig {
     pub layers: usize,
     /// Heads of attention; `width` is a multiple of it.
     pub heads: i64,
+    /// Channels of the convolutions over frames that follow the transformer; 0 for none. A patch is
+    /// told as a whole, and what its frames owe to their neighbours in other patches is left to these:
+    /// without them noise that was not wholly taken off lets the body tremble.
+    pub refinement: i64,
     /// Numbers of the random latent that makes a generator of the network; 0: it is trained by plain
     /// diffusion, as MDM is.
     pub latent: i64,
@@ -47,6 +51,7 @@ impl Default for ClipConfig {
             width: 192,
             layers: 6,
             heads: 6,
+            refinement: 96,
             latent: 64,
             schedule: ScheduleConfig {
                 beta_schedule: kinestream_diffusion::schedule::BetaSchedule::SquaredCosine,
@@ -110,6 +115,10 @@ impl EmdmConfig {
         if !(1..=32).contains(&clips.layers) {
             return refuse("model.clips.layers", clips.layers.to_string(), "1 to 32");
         }
+        if !(0..=1024).contains(&clips.refinement) {
+            let found = clips.refinement.to_string();
+            return refuse("model.clips.refinement", found, "0 to 1024");
+        }
         if !(0..=512).contains(&clips.latent) {
             return refuse("model.clips.latent", clips.latent.to_string(), "0 to 512");
         }
@@ -139,5 +148,6 @@ mod tests {
         refused(|clips| clips.heads = 5, "width is 192 with 5 heads");
         refused(|clips| clips.layers = 0, "layers");
         refused(|clips| clips.latent = -1, "latent");
+        refused(|clips| clips.refinement = -1, "refinement");
     }
 }

@@ -34,6 +34,7 @@ pub struct ClipNetwork {
     layers: Vec<Layer>,
     norm: nn::LayerNorm,
     output: nn::Linear,
+    refinement: Option<Refinement>,
     levels: Tensor,
     places: Tensor,
 }
@@ -86,6 +87,8 @@ impl ClipNetwork {
                     .collect(),
                 norm: nn::layer_norm(&root / "norm", vec![width], nn::LayerNormConfig::default()),
                 output: linear("output", width, token),
+                refinement: (config.refinement > 0)
+                    .then(|| Refinement::new(&(&root / "refinement"), size, config.refinement)),
                 levels: timestep_table(config.steps() as i64, SINUSOIDS, device),
                 places: timestep_table(config.most_patches() as i64, SINUSOIDS, device),
                 store,
@@ -140,8 +143,88 @@ impl ClipNetwork {
             state = layer.forward(&state, mask.as_ref());
         }
         let count = sample.size()[1];
-        self.output
-            .forward(&self.norm.forward(&state.narrow(1, BEFORE, count)))
+        let clean = self
+            .output
+            .forward(&self.norm.forward(&state.narrow(1, BEFORE, count)));
+        match &self.refinement {
+            Some(refinement) => refinement.forward(&clean, sample, levels, conditions),
+            None => clean,
+        }
+    }
+}
+
+/// Convolutions over frames, on what the transformer makes and the noisy clip beside it.
+#[derive(Debug)]
+struct Refinement {
+    input: nn::Conv1D,
+    level: nn::Linear,
+    middle: nn::Conv1D,
+    output: nn::Conv1D,
+    size: i64,
+}
+
+impl Refinement {
+    fn new(path: &nn::Path<'_>, size: i64, width: i64) -> Self {
+        let convolution = |name: &str, inputs, outputs, dilation: i64| {
+            let config = nn::ConvConfig {
+                padding: 2 * dilation,
+                dilation,
+                ..nn::ConvConfig::default()
+            };
+            nn::conv1d(path / name, inputs, outputs, 5, config)
+        };
+        let output = {
+            let config = nn::ConvConfig {
+                padding: 2,
+                ws_init: nn::Init::Const(0.0),
+                ..nn::ConvConfig::default()
+            };
+            nn::conv1d(path / "output", width, size, 5, config)
+        };
+        Self {
+            input: convolution("input", 2 * size, width, 1),
+            level: nn::linear(
+                path / "level",
+                SINUSOIDS,
+                width,
+                nn::LinearConfig::default(),
+            ),
+            middle: convolution("middle", width, width, 2),
+            output,
+            size,
+        }
+    }
+
+    /// Clean clips `[B, P, patch E]` without what sets their frames apart.
+    fn forward(
+        &self,
+        clean: &Tensor,
+        sample: &Tensor,
+        levels: &Tensor,
+        conditions: &Conditions,
+    ) -> Tensor {
+        let shape = clean.size();
+        let frames = |patches: &Tensor| patches.reshape([shape[0], -1, self.size]);
+        let (made, noisy) = (frames(clean), frames(sample));
+        let within = (!conditions.even).then(|| {
+            let patch = shape[2] / self.size;
+            conditions.within.repeat_interleave_self_int(patch, 1, None)
+        });
+        let mut input = Tensor::cat(&[&made, &noisy], 2);
+        if let Some(within) = &within {
+            input *= within;
+        }
+        // Channels before frames, as convolutions want it.
+        let within = within.map(|within| within.transpose(1, 2));
+        let cut = |state: Tensor| match &within {
+            Some(within) => state * within,
+            None => state,
+        };
+        let level = self.level.forward(levels).unsqueeze(2);
+        let state = cut((self.input.forward(&input.transpose(1, 2)) + level).silu());
+        let state = cut((&state + self.middle.forward(&state)).silu());
+        let change = self.output.forward(&state).transpose(1, 2);
+        (made + change).reshape(shape.as_slice())
     }
 }
 
@@ -305,6 +388,7 @@ mod tests {
             width: 16,
             layers: 2,
             heads: 2,
+            refinement: 8,
             latent: 3,
             ..ClipConfig::default()
         }

@@ -64,6 +64,7 @@ pub(crate) fn model(latent: i64) -> Emdm {
             width: 16,
             layers: 2,
             heads: 2,
+            refinement: 8,
             latent,
             ..ClipConfig::default()
         },

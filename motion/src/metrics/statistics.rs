@@ -163,7 +163,7 @@ pub(super) fn resampled_counts(
 }
 
 /// The value below which a share of sorted values lies, linear between two of them.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return f64::NAN;
     };

@@ -64,6 +64,8 @@ pub struct ClipTraining {
     pub position: f64,
     /// Weight of their steps from frame to frame, per metre.
     pub velocity: f64,
+    /// Weight of the change of these steps from frame to frame, per metre: what trembles.
+    pub acceleration: f64,
     /// Weight of the steps of feet that bear, per metre.
     pub contact: f64,
     /// Weight of the place of the root after every frame, per metre.
@@ -103,6 +105,7 @@ impl Default for ClipTraining {
             adversarial: 0.1,
             position: 2.0,
             velocity: 20.0,
+            acceleration: 20.0,
             contact: 20.0,
             path: 0.2,
             stretch: 24,
@@ -143,6 +146,7 @@ impl EmdmTraining {
             ("training.clips.adversarial", clips.adversarial),
             ("training.clips.position", clips.position),
             ("training.clips.velocity", clips.velocity),
+            ("training.clips.acceleration", clips.acceleration),
             ("training.clips.contact", clips.contact),
             ("training.clips.path", clips.path),
             ("training.clips.penalty", clips.penalty),
@@ -161,11 +165,11 @@ impl EmdmTraining {
                 return refuse(key, value.to_string(), "0 to 1");
             }
         }
-        if clips.stretch < 2 {
+        if clips.stretch < 3 {
             return refuse(
                 "training.clips.stretch",
                 clips.stretch.to_string(),
-                "2 or more",
+                "3 or more",
             );
         }
         if !(8..=2048).contains(&clips.critic_width) || clips.critic_layers > 16 {
@@ -382,15 +386,15 @@ impl EmdmStage {
         Some([word, judged.detach()])
     }
 
-    /// How far a clean estimate is from the truth, in poses: places, steps, steps of feet that bear,
-    /// path. On a stretch of each clip, all of them within it.
+    /// How far a clean estimate is from the truth, in poses: places, steps, changes of steps, steps of
+    /// feet that bear, path. On a stretch of each clip, all of them within it.
     fn poses(
         &self,
         made: &Tensor,
         truth: &Tensor,
         pieces: &[Piece],
         random: &mut NoiseStream,
-    ) -> [Tensor; 4] {
+    ) -> [Tensor; 5] {
         let shortest = pieces.iter().map(|one| one.rows.len()).min();
         let length = self.training.stretch.min(shortest.unwrap_or_default());
         let starts: Vec<i64> = pieces
@@ -413,6 +417,10 @@ impl EmdmStage {
         let own = Bodies::of(embedding, &stretch(made));
         let other = tch::no_grad(|| Bodies::of(embedding, &stretch(truth)));
         let off = |one: &Tensor, other: &Tensor| (one - other).abs().mean(Kind::Float);
+        let changes = |steps: &Tensor| {
+            let count = steps.size()[1] - 1;
+            steps.narrow(1, 1, count) - steps.narrow(1, 0, count)
+        };
         let bears = other
             .contacts
             .narrow(1, 1, length as i64 - 1)
@@ -433,6 +441,7 @@ impl EmdmStage {
         [
             off(&own.positions, &other.positions),
             off(&own.steps, &other.steps),
+            off(&changes(&own.steps), &changes(&other.steps)),
             slides,
             Tensor::stack(&within, 0).mean(Kind::Float),
         ]
@@ -464,16 +473,21 @@ impl EmdmStage {
         let count = conditions.within.sum(Kind::Float) * token;
         let value = estimate.smooth_l1_loss(&clean, Reduction::Sum, 1.0) / count;
         let own = self.model.frames(&estimate);
-        let needs_poses = training.position + training.velocity + training.contact + training.path;
+        let needs_poses = training.position
+            + training.velocity
+            + training.acceleration
+            + training.contact
+            + training.path;
         let poses = (needs_poses > 0.0).then(|| self.poses(&own, &frames, &pieces, &mut random));
         let mut loss = &value * training.value;
         if let Some([word, _]) = &judged {
             loss += word * training.adversarial;
         }
-        if let Some([position, velocity, contact, path]) = &poses {
+        if let Some([position, velocity, acceleration, contact, path]) = &poses {
             loss = loss
                 + position * training.position
                 + velocity * training.velocity
+                + acceleration * training.acceleration
                 + contact * training.contact
                 + path * training.path;
         }
@@ -484,10 +498,8 @@ impl EmdmStage {
             losses.push("critic", judged)?;
         }
         if let Some(poses) = &poses {
-            for (name, part) in ["position", "velocity", "contact", "path"]
-                .iter()
-                .zip(poses)
-            {
+            let names = ["position", "velocity", "acceleration", "contact", "path"];
+            for (name, part) in names.iter().zip(poses) {
                 losses.push(name, part)?;
             }
         }

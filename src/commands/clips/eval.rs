@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use kinestream_motion::Clip;
+use kinestream_motion::data::Dataset;
 use kinestream_motion::emdm::Emdm;
 use kinestream_motion::emdm::judging::{Judge, Judged, JudgingOptions, Measured, Repeated};
 use kinestream_motion::evaluation::Ratio;
+use kinestream_motion::model::MotionModel;
 use kinestream_motion::recogniser::Recogniser;
+use kinestream_motion::transitions::{TransitionOptions, transitions};
 use serde::Serialize;
+use tch::Device;
 
 use crate::cli::EvalArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
@@ -76,6 +81,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     );
     let within = || format!("in {}", arguments.config.display());
     let set = read_clips(data, &config.clips(&labels)).with_context(within)?;
+    if let Some(requests) = arguments.transitions {
+        let clips = Emdm::load(&folders[0], device)?;
+        return seams(clips, &set, requests, arguments.json);
+    }
     let line = output::status_line();
     line.set_message("measuring: held-out clips");
     let judge = Judge::new(recogniser, &set, &labels, config.model.clips.longest)?;
@@ -125,6 +134,53 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         return output::json(&report);
     }
     report.print();
+    Ok(())
+}
+
+/// Asks a steered character for clips, and looks at the seams.
+fn seams(clips: Emdm, set: &Dataset, requests: usize, json: bool) -> Result<()> {
+    ensure!(
+        (1..=100_000).contains(&requests),
+        "--transitions is {requests}, expected 1 to 100000 requests"
+    );
+    let folder = checkpoint::locate(checkpoint::SHIPPED_MOTION.as_ref());
+    let model = MotionModel::load(&folder, Device::Cpu)?;
+    let captured = set.train.captured();
+    let sequences = captured.sequences.iter().chain(&set.held_out.sequences);
+    let truth: Vec<&Clip> = sequences.map(|one| &one.clip).collect();
+    let options = TransitionOptions {
+        requests,
+        ..TransitionOptions::default()
+    };
+    let bar = output::progress(requests as u64, "requests");
+    let found = transitions(model, clips, &truth, &options, |done| {
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    if json {
+        return output::json(&found);
+    }
+    say!(
+        "{} requests, {} frames, {} of them at seams; {} jumps there\n",
+        found.requests,
+        found.frames,
+        found.seam_frames,
+        found.jumps
+    );
+    say!("| from frame to frame | body, cm | turn of joints, ° | hips, cm |");
+    say!("|---|---|---|---|");
+    for (name, one) in [
+        ("captured, 99.9 %", &found.limit),
+        ("largest at a seam", &found.largest),
+        ("all frames, 99.9 %", &found.all),
+    ] {
+        say!(
+            "| {name} | {:.2} | {:.2} | {:.2} |",
+            100.0 * one.body_m,
+            one.turn_rad.to_degrees(),
+            100.0 * one.hips_m
+        );
+    }
     Ok(())
 }
 
