@@ -289,9 +289,10 @@ pub(crate) struct GenerateArguments {
     /// Denoise steps of a clip, as many as the model was trained with at most: fewer are faster.
     #[arg(long, value_name = "COUNT")]
     pub(crate) steps: Option<usize>,
-    /// How much the action counts: 1 as trained, more for clearer and less varied motion.
-    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
-    pub(crate) guidance: f64,
+    /// How much the action counts: 1 as trained, more for clearer and less varied motion; by default
+    /// what the model says.
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) guidance: Option<f64>,
     /// Motion file (BVH, ASF/AMC, any skeleton) whose last pose the motion goes on from.
     #[arg(long, value_name = "FILE")]
     pub(crate) start: Option<PathBuf>,
@@ -376,7 +377,7 @@ pub(crate) struct EvalArguments {
     /// clips: clips of a run.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) clips: usize,
-    /// clips: weight of the label, 1 as trained; by default what the configuration says.
+    /// clips: weight of the label, 1 as trained; by default what each model says.
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) guidance: Option<f64>,
     /// clips: ask a character that walks about for so many clips, and look at the seams in place of the
@@ -469,6 +470,8 @@ pub(crate) enum Bench {
     Policy(BenchPolicyArguments),
     /// Time of a character's frame, and frames per second of crowds of 1, 16, 256 and 1000.
     Motion(BenchMotionArguments),
+    /// Time of whole clips, by batch, threads and denoise steps.
+    Clips(BenchClipsArguments),
     /// Timing of the command loop: lateness, execution time, missed periods, allocations.
     ///
     /// Runs the command path at a fixed rate, with a policy computing plans on another processor.
@@ -592,6 +595,25 @@ pub(crate) struct BenchMotionArguments {
     /// Threads of LibTorch.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchClipsArguments {
+    /// Checkpoint folder; the shipped one by default.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// More checkpoint folders, timed in turns with the first; repeatable.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) against: Vec<PathBuf>,
+    /// Length of the clips, s.
+    #[arg(long, value_name = "S", default_value_t = 4.0)]
+    pub(crate) seconds: f64,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

@@ -72,8 +72,6 @@ pub(crate) struct ClipEvaluation {
     pub(crate) recogniser: PathBuf,
     /// Checkpoint folder, likewise.
     pub(crate) checkpoint: PathBuf,
-    /// How much the label counts beyond what was trained; 1: as trained.
-    pub(crate) label_guidance: f64,
 }
 
 impl Default for ClipEvaluation {
@@ -82,7 +80,6 @@ impl Default for ClipEvaluation {
         Self {
             recogniser: folder.join(RECOGNISER),
             checkpoint: folder.to_path_buf(),
-            label_guidance: 1.0,
         }
     }
 }

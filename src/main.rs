@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         Command::Bench { what } => match what {
             Bench::Policy(arguments) => commands::bench::policy::run(arguments),
             Bench::Motion(arguments) => commands::bench::motion::run(arguments),
+            Bench::Clips(arguments) => commands::bench::clips::run(arguments),
             Bench::Control(arguments) => commands::bench::control::run(arguments),
         },
         Command::Record(arguments) => commands::record::run(arguments),

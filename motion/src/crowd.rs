@@ -26,11 +26,11 @@ pub struct Wish {
 }
 
 /// Wishes of B characters as a model takes them.
-pub(crate) struct Asked {
+struct Asked {
     /// `[B, S]`, zeros where there is none.
-    pub(crate) steering: Tensor,
+    steering: Tensor,
     /// 1 where there is `[B, 1]`.
-    pub(crate) steered: Tensor,
+    steered: Tensor,
     root: Tensor,
     weight: Tensor,
     pulled: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Wishes of characters whose roots are there.
-    pub(crate) fn of(wishes: &[Wish], roots: &[Root], device: Device) -> Self {
+    fn of(wishes: &[Wish], roots: &[Root], device: Device) -> Self {
         let count = wishes.len();
         let mut numbers = Vec::with_capacity(count * steering::SIZE);
         let mut steered = Vec::with_capacity(count);
@@ -73,7 +73,7 @@ impl Asked {
     }
 
     /// The root motion that is wanted; none if nobody wants one.
-    pub(crate) fn pull(&self) -> Option<Pull<'_>> {
+    fn pull(&self) -> Option<Pull<'_>> {
         self.pulled.then_some(Pull {
             root: &self.root,
             weight: &self.weight,

@@ -13,7 +13,7 @@ use tch::Tensor;
 use crate::controller::FrameSource;
 use crate::crowd::{Crowd, Wish};
 use crate::data::{FRAME_RATE, contacts};
-use crate::emdm::{Denoising, Emdm, Guidance, HALF_LIFE, Request, ending};
+use crate::emdm::{Denoising, Emdm, HALF_LIFE, Request, ending};
 use crate::features;
 use crate::inertial::Inertial;
 use crate::synthesis::Take;
@@ -140,11 +140,8 @@ impl Performer {
             start: clips.pose(&ending(&poses)).ok(),
             ..Request::default()
         };
-        let denoising = clips.begin(
-            std::slice::from_ref(&request),
-            Guidance::default(),
-            self.steps,
-        )?;
+        let denoising =
+            clips.begin(std::slice::from_ref(&request), clips.guidance(), self.steps)?;
         self.preparing = Some(Box::new(Preparation {
             denoising,
             from: self.root,

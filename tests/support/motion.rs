@@ -55,7 +55,6 @@ batch = 8
 [training.settling]
 descent = { steps = 6, batch = 4 }
 rollout = { frames = 4, grow_steps = 3 }
-asked = { characters = 4, critic_width = 16 }
 
 [extractor.network]
 width = 16

@@ -131,6 +131,14 @@ impl Emdm {
         self.repertoire.labels()
     }
 
+    /// Guidance as the configuration has it: only the label counts other than as trained.
+    pub fn guidance(&self) -> Guidance {
+        Guidance {
+            label: self.config.clips.guidance,
+            ..Guidance::default()
+        }
+    }
+
     /// The schedule; its timesteps are the denoise steps.
     pub fn schedule(&self) -> &NoiseSchedule {
         &self.schedule

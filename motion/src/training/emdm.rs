@@ -102,12 +102,12 @@ impl Default for ClipTraining {
                 ..Descent::default()
             },
             value: 1.0,
-            adversarial: 0.1,
+            adversarial: 0.2,
             position: 2.0,
-            velocity: 20.0,
-            acceleration: 20.0,
-            contact: 20.0,
-            path: 0.2,
+            velocity: 5.0,
+            acceleration: 2.0,
+            contact: 10.0,
+            path: 0.1,
             stretch: 24,
             label_dropped: 0.1,
             start_told: 0.5,
@@ -314,7 +314,10 @@ impl EmdmStage {
         let (size, device) = (clean.size(), clean.device());
         let schedule = self.model.schedule();
         let count = schedule.train_timesteps();
-        let timesteps: Vec<i64> = (0..size[0]).map(|_| random.below(count) as i64).collect();
+        // The noisier of two: what a clip shows is settled where there is much noise.
+        let timesteps: Vec<i64> = (0..size[0])
+            .map(|_| random.below(count).max(random.below(count)) as i64)
+            .collect();
         let column = |value: &dyn Fn(i64) -> f64| {
             let values: Vec<f32> = timesteps.iter().map(|one| value(*one) as f32).collect();
             Tensor::from_slice(&values)

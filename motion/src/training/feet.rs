@@ -26,28 +26,13 @@ pub(super) fn feet(model: &MotionModel, made: &Tensor, truth: &Tensor) -> Tensor
 pub(super) fn off(model: &MotionModel, made: &Tensor, truth: &Tensor) -> Tensor {
     let hand_made = |state: &Tensor| model.embedding.hand_made(&model.frames(state));
     let (made, truth) = (hand_made(made), hand_made(truth));
-    let contacts = contacts(&truth);
-    let off = (places(&made) - places(&truth)) / UNIT * (contacts * CONTACT + 1.0);
-    off.flatten(1, -1)
-}
-
-/// How much each foot bears, 0 to 1 `[B, 2, 1]`, from hand-made numbers `[B, 22]`.
-pub(super) fn contacts(hand_made: &Tensor) -> Tensor {
-    hand_made
+    let contacts = truth
         .narrow(1, Layout::CONTACTS as i64, 4)
         .view([-1, 2, 2])
         .amax([2].as_slice(), true)
-        .clamp(0.0, 1.0)
-}
-
-/// How the ankles move over the floor from one state `[B, 2 E]` to the next, metres, as the first
-/// root sees it `[B, 4]`.
-pub(super) fn steps(model: &MotionModel, before: &Tensor, now: &Tensor) -> Tensor {
-    let hand_made = |state: &Tensor| model.embedding.hand_made(&model.frames(state));
-    let (before, now) = (hand_made(before), hand_made(now));
-    let ankles = before.narrow(1, Layout::FEET as i64, 6).view([-1, 2, 3]);
-    let from = Tensor::stack(&[ankles.select(2, 0), ankles.select(2, 2)], 2);
-    (places(&now) - from).flatten(1, -1)
+        .clamp(0.0, 1.0);
+    let off = (places(&made) - places(&truth)) / UNIT * (contacts * CONTACT + 1.0);
+    off.flatten(1, -1)
 }
 
 /// Where the ankles come to over the floor as the last root sees them, metres `[B, 2, 2]`, from

@@ -5,7 +5,6 @@
 //! resumed ends with the same bits as one that was not, on the same machine, device and threads.
 
 pub(crate) mod adversarial;
-mod asked;
 pub mod config;
 mod embedding;
 mod emdm;
@@ -23,7 +22,6 @@ use std::path::{Path, PathBuf};
 use kinestream_diffusion::weights;
 use tch::Tensor;
 
-pub use asked::AskedTraining;
 pub use config::{Descent, GenerationTraining, TrainingConfig};
 pub use embedding::EmbeddingStage;
 pub use emdm::{ClipTraining, EmdmStage, EmdmTraining};

@@ -16,7 +16,6 @@ use kinestream_diffusion::noise::NoiseStream;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::asked::{AskedTraining, Watched};
 use super::config::{Descent, Rollout, TrainingConfig};
 use super::feet;
 use super::frames::Frames;
@@ -38,9 +37,6 @@ pub struct SettlingTraining {
     pub place: f64,
     /// Weight of the score of how the feet move over the floor, in centimetres.
     pub feet: f64,
-    /// Rollouts under sticks; absent: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub asked: Option<AskedTraining>,
 }
 
 impl Default for SettlingTraining {
@@ -62,7 +58,6 @@ impl Default for SettlingTraining {
             },
             place: 0.3,
             feet: 0.1,
-            asked: None,
         }
     }
 }
@@ -71,7 +66,6 @@ impl Default for SettlingTraining {
 pub struct SettlingStage {
     model: MotionModel,
     learners: Vec<Learner>,
-    watched: Option<Watched>,
     training: SettlingTraining,
     seed: u64,
     frames: Frames,
@@ -105,10 +99,6 @@ impl SettlingStage {
         });
         Ok(Self {
             learners: learners.collect(),
-            watched: settings
-                .asked
-                .as_ref()
-                .map(|asked| Watched::new(&model, asked, training.seed.wrapping_add(5))),
             model,
             training: settings,
             seed: training.seed,
@@ -154,22 +144,8 @@ impl SettlingStage {
         }
         let mean = |parts: &[Tensor]| Tensor::stack(parts, 0).mean(Kind::Float);
         let (place, change, moved_feet) = (mean(&places), mean(&changes), mean(&moved_feet));
-        let mut loss = &change + &place * training.place + &moved_feet * training.feet;
-        let asked = match &mut self.watched {
-            None => None,
-            Some(watched) => {
-                Some(watched.cost(model, &self.frames, &training.rollout, length, &mut random)?)
-            }
-        };
-        if let Some(asked) = &asked {
-            loss += &asked.loss;
-        }
+        let loss = &change + &place * training.place + &moved_feet * training.feet;
         let mut losses = Losses::new(step, &loss)?;
-        if let Some(asked) = &asked {
-            losses.push("adversarial", &asked.adversarial)?;
-            losses.push("sliding", &asked.sliding)?;
-            losses.push("critic", &asked.critic)?;
-        }
         losses.push("change", &change)?;
         losses.push("place", &place)?;
         losses.push("feet", &moved_feet)?;
@@ -218,10 +194,8 @@ impl Stage for SettlingStage {
 
     fn state(&self) -> Vec<(String, Tensor)> {
         let learners = self.learners.iter().enumerate();
-        let watched = self.watched.iter();
         learners
             .flat_map(|(number, learner)| learner.state(&format!("module{number}")))
-            .chain(watched.flat_map(|watched| watched.learner.state("critic")))
             .collect()
     }
 
@@ -230,12 +204,6 @@ impl Stage for SettlingStage {
         for (number, learner) in self.learners.iter_mut().enumerate() {
             learner
                 .restore(&format!("module{number}"), &state)
-                .map_err(|reason| super::refuse(path, reason))?;
-        }
-        if let Some(watched) = &mut self.watched {
-            watched
-                .learner
-                .restore("critic", &state)
                 .map_err(|reason| super::refuse(path, reason))?;
         }
         self.step = step;

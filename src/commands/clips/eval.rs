@@ -91,7 +91,6 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let options = JudgingOptions {
         runs: arguments.runs,
         clips: arguments.clips,
-        guidance: config.evaluation.label_guidance,
         ..JudgingOptions::default()
     };
     ensure!(
@@ -117,7 +116,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     for folder in &folders {
         let model = Emdm::load(folder, device)?;
         for steps in steps(arguments, &model)? {
-            let guidance = guidance(arguments, &config)?;
+            let guidance = guidance(arguments, &model)?;
             let row = judged(
                 &judge,
                 &model,
@@ -201,11 +200,9 @@ fn steps(arguments: &EvalArguments, model: &Emdm) -> Result<Vec<usize>> {
     Ok(steps)
 }
 
-/// The weight of the label: what was asked for, or what the configuration says.
-fn guidance(arguments: &EvalArguments, config: &ClipsConfig) -> Result<f64> {
-    let guidance = arguments
-        .guidance
-        .unwrap_or(config.evaluation.label_guidance);
+/// The weight of the label: what was asked for, or what the model says.
+fn guidance(arguments: &EvalArguments, model: &Emdm) -> Result<f64> {
+    let guidance = arguments.guidance.unwrap_or(model.config().clips.guidance);
     ensure!(
         (0.0..=20.0).contains(&guidance),
         "--guidance is {guidance}, expected 0 to 20"

@@ -77,10 +77,14 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
     let (Some(out), Some(format)) = (&arguments.out, format) else {
         bail!("--out is missing: name the file to write, .bvh or .glb");
     };
+    let guidance = Guidance {
+        label: arguments.guidance.unwrap_or(model.config().clips.guidance),
+        ..Guidance::default()
+    };
     ensure!(
-        (0.0..=20.0).contains(&arguments.guidance),
+        (0.0..=20.0).contains(&guidance.label),
         "--guidance is {}, expected 0 to 20",
-        arguments.guidance
+        guidance.label
     );
     let most = model.config().clips.steps();
     let steps = arguments.steps.unwrap_or(most);
@@ -90,10 +94,10 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
     );
     let requests = requests(arguments, &model)?;
     // The first evaluation loads kernels: it is not what a clip takes.
-    model.generate(&requests[..1], guidance(arguments), 1)?;
+    model.generate(&requests[..1], guidance, 1)?;
     let bar = output::progress(requests.len() as u64, "clips");
     let begun = Instant::now();
-    let mut take = model.stitched(&requests, guidance(arguments), steps, |done| {
+    let mut take = model.stitched(&requests, guidance, steps, |done| {
         bar.set_position(done as u64);
     })?;
     let generation_ms = begun.elapsed().as_secs_f64() * 1e3;
@@ -123,7 +127,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
         seconds: frames as f64 / FRAME_RATE,
         seed: arguments.seed,
         steps,
-        guidance: arguments.guidance,
+        guidance: guidance.label,
         threads,
         generation_ms,
         ms_per_frame: generation_ms / frames.max(1) as f64,
@@ -145,13 +149,6 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
         arguments.seed
     );
     Ok(())
-}
-
-fn guidance(arguments: &GenerateArguments) -> Guidance {
-    Guidance {
-        label: arguments.guidance,
-        ..Guidance::default()
-    }
 }
 
 fn name(model: &Emdm, request: &Request) -> String {
