@@ -22,8 +22,11 @@ use support::{clips, json_object};
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn report(folder: &tempfile::TempDir, arguments: &[&str]) -> Value {
-    let arguments = [arguments, &["--json", "--threads", "1"]].concat();
-    json_object(&kinestream(folder.path(), &arguments).succeeds().stdout)
+    report_of(folder, &[arguments, &["--json", "--threads", "1"]].concat())
+}
+
+fn report_of(folder: &tempfile::TempDir, arguments: &[&str]) -> Value {
+    json_object(&kinestream(folder.path(), arguments).succeeds().stdout)
 }
 
 #[test]
@@ -117,6 +120,13 @@ fn clips_are_made_written_and_judged() {
     ]);
     assert_eq!(two["frames"], 48);
 
+    let recorded = generate(&["--action", "walk", "--seconds", "1", "--out", "w.mcap"]);
+    let replayed = report_of(
+        &folder,
+        &["replay", "w.mcap", "--export", "w.bvh", "--json"],
+    );
+    assert_eq!(recorded["frames"], replayed["exported"][0]["frames"]);
+
     let judged = report(
         &folder,
         &[
@@ -183,7 +193,7 @@ fn what_cannot_be_made_is_said() {
         "--out",
         "a.fbx",
     ])
-    .fails(&["a.fbx", ".bvh or .glb"]);
+    .fails(&["a.fbx", ".bvh, .glb or .mcap"]);
     run(&["generate", "--action", "walk"]).reports_wrong_usage(&["--out"]);
     // Nothing that failed left a file.
     assert!(!folder.path().join("a.bvh").exists());

@@ -168,7 +168,7 @@ class Pose:
     """One frame of a character, metres, right-handed, Y up, at rest facing +Z.
 
     rotations: quaternions x, y, z, w of unit length, of every joint against its parent (joint 0: against the world).
-    Contacts: 1 left heel, 2 left toe, 4 right heel, 8 right toe. Flags: 1 clamped, 2 held, 4 idle.
+    Contacts: 1 left heel, 2 left toe, 4 right heel, 8 right toe. Flags: 1 clamped, 2 held, 4 idle, 8 acting.
     """
 
     kind: ClassVar[int] = 6

@@ -12,6 +12,7 @@ use kinestream_motion::retarget;
 use nalgebra::Vector2;
 use serde::Serialize;
 
+use super::recorded;
 use crate::cli::GenerateArguments;
 use crate::output::{self, say};
 use crate::{checkpoint, device};
@@ -55,6 +56,7 @@ struct Known<'a> {
 enum Format {
     Bvh,
     Glb,
+    Mcap,
 }
 
 pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
@@ -75,7 +77,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
         return list(&model, arguments.json);
     }
     let (Some(out), Some(format)) = (&arguments.out, format) else {
-        bail!("--out is missing: name the file to write, .bvh or .glb");
+        bail!("--out is missing: name the file to write, .bvh, .glb or .mcap");
     };
     let guidance = Guidance {
         label: arguments.guidance.unwrap_or(model.config().clips.guidance),
@@ -111,6 +113,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
     match format {
         Format::Bvh => bvh::write(out, &clip)?,
         Format::Glb => gltf::write(out, &clip)?,
+        Format::Mcap => recorded::write(out, &take, &folder, arguments.seed)?,
     }
     let frames = clip.frames.len();
     let report = Report {
@@ -289,8 +292,9 @@ impl Format {
         match out.extension().and_then(|extension| extension.to_str()) {
             Some("bvh") => Ok(Self::Bvh),
             Some("glb") => Ok(Self::Glb),
+            Some("mcap") => Ok(Self::Mcap),
             _ => bail!(
-                "--out {}: expected a name that ends with .bvh or .glb",
+                "--out {}: expected a name that ends with .bvh, .glb or .mcap",
                 out.display()
             ),
         }

@@ -2,4 +2,5 @@
 
 pub(crate) mod eval;
 pub(crate) mod generate;
+mod recorded;
 pub(crate) mod train;

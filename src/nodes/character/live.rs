@@ -219,45 +219,11 @@ impl<S: FrameSource> Live<S> {
 
     /// The pose as a message, due at `frame_ns` of the sender's clock.
     pub(crate) fn message(&self, pose: &LivePose, stamp: Stamp, due: Due) -> Pose {
-        let root = &pose.pose.root;
-        let flag = |set: bool, flag: PoseFlags| if set { flag.0 } else { 0 };
-        let [left_heel, left_toe, right_heel, right_toe] = pose.contacts;
-        let bears = |set: bool, point: Contacts| if set { point.0 } else { 0 };
-        Pose {
-            stamp: Stamp {
-                stream: self.stream,
-                ..stamp
-            },
-            frame: self.frame,
-            frame_ns: due.frame_ns,
-            period_ns: due.period_ns,
-            contacts: Contacts(
-                bears(left_heel, Contacts::LEFT_HEEL)
-                    | bears(left_toe, Contacts::LEFT_TOE)
-                    | bears(right_heel, Contacts::RIGHT_HEEL)
-                    | bears(right_toe, Contacts::RIGHT_TOE),
-            ),
-            flags: PoseFlags(
-                flag(pose.clamped, PoseFlags::CLAMPED)
-                    | flag(pose.refused, PoseFlags::HELD)
-                    | flag(pose.idle, PoseFlags::IDLE)
-                    | flag(pose.acting, PoseFlags::ACTING),
-            ),
-            phase: pose.phase as f32,
-            root_position: [root.x, root.y, root.z],
-            root_velocity: [pose.velocity.x, pose.velocity.y, pose.velocity.z]
-                .map(|part| part as f32),
-            yaw_rate: pose.yaw_rate as f32,
-            rotations: pose
-                .pose
-                .rotations
-                .iter()
-                .map(|rotation| {
-                    let [x, y, z, w] = rotation.coords.into();
-                    [x as f32, y as f32, z as f32, w as f32]
-                })
-                .collect(),
-        }
+        let stamp = Stamp {
+            stream: self.stream,
+            ..stamp
+        };
+        message(pose, stamp, self.frame, due)
     }
 
     pub(crate) fn seed(&self) -> u32 {
@@ -286,6 +252,45 @@ impl<S: FrameSource> Live<S> {
 
     pub(crate) fn counts(&self) -> Counts {
         self.controller.counts()
+    }
+}
+
+/// A pose as a message: the `frame`th of its stream.
+pub(crate) fn message(pose: &LivePose, stamp: Stamp, frame: u64, due: Due) -> Pose {
+    let root = &pose.pose.root;
+    let flag = |set: bool, flag: PoseFlags| if set { flag.0 } else { 0 };
+    let [left_heel, left_toe, right_heel, right_toe] = pose.contacts;
+    let bears = |set: bool, point: Contacts| if set { point.0 } else { 0 };
+    Pose {
+        stamp,
+        frame,
+        frame_ns: due.frame_ns,
+        period_ns: due.period_ns,
+        contacts: Contacts(
+            bears(left_heel, Contacts::LEFT_HEEL)
+                | bears(left_toe, Contacts::LEFT_TOE)
+                | bears(right_heel, Contacts::RIGHT_HEEL)
+                | bears(right_toe, Contacts::RIGHT_TOE),
+        ),
+        flags: PoseFlags(
+            flag(pose.clamped, PoseFlags::CLAMPED)
+                | flag(pose.refused, PoseFlags::HELD)
+                | flag(pose.idle, PoseFlags::IDLE)
+                | flag(pose.acting, PoseFlags::ACTING),
+        ),
+        phase: pose.phase as f32,
+        root_position: [root.x, root.y, root.z],
+        root_velocity: [pose.velocity.x, pose.velocity.y, pose.velocity.z].map(|part| part as f32),
+        yaw_rate: pose.yaw_rate as f32,
+        rotations: pose
+            .pose
+            .rotations
+            .iter()
+            .map(|rotation| {
+                let [x, y, z, w] = rotation.coords.into();
+                [x as f32, y as f32, z as f32, w as f32]
+            })
+            .collect(),
     }
 }
 
