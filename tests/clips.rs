@@ -327,7 +327,7 @@ fn a_live_character_performs_what_it_is_asked_for() {
         serde_json::json!({"accepted": 2, "refused": 2})
     );
 
-    let recording = Recording::open(&folder.path().join("acted.mcap")).unwrap();
+    let recording = Recording::open(folder.path().join("acted.mcap")).unwrap();
     let (mut acts, mut acting) = (0, 0);
     for message in recording.messages().unwrap() {
         let message = message.unwrap();

@@ -10,6 +10,7 @@
 
 mod conditions;
 mod config;
+mod critic;
 pub(crate) mod geometry;
 pub mod judging;
 pub mod labels;
@@ -33,8 +34,8 @@ use tch::{Device, Tensor};
 pub use conditions::Conditions;
 pub(crate) use conditions::Part;
 pub use config::{ClipConfig, EmdmConfig};
+pub(crate) use critic::ClipCritic;
 pub use labels::{Label, Labels, Understanding};
-pub(crate) use network::ClipCritic;
 pub use network::ClipNetwork;
 pub use pieces::{Span, spans};
 pub use repertoire::Repertoire;

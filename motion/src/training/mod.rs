@@ -8,6 +8,7 @@ pub(crate) mod adversarial;
 pub mod config;
 mod embedding;
 mod emdm;
+mod emdm_config;
 mod feet;
 pub(crate) mod frames;
 mod generation;
@@ -24,7 +25,8 @@ use tch::Tensor;
 
 pub use config::{Descent, GenerationTraining, TrainingConfig};
 pub use embedding::EmbeddingStage;
-pub use emdm::{ClipTraining, EmdmStage, EmdmTraining};
+pub use emdm::EmdmStage;
+pub use emdm_config::{ClipTraining, EmdmTraining};
 pub use frames::Frames;
 pub use generation::GenerationStage;
 pub use motion_vae::{MotionVaeStage, MotionVaeTraining};

@@ -120,6 +120,8 @@ impl Settings {
                 strength,
             } => self.knobs = [diversity, strength],
             Input::Pace { pace } => self.pace = pace,
+            // It walks, and knows nothing else.
+            Input::Act { .. } => {}
             Input::Pause => self.paused = true,
             Input::Resume => self.paused = false,
             Input::Reset { seed } => {
