@@ -13,7 +13,7 @@ use tch::Tensor;
 use crate::controller::FrameSource;
 use crate::crowd::{Crowd, Wish};
 use crate::data::{FRAME_RATE, contacts};
-use crate::emdm::{Denoising, Emdm, HALF_LIFE, Request, ending};
+use crate::emdm::{Denoising, Emdm, Following, HALF_LIFE, Request, ending};
 use crate::features;
 use crate::inertial::Inertial;
 use crate::synthesis::Take;
@@ -22,6 +22,8 @@ use crate::{Error, Pose, Result};
 
 /// Frames that are remembered: what a pose to go on from is told by.
 const REMEMBERED: usize = 16;
+/// Metres within a second that are no way to go.
+const STANDS_WITHIN: f64 = 0.25;
 /// Seconds of one frame.
 const FRAME: f64 = 1.0 / FRAME_RATE;
 
@@ -54,6 +56,10 @@ pub struct Performer {
     clips: Option<Emdm>,
     /// Denoise steps of a clip; 0 for all.
     steps: usize,
+    /// The pose that clips end with where nothing is asked afterwards: that of the beginning.
+    standing: Option<Following>,
+    /// Whether steering asked it to go somewhere at the last frame.
+    goes: bool,
     preparing: Option<Box<Preparation>>,
     acting: Option<Acting>,
     /// The last poses shown, with the newest behind.
@@ -89,10 +95,16 @@ impl Performer {
     /// A character that is steered by `crowd`, one of one, and performs clips of a model, if there is
     /// one, in so many denoise steps.
     pub fn new(crowd: Crowd, clips: Option<Emdm>, steps: usize) -> Self {
-        let mut performer = Self {
+        let pose = crowd.pose(0);
+        let standing = clips
+            .as_ref()
+            .and_then(|clips| clips.pose(&ending(std::slice::from_ref(&pose))).ok());
+        Self {
             root: crowd.root(0),
             contacts: crowd.contacts(0),
-            shown: VecDeque::new(),
+            shown: VecDeque::from([pose]),
+            standing,
+            goes: false,
             crowd,
             clips,
             steps,
@@ -100,9 +112,7 @@ impl Performer {
             acting: None,
             seam: None,
             refused: 0,
-        };
-        performer.shown.push_back(performer.crowd.pose(0));
-        performer
+        }
     }
 
     /// The model of the clips.
@@ -138,6 +148,7 @@ impl Performer {
             seed: act.seed,
             // A pose that the model does not know is none to go on from: the seam makes up for it.
             start: clips.pose(&ending(&poses)).ok(),
+            end: self.standing.clone().filter(|_| !self.goes),
             ..Request::default()
         };
         let denoising =
@@ -281,6 +292,10 @@ impl FrameSource for Performer {
     }
 
     fn advance(&mut self, wish: &Wish, diversity: f64) -> Result<()> {
+        self.goes = wish.ahead.is_some_and(|ahead| {
+            let way = ahead[ahead.len() - 1].position - self.root.position;
+            way.norm() > STANDS_WITHIN
+        });
         if !self.perform() {
             self.follow(wish, diversity)?;
         }
