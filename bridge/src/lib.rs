@@ -12,6 +12,7 @@ pub mod health;
 pub mod keys;
 pub mod node;
 pub mod recording;
+pub mod ros2;
 pub mod skeleton;
 pub mod wire;
 
