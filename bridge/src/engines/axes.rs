@@ -25,6 +25,8 @@ pub enum Axes {
     Unreal,
     /// Blender: right-handed, Z up, metres, faces -Y, left hand at +X.
     Blender,
+    /// ROS (REP 103): right-handed, Z up, metres, faces +X, left hand at +Y.
+    Ros,
 }
 
 /// For every axis of the target, which of ours it is and with which sign.
@@ -32,12 +34,13 @@ type Permutation = [(usize, f64); 3];
 
 impl Axes {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Gltf,
         Self::Godot,
         Self::Unity,
         Self::Unreal,
         Self::Blender,
+        Self::Ros,
     ];
 
     /// The name in addresses and configurations.
@@ -49,6 +52,7 @@ impl Axes {
             Self::Unity => "unity",
             Self::Unreal => "unreal",
             Self::Blender => "blender",
+            Self::Ros => "ros",
         }
     }
 
@@ -58,6 +62,7 @@ impl Axes {
             Self::Unity => [(0, -1.0), (1, 1.0), (2, 1.0)],
             Self::Unreal => [(2, 1.0), (0, -1.0), (1, 1.0)],
             Self::Blender => [(0, 1.0), (2, -1.0), (1, 1.0)],
+            Self::Ros => [(2, 1.0), (0, 1.0), (1, 1.0)],
         }
     }
 
@@ -106,7 +111,7 @@ impl Axes {
     pub fn ground(self) -> [usize; 2] {
         match self {
             Self::Gltf | Self::Godot | Self::Unity => [0, 2],
-            Self::Unreal | Self::Blender => [0, 1],
+            Self::Unreal | Self::Blender | Self::Ros => [0, 1],
         }
     }
 
@@ -126,7 +131,7 @@ impl Axes {
 
 /// A name that is none of [`Axes::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("axes: expected gltf, godot, unity, unreal or blender, found {found:?}")]
+#[error("axes: expected gltf, godot, unity, unreal, blender or ros, found {found:?}")]
 pub struct UnknownAxes {
     found: String,
 }
@@ -152,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    const RIGHT_HANDED: [Axes; 3] = [Axes::Gltf, Axes::Godot, Axes::Blender];
+    const RIGHT_HANDED: [Axes; 4] = [Axes::Gltf, Axes::Godot, Axes::Blender, Axes::Ros];
 
     fn vector(x: f64, y: f64, z: f64) -> Vector3<f64> {
         Vector3::new(x, y, z)
@@ -167,6 +172,7 @@ mod tests {
             Axes::Unity => (vector(-1., 0., 0.), Vector3::y(), Vector3::z()),
             Axes::Unreal => (vector(0., -1., 0.), Vector3::z(), Vector3::x()),
             Axes::Blender => (vector(1., 0., 0.), Vector3::z(), vector(0., -1., 0.)),
+            Axes::Ros => (Vector3::y(), Vector3::z(), Vector3::x()),
         };
         for axes in Axes::ALL {
             let found = (
@@ -207,6 +213,7 @@ mod tests {
             // Unreal: likewise, about Z.
             (Axes::Unreal, vector(0., 0., -half)),
             (Axes::Blender, vector(0., 0., half)),
+            (Axes::Ros, vector(0., 0., half)),
         ] {
             let found = axes.rotation(&left);
             assert!((found.imag() - expected).norm() < 1e-12, "{axes:?} {found}");

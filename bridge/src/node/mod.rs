@@ -9,11 +9,11 @@ mod health;
 mod inbox;
 mod options;
 mod presence;
-mod publisher;
+pub(crate) mod publisher;
 mod raw;
 mod service;
 mod stop;
-mod subscriber;
+pub(crate) mod subscriber;
 
 use zenoh::Wait;
 pub use zenoh::liveliness::LivelinessToken;

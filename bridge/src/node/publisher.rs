@@ -243,7 +243,7 @@ pub enum PublishError {
 
 /// Whether subscribers are there, kept up to date by zenoh's callback so that asking costs one load.
 #[derive(Debug, Default)]
-pub(super) struct Matching {
+pub(crate) struct Matching {
     now: AtomicBool,
     gate: Mutex<()>,
     changed: Condvar,
@@ -260,7 +260,7 @@ impl Matching {
     }
 
     /// Follows a publisher for as long as that lives.
-    pub(super) fn watch(
+    pub(crate) fn watch(
         publisher: &zenoh::pubsub::Publisher<'static>,
     ) -> Result<Arc<Self>, zenoh::Error> {
         let matching = Arc::new(Self::default());
@@ -273,7 +273,7 @@ impl Matching {
         Ok(matching)
     }
 
-    pub(super) fn is_now(&self) -> bool {
+    pub(crate) fn is_now(&self) -> bool {
         self.now.load(Ordering::Acquire)
     }
 

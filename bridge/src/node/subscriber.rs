@@ -53,7 +53,7 @@ impl Counts {
         self.malformed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_received(&self) {
+    pub(crate) fn count_received(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -128,7 +128,8 @@ impl Node {
     }
 }
 
-fn deliver<E: Display>(
+/// Hands a payload of at most `limit` bytes to `take`, and counts and logs what that refuses.
+pub(crate) fn deliver<E: Display>(
     sample: &Sample,
     limit: usize,
     counts: &Counts,

@@ -6,12 +6,17 @@
 
 use super::cdr::{CdrError, Reader, Writer};
 
+/// Longest image that is taken: 4096 by 4096 points of four bytes.
+const IMAGE_BYTES: usize = 64 << 20;
+
 /// A message with its place in ROS 2's world of types.
 pub trait Message: Sized {
     /// Package and name, `sensor_msgs/msg/JointState`.
     const NAME: &'static str;
     /// Hash of the type's description, `RIHS01_` and 64 digits.
     const HASH: &'static str;
+    /// Longest payload that is taken from others.
+    const MOST_BYTES: usize = 1 << 20;
 
     /// Writes the fields.
     fn write(&self, writer: &mut Writer);
@@ -261,9 +266,10 @@ parts! {
 }
 
 macro_rules! messages {
-    ($($type:ident, $name:literal, $hash:literal);* $(;)?) => {
+    ($($type:ident, $name:literal, $hash:literal $(, $most:expr)?);* $(;)?) => {
         $(
             impl Message for $type {
+                $( const MOST_BYTES: usize = $most; )?
                 const NAME: &'static str = $name;
                 const HASH: &'static str = concat!("RIHS01_", $hash);
 
@@ -287,8 +293,8 @@ messages! {
     Twist, "geometry_msgs/msg/Twist", "9c45bf16fe0983d80e3cfe750d6835843d265a9a6c46bd2e609fcddde6fb8d2a";
     PoseStamped, "geometry_msgs/msg/PoseStamped", "10f3786d7d40fd2b54367835614bff85d4ad3b5dab62bf8bca0cc232d73b4cd8";
     TfMessage, "tf2_msgs/msg/TFMessage", "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087";
-    Image, "sensor_msgs/msg/Image", "d31d41a9a4c4bc8eae9be757b0beed306564f7526c88ea6a4588fb9582527d47";
-    CompressedImage, "sensor_msgs/msg/CompressedImage", "15640771531571185e2efc8a100baf923961a4d15d5569652e6cb6691e8e371a";
+    Image, "sensor_msgs/msg/Image", "d31d41a9a4c4bc8eae9be757b0beed306564f7526c88ea6a4588fb9582527d47", IMAGE_BYTES;
+    CompressedImage, "sensor_msgs/msg/CompressedImage", "15640771531571185e2efc8a100baf923961a4d15d5569652e6cb6691e8e371a", IMAGE_BYTES;
 }
 
 impl Part for i32 {

@@ -165,6 +165,12 @@ impl NodeName {
         })
     }
 
+    /// Empty, or such as `/lab`.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The node's liveliness token; `id` tells nodes of one session apart.
     #[must_use]
     pub fn token(&self, id: u32) -> String {
