@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// The simulator as a node of its own, over zenoh.
     Sim(SimArguments),
+    /// Topics of ROS 2 beside a robot or character that runs elsewhere, without a ROS installation.
+    Ros2(Ros2Arguments),
     /// Watch a running runtime: rates, lateness, missed periods, limits, nodes.
     ///
     /// It only looks: no key of it stops, resets or changes anything. q, Esc or Ctrl-C ends it.
@@ -211,6 +213,31 @@ pub(crate) struct SimArguments {
     #[arg(long, default_value_t = 100_000)]
     pub(crate) seed: u32,
     /// Print one JSON object with the scores on stdout at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Topics of ROS 2 beside a robot or character that runs elsewhere, without a ROS installation.
+///
+/// The file names the robot or character, the session and the topics:
+///
+///   robot = "character"
+///   [session]
+///   connect = ["tcp/127.0.0.1:7447"]       # kinestream demo motion, or rmw_zenohd
+///   [ros2.character]
+///   transforms = "/tf"
+///   twist = "/cmd_vel"
+///
+/// `kinestream run` does the same by itself where its configuration has [ros2]. All keys: docs/ROS2.md.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Ros2Arguments {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// End after this many seconds.
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<f64>,
+    /// Print one JSON object with what went where at the end.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::commands::ControlConfig;
+use crate::nodes::ros2::config::Ros2Config;
 
 /// The configuration that runs where none is named, the one that the shipped weights were trained
 /// with.
@@ -47,6 +48,9 @@ pub(crate) struct Config {
     /// How other nodes are met over zenoh.
     #[serde(default)]
     pub(crate) session: SessionOptions,
+    /// Topics of ROS 2 that are read and written; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ros2: Option<Ros2Config>,
 }
 
 /// What runs, and where.

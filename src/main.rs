@@ -78,6 +78,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Sim(arguments) => commands::sim::run(arguments),
+        Command::Ros2(arguments) => commands::ros2::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Resim(arguments) => commands::resim::run(arguments),
         Command::Stop(arguments) => commands::stop::run(arguments),

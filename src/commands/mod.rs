@@ -11,6 +11,7 @@ pub(crate) mod motion;
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod resim;
+pub(crate) mod ros2;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod stop;

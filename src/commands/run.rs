@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::cli::RunArguments;
 use crate::config::Config;
+use crate::nodes::ros2::{Ros2Bridge, Sizes};
 use crate::nodes::runtime::{Runtime, RuntimeReport};
 use crate::{checkpoint, device, recording, shutdown};
 
@@ -37,6 +38,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         "control": config.control,
     });
     let policy = Policy::new(loaded, device, 1)?;
+    let sizes = Sizes {
+        observation: Some(policy.observation_size()),
+        action: Some(policy.action_size()),
+        rate_hz: Some(config.task.rate_hz),
+    };
     let interrupted = shutdown::flag()?;
     let tap = recording::tap(arguments.record.as_deref(), "run", &config, &[])?;
     let node = Arc::new(Node::open(
@@ -44,6 +50,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         &config.runtime.robot,
         "runtime",
     )?);
+    let ros2 = config
+        .ros2
+        .as_ref()
+        .map(|ros2| Ros2Bridge::start(&node, ros2, sizes, &arguments.config.display()));
+    let ros2 = ros2.transpose()?;
     let mut runtime = Runtime::start(&node, &config, policy, info, tap.clone())?;
     let prefix = node.keys().prefix().to_owned();
     tracing::info!(
@@ -55,6 +66,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         runtime.tell()?;
     }
     let ended = runtime.finish();
+    if let Some(ros2) = ros2 {
+        crate::commands::ros2::report(&ros2.counts());
+    }
     recording::finish(&tap);
     let RuntimeReport {
         statistics, timing, ..

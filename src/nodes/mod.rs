@@ -6,6 +6,7 @@ pub(crate) mod commands;
 pub(crate) mod engines;
 mod monitor;
 pub(crate) mod policy;
+pub(crate) mod ros2;
 pub(crate) mod runtime;
 pub(crate) mod signals;
 pub(crate) mod simulator;

@@ -1,8 +1,8 @@
 //! The built program as a child process, with what it said.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ const GLANCE: Duration = Duration::from_millis(3);
 pub(crate) struct Running {
     child: Child,
     command: String,
+    stdin: Option<ChildStdin>,
     stdout: Stream,
     stderr: Stream,
 }
@@ -38,18 +39,29 @@ pub(crate) fn kinestream(folder: &Path, arguments: &[&str]) -> Finished {
 impl Running {
     /// Starts the program in a folder.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kinestream"))
+        let program = Path::new(env!("CARGO_BIN_EXE_kinestream"));
+        Self::spawn(program, folder, arguments, Stdio::null())
+    }
+
+    /// Starts another program in a folder; what is said to it with [`Self::say`] is its stdin.
+    pub(crate) fn start_other(program: &Path, folder: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(program, folder, arguments, Stdio::piped())
+    }
+
+    fn spawn(program: &Path, folder: &Path, arguments: &[&str], stdin: Stdio) -> Self {
+        let mut child = Command::new(program)
             .args(arguments)
             .current_dir(folder)
             .env("OMP_NUM_THREADS", "1")
             .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the built program starts");
+            .expect("the program starts");
         Self {
-            command: format!("kinestream {}", arguments.join(" ")),
+            command: format!("{} {}", program.display(), arguments.join(" ")),
+            stdin: child.stdin.take(),
             stdout: Stream::collect(child.stdout.take().unwrap()),
             stderr: Stream::collect(child.stderr.take().unwrap()),
             child,
@@ -81,6 +93,23 @@ impl Running {
         let stderr = self.stderr.handle();
         self.wait_until(text, || stderr.lock().unwrap().contains(text));
         self.stderr.so_far()
+    }
+
+    /// Says a line on the program's stdin; false once it listens no more.
+    pub(crate) fn say(&mut self, line: &str) -> bool {
+        self.stdin
+            .as_mut()
+            .is_some_and(|stdin| writeln!(stdin, "{line}").is_ok() && stdin.flush().is_ok())
+    }
+
+    /// Closes the program's stdin.
+    pub(crate) fn say_no_more(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Presses Ctrl-C.

@@ -15,6 +15,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[OsString]) -> Outcome {
                 .args(["test", "--quiet", "--workspace", "--doc"]),
         )?;
     }
+    ros2_peer(checkout)?;
     let mut runner = checkout.cargo();
     if steps::works(checkout.cargo().args(["nextest", "--version"])) {
         runner.args(["nextest", "run", "--workspace"]);
@@ -33,4 +34,16 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[OsString]) -> Outcome {
         }
     }
     steps::run("the test suite", runner.args(arguments))
+}
+
+/// Builds the foreign node that tests/ros2.rs talks to. That test builds it too, but a cold build inside a test would run
+/// into the test's time limit.
+fn ros2_peer(checkout: &Checkout) -> Outcome {
+    let mut build = checkout.cargo();
+    build
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(checkout.root().join("tests/ros2-peer/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(checkout.root().join("target/ros2-peer"));
+    steps::run("the peer of tests/ros2.rs", &mut build)
 }

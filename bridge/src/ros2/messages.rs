@@ -65,6 +65,12 @@ pub struct Time {
 }
 
 impl Time {
+    /// Nanoseconds since the epoch; 0 before it.
+    #[must_use]
+    pub fn nanoseconds(self) -> u64 {
+        u64::try_from(self.sec).unwrap_or(0) * 1_000_000_000 + u64::from(self.nanosec)
+    }
+
     /// From nanoseconds since the epoch; after 2038 it stays at the last second that the field can hold.
     #[must_use]
     pub fn from_nanoseconds(nanoseconds: u64) -> Self {

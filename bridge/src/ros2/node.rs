@@ -376,9 +376,13 @@ mod tests {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&heard);
         let subscription = listener
-            .subscribe("/lab/joint_states", Qos::default(), move |message: JointState| {
-                keep.lock().unwrap().push(message);
-            })
+            .subscribe(
+                "/lab/joint_states",
+                Qos::default(),
+                move |message: JointState| {
+                    keep.lock().unwrap().push(message);
+                },
+            )
             .unwrap();
         let other = elsewhere
             .subscribe::<JointState, _>("/lab/joint_states", Qos::default(), |_| ())

@@ -1,0 +1,170 @@
+//! Topics of ROS 2 beside a robot's or character's own keys: what arrives there becomes observations or steering, what
+//! goes out here becomes messages there.
+//!
+//! It stands between two sets of keys of one zenoh session and knows nothing else of a runtime, so that it runs inside
+//! `kinestream run` as well as in a process of its own. Everything happens on zenoh's receiving threads; nothing waits.
+
+mod character;
+pub(crate) mod config;
+mod robot;
+mod steering;
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use kinestream_bridge::Node;
+use kinestream_bridge::ros2::Ros2Node;
+use serde::Serialize;
+
+use self::character::CharacterSide;
+use self::config::Ros2Config;
+use self::robot::RobotSide;
+
+/// Sizes of what a policy takes and gives, and how often, where they are known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    /// Numbers of an observation.
+    pub(crate) observation: Option<usize>,
+    /// Numbers of an action.
+    pub(crate) action: Option<usize>,
+    /// Observations per second.
+    pub(crate) rate_hz: Option<f64>,
+}
+
+/// What went where so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Ros2Counts {
+    /// Messages of ROS 2 that arrived and decoded.
+    pub(crate) received: u64,
+    /// Messages that did not decode.
+    pub(crate) malformed: u64,
+    /// Messages that decoded and did not hold what is asked of them.
+    pub(crate) refused: u64,
+    /// Observations made of them.
+    pub(crate) observations: u64,
+    /// Observations that were due while a part was missing or too old.
+    pub(crate) incomplete: u64,
+    /// Messages of ROS 2 sent.
+    pub(crate) sent: u64,
+}
+
+/// A running bridge; dropping it ends it.
+pub(crate) struct Ros2Bridge {
+    _node: Ros2Node,
+    robot: RobotSide,
+    character: Option<CharacterSide>,
+    counters: Arc<Counters>,
+}
+
+impl Ros2Bridge {
+    /// Announces the node, subscribes and publishes. `source` is named in errors.
+    pub(crate) fn start(
+        node: &Arc<Node>,
+        config: &Ros2Config,
+        sizes: Sizes,
+        source: &dyn Display,
+    ) -> Result<Self> {
+        ensure!(
+            config.observation.is_some()
+                || !config.publish.is_empty()
+                || config.character.is_some(),
+            "{source}: [ros2] names no topic; add [ros2.observation], [[ros2.publish]] or [ros2.character]"
+        );
+        let name = config.node.as_deref().unwrap_or("kinestream");
+        let ros = Ros2Node::declare(node.session(), config.domain, &config.namespace, name)
+            .with_context(|| format!("{source}: [ros2]"))?;
+        let counters = Arc::new(Counters::default());
+        let robot = RobotSide::start(node, &ros, config, sizes, &counters)
+            .with_context(|| format!("{source}: [ros2]"))?;
+        let character = config
+            .character
+            .as_ref()
+            .map(|character| CharacterSide::start(node, &ros, character, &counters))
+            .transpose()
+            .with_context(|| format!("{source}: [ros2.character]"))?;
+        Ok(Self {
+            _node: ros,
+            robot,
+            character,
+            counters,
+        })
+    }
+
+    /// Asks for what is still missing; call it a few times a second.
+    pub(crate) fn tend(&self) -> Result<()> {
+        match &self.character {
+            Some(character) => character.tend(),
+            None => Ok(()),
+        }
+    }
+
+    /// What went where so far.
+    pub(crate) fn counts(&self) -> Ros2Counts {
+        let mut counts = self.counters.counts();
+        let subscriptions = self.robot.subscriptions().iter();
+        for subscription in
+            subscriptions.chain(self.character.iter().flat_map(|c| c.subscriptions()))
+        {
+            counts.received += subscription.counts().received();
+            counts.malformed += subscription.counts().malformed();
+        }
+        counts
+    }
+}
+
+/// Counted on zenoh's threads.
+#[derive(Debug, Default)]
+struct Counters {
+    refused: AtomicU64,
+    observations: AtomicU64,
+    incomplete: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Counters {
+    fn counts(&self) -> Ros2Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ros2Counts {
+            refused: read(&self.refused),
+            observations: read(&self.observations),
+            incomplete: read(&self.incomplete),
+            sent: read(&self.sent),
+            ..Ros2Counts::default()
+        }
+    }
+}
+
+/// Counts, and says the first and then ever fewer: a sender that keeps at it must not fill the log.
+fn complain(counter: &AtomicU64, topic: &str, what: &dyn Display) {
+    let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
+    if count.is_power_of_two() {
+        tracing::warn!("ros2: {topic}: {what} (no. {count})");
+    }
+}
+
+/// Nanoseconds since the epoch.
+fn wall_ns() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    wall.unwrap_or_default().as_nanos() as u64
+}
+
+/// A period in nanoseconds; 0 for every one.
+fn period_ns(rate_hz: Option<f64>, key: &str) -> Result<u64> {
+    match rate_hz {
+        None => Ok(0),
+        Some(rate) => {
+            ensure!(
+                rate > 0.0 && rate <= 10_000.0,
+                "{key} is {rate}, expected above 0 and at most 10000"
+            );
+            Ok((1e9 / rate) as u64)
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
