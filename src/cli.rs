@@ -228,7 +228,9 @@ pub(crate) struct SimArguments {
 ///   transforms = "/tf"
 ///   twist = "/cmd_vel"
 ///
-/// `kinestream run` does the same by itself where its configuration has [ros2]. All keys: docs/ROS2.md.
+/// `kinestream run` does the same by itself where its configuration has `[ros2]`. All keys: docs/ROS2.md.
+// The example is TOML, shown verbatim: its tables are no links.
+#[allow(rustdoc::broken_intra_doc_links)]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Ros2Arguments {
