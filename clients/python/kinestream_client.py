@@ -274,13 +274,21 @@ class Keys:
         return f"{self.prefix}/alive/{_check_chunk('node name', node)}"
 
 
-def open_session(connect: Sequence[str] = (), listen: Sequence[str] = (), mode: str = "peer"):
-    """A zenoh session without multicast, listening only where it is told to."""
+def open_session(
+    connect: Sequence[str] = (),
+    listen: Sequence[str] = (),
+    mode: str = "peer",
+    config_file: Optional[str] = None,
+):
+    """A zenoh session without multicast, listening only where it is told to.
+
+    A zenoh configuration (JSON5) may say everything else, such as TLS and passwords.
+    """
     import json
 
     import zenoh
 
-    config = zenoh.Config()
+    config = zenoh.Config.from_file(str(config_file)) if config_file else zenoh.Config()
     config.insert_json5("mode", json.dumps(mode))
     config.insert_json5("scouting/multicast/enabled", "false")
     config.insert_json5("listen/endpoints", json.dumps(list(listen)))

@@ -1,7 +1,7 @@
 //! How a session is opened: the `[session]` table of kinestream's configuration files.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub struct SessionOptions {
     /// Whether to look for other nodes by UDP multicast. Default: no, or what `config_file` says.
     pub multicast: Option<bool>,
     /// A zenoh configuration file (JSON5) for everything else: TLS, access control, quality of service. The keys above
-    /// override it where they are given.
+    /// override it where they are given; where both are silent, the session is as quiet as without a file.
     pub config_file: Option<PathBuf>,
 }
 
@@ -59,14 +59,25 @@ impl SessionOptions {
     /// [`NodeError::ConfigFile`] or [`NodeError::Option`].
     pub fn to_zenoh(&self) -> Result<zenoh::Config, NodeError> {
         let mut config = match &self.config_file {
-            Some(path) => {
-                zenoh::Config::from_file(path).map_err(|source| NodeError::ConfigFile {
-                    path: path.display().to_string(),
-                    source,
-                })?
-            }
-            None => self.base()?,
+            Some(path) => from_file(path)?,
+            None => zenoh::Config::default(),
         };
+        let given = match &self.config_file {
+            Some(path) => given(path)?,
+            None => serde_json::Value::Null,
+        };
+        quiet(&mut config, &given)?;
+        if self.mode == Some(Mode::Client)
+            && self.connect.is_empty()
+            && self.multicast != Some(true)
+            && self.config_file.is_none()
+        {
+            return Err(NodeError::Option {
+                key: "connect",
+                expected: "at least one address in client mode, such as \"tcp/127.0.0.1:7447\"",
+                found: "[]".to_owned(),
+            });
+        }
         if let Some(mode) = self.mode {
             let name = match mode {
                 Mode::Peer => "\"peer\"",
@@ -101,32 +112,39 @@ impl SessionOptions {
         }
         Ok(config)
     }
+}
 
-    /// What holds without a configuration file: quiet unless asked, quick to find a node that starts later.
-    fn base(&self) -> Result<zenoh::Config, NodeError> {
-        let mut config = zenoh::Config::default();
-        insert(
-            &mut config,
-            "multicast",
-            "scouting/multicast/enabled",
-            "false",
-        )?;
-        // zenoh's own default listens on every interface.
-        insert(&mut config, "listen", "listen/endpoints", "[]")?;
-        let retry = r#"{ period_init_ms: 100, period_max_ms: 2000, period_increase_factor: 2 }"#;
-        insert(&mut config, "connect", "connect/retry", retry)?;
-        if self.mode == Some(Mode::Client)
-            && self.connect.is_empty()
-            && self.multicast != Some(true)
-        {
-            return Err(NodeError::Option {
-                key: "connect",
-                expected: "at least one address in client mode, such as \"tcp/127.0.0.1:7447\"",
-                found: "[]".to_owned(),
-            });
+fn from_file(path: &Path) -> Result<zenoh::Config, NodeError> {
+    zenoh::Config::from_file(path).map_err(|source| NodeError::ConfigFile {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// What a configuration file says itself, beside zenoh's defaults for all that it is silent about.
+fn given(path: &Path) -> Result<serde_json::Value, NodeError> {
+    let failed = |source: zenoh::Error| NodeError::ConfigFile {
+        path: path.display().to_string(),
+        source,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
+    json5::from_str(&text).map_err(|error| failed(error.into()))
+}
+
+/// What holds unless the configuration file says otherwise: no multicast, listening nowhere, quick to find a node that
+/// starts later. zenoh's own defaults listen on every interface and look for others by multicast.
+fn quiet(config: &mut zenoh::Config, given: &serde_json::Value) -> Result<(), NodeError> {
+    const RETRY: &str = "{ period_init_ms: 100, period_max_ms: 2000, period_increase_factor: 2 }";
+    for (name, key, value) in [
+        ("multicast", "scouting/multicast/enabled", "false"),
+        ("listen", "listen/endpoints", "[]"),
+        ("connect", "connect/retry", RETRY),
+    ] {
+        if given.pointer(&format!("/{key}")).is_none() {
+            insert(config, name, key, value)?;
         }
-        Ok(config)
     }
+    Ok(())
 }
 
 /// Options for two sessions on this machine that find each other without multicast or router: the first listens on a
