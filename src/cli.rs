@@ -501,6 +501,8 @@ pub(crate) enum Bench {
     Motion(BenchMotionArguments),
     /// Time of whole clips, by batch, threads and denoise steps.
     Clips(BenchClipsArguments),
+    /// One-way latency of actions, plans and poses over zenoh on loopback, beside bare zenoh.
+    Bridge(BenchBridgeArguments),
     /// Timing of the command loop: lateness, execution time, missed periods, allocations.
     ///
     /// Runs the command path at a fixed rate, with a policy computing plans on another processor.
@@ -589,6 +591,48 @@ pub(crate) enum RivalName {
     Tokio,
     /// A Python loop on time.sleep, as people write it.
     Python,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchBridgeArguments {
+    /// Messages per second, comma-separated.
+    #[arg(long, value_delimiter = ',', default_values_t = [10.0, 100.0, 1000.0])]
+    pub(crate) rates: Vec<f64>,
+    /// Subscribers, each with a session of its own, comma-separated.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    pub(crate) subscribers: Vec<usize>,
+    /// What is sent, comma-separated.
+    #[arg(long, value_enum, value_delimiter = ',',
+          default_values_t = [Bridged::Action, Bridged::Plan, Bridged::Pose])]
+    pub(crate) messages: Vec<Bridged>,
+    /// Seconds of each.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bridged {
+    /// The command of seven joints.
+    Action,
+    /// A plan of sixteen positions of seven joints.
+    Plan,
+    /// The pose of 22 joints.
+    Pose,
+}
+
+impl Bridged {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Action => "action",
+            Self::Plan => "plan",
+            Self::Pose => "pose",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -66,6 +66,7 @@ fn main() -> ExitCode {
         }
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Bench { what } => match what {
+            Bench::Bridge(arguments) => commands::bench::bridge::run(arguments),
             Bench::Policy(arguments) => commands::bench::policy::run(arguments),
             Bench::Motion(arguments) => commands::bench::motion::run(arguments),
             Bench::Clips(arguments) => commands::bench::clips::run(arguments),

@@ -1,5 +1,6 @@
 //! `kinestream bench`: what this machine does, as ratios within one run.
 
+pub(crate) mod bridge;
 pub(crate) mod clips;
 pub(crate) mod control;
 pub(crate) mod motion;
