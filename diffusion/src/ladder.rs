@@ -3,13 +3,28 @@
 //! A ladder of K levels runs from 0 (clean) to K (pure noise). One network evaluation brings every
 //! position down by one level. A plan of h chunks keeps chunk c at level K (c + 1) / h before an
 //! observation is processed, so a new observation costs K / h evaluations: K = h means one.
+//!
+//! A step of a single-step solver makes several evaluations. Here each of them is a level: between
+//! two of them a position lies at the solver's intermediate level, with the noise of that.
 
-use crate::{Error, Result};
+use crate::solver::Solver;
+use crate::{Error, NoiseSchedule, Result};
 
 /// The timesteps of the levels of a rolling plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ladder {
     timesteps: Vec<i64>,
+    /// Evaluations of a whole step of the solver.
+    stages: usize,
+}
+
+/// Which evaluation of a step is made at a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage {
+    /// Evaluations of the step before this one.
+    pub index: usize,
+    /// Evaluations of the step.
+    pub size: usize,
 }
 
 impl Ladder {
@@ -26,10 +41,80 @@ impl Ladder {
                 expected: format!("1 to {train_timesteps} (schedule.train_timesteps)"),
             });
         }
-        let timesteps = (0..=levels)
-            .map(|level| (train_timesteps * level / levels) as i64 - 1)
-            .collect();
-        Ok(Self { timesteps })
+        let timesteps = (0..=levels).map(|level| (train_timesteps * level / levels) as i64 - 1);
+        Self::new(timesteps.collect())
+    }
+
+    /// A ladder of the given timesteps, level 0 first; -1 is clean.
+    ///
+    /// # Errors
+    /// Fewer than two timesteps, one below -1, or one that is not above the one before.
+    pub fn new(timesteps: Vec<i64>) -> Result<Self> {
+        let rising = timesteps.windows(2).all(|pair| pair[0] < pair[1]);
+        if timesteps.len() < 2 || timesteps[0] < -1 || !rising {
+            return Err(Error::Config {
+                key: "timesteps",
+                found: format!("{timesteps:?}"),
+                expected: "two or more, each above the one before, from -1 on".into(),
+            });
+        }
+        Ok(Self {
+            timesteps,
+            stages: 1,
+        })
+    }
+
+    /// The ladder with its levels laid out for a solver whose steps make several evaluations; for
+    /// all others it stays as it is.
+    ///
+    /// The steps are counted from the clean end, where the last evaluation is a step of its own, so
+    /// the first step may be one of fewer evaluations. Steps begin and end where the levels were;
+    /// those between move to the timesteps that are nearest to where the solver evaluates: for
+    /// DPM-Solver halves or thirds of the step in the logarithm of the signal-to-noise ratio, for
+    /// Heun its end.
+    #[must_use]
+    pub fn laid_out_for(mut self, solver: Solver, schedule: &NoiseSchedule) -> Self {
+        self.stages = solver.stages();
+        for level in (1..=self.levels()).rev() {
+            let stage = self.stage(level);
+            if stage.index == 0 {
+                continue;
+            }
+            let below = level + stage.index - stage.size;
+            let (begin, end) = (self.timesteps[level + stage.index], self.timesteps[below]);
+            if solver == Solver::Heun {
+                self.timesteps[level] = end;
+                continue;
+            }
+            let ratio = |timestep: i64| schedule.level(timestep).log_ratio();
+            let share = stage.index as f64 / stage.size as f64;
+            let aim = ratio(begin) + share * (ratio(end) - ratio(begin));
+            if aim.is_finite() {
+                // Room is left for the evaluations that follow.
+                let room = end + (level - below) as i64..self.timesteps[level + 1];
+                let nearest = room.min_by(|a, b| {
+                    let distance = |timestep: i64| (ratio(timestep) - aim).abs();
+                    distance(*a).total_cmp(&distance(*b))
+                });
+                self.timesteps[level] = nearest.unwrap_or(self.timesteps[level]);
+            }
+        }
+        self
+    }
+
+    /// Which evaluation of a solver's step is made at a level above 0.
+    pub fn stage(&self, level: usize) -> Stage {
+        // A clean position has no logarithm of its noise: the step there has one evaluation.
+        let first = if self.timesteps[0] < 0 { 2 } else { 1 };
+        if level < first {
+            return Stage { index: 0, size: 1 };
+        }
+        let lowest = first + (level - first) / self.stages * self.stages;
+        let highest = (lowest + self.stages - 1).min(self.levels());
+        Stage {
+            index: highest - level,
+            size: highest + 1 - lowest,
+        }
     }
 
     /// Number of levels K above clean.
@@ -51,6 +136,7 @@ impl Ladder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ScheduleConfig;
 
     #[test]
     fn one_level_per_timestep_is_the_schedule_itself() {
@@ -70,6 +156,54 @@ mod tests {
         let ladder = Ladder::even(100, 100).unwrap();
         let levels: Vec<_> = (0..3).map(|chunk| ladder.resting_level(chunk, 3)).collect();
         assert_eq!(levels, [33, 66, 100]);
+    }
+
+    #[test]
+    fn steps_of_several_evaluations_end_where_the_levels_were() {
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
+        let even = Ladder::even(12, 100).unwrap();
+        for (name, _) in Solver::NAMED {
+            let solver = Solver::named(name).unwrap();
+            let ladder = even.clone().laid_out_for(solver, &schedule);
+            let mut steps = 0;
+            for level in 1..=12 {
+                let stage = ladder.stage(level);
+                assert!(stage.index < stage.size && stage.size <= solver.stages());
+                assert!(
+                    ladder.timestep(level) >= ladder.timestep(level - 1),
+                    "{name}"
+                );
+                if stage.index == 0 {
+                    steps += 1;
+                    assert_eq!(ladder.timestep(level), even.timestep(level), "{name}");
+                }
+            }
+            // The evaluation to clean, and the others in whole steps or one that is shorter.
+            assert_eq!(steps, 1 + 11_usize.div_ceil(solver.stages()), "{name}");
+        }
+        let heun = even.laid_out_for(Solver::Heun, &schedule);
+        assert_eq!(heun.timestep(2), heun.timestep(1));
+        assert_eq!(heun.stage(12), Stage { index: 0, size: 1 });
+    }
+
+    #[test]
+    fn as_many_levels_as_timesteps_leave_room_for_every_evaluation() {
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
+        let ladder = Ladder::even(100, 100).unwrap();
+        for name in ["dpm-2s", "dpm-3s"] {
+            let solver = Solver::named(name).unwrap();
+            assert_eq!(
+                ladder.clone().laid_out_for(solver, &schedule).timesteps,
+                ladder.timesteps
+            );
+        }
+    }
+
+    #[test]
+    fn timesteps_that_do_not_rise_are_refused() {
+        for timesteps in [vec![], vec![-1], vec![-2, 3], vec![4, 4]] {
+            assert!(Ladder::new(timesteps).is_err());
+        }
     }
 
     #[test]

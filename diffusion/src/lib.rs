@@ -8,20 +8,25 @@
 //! for a clean position); a *level* is an index into a [`ladder::Ladder`] (0 is clean); a *position*
 //! is a place in the horizon of a plan.
 
+pub mod descent;
 pub mod ema;
 pub mod error;
 pub mod guidance;
 pub mod ladder;
+pub mod mixture;
 pub mod network;
 pub mod noise;
 pub mod optimiser;
 pub mod sampler;
 pub mod schedule;
+pub mod solver;
 pub mod weights;
 
+pub use descent::Descent;
 pub use error::{Error, Result};
 pub use guidance::Guide;
 pub use ladder::Ladder;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};
-pub use sampler::{Prediction, Sampler, SamplerConfig, Solver};
+pub use sampler::{Prediction, Sampler, SamplerConfig};
 pub use schedule::{NoiseSchedule, ScheduleConfig};
+pub use solver::{Solver, Stepping};

@@ -1,17 +1,22 @@
-//! One denoise step for every position at its own noise level: DDPM and DDIM.
+//! One denoise step for every position at its own noise level, without memory: DDPM and DDIM.
+//! Solvers that remember earlier evaluations go down a ladder in [`crate::descent`].
 //!
 //! A step takes the network's output and brings each position from its timestep to the next one of
 //! its own. Coefficients are computed on the host in double precision and sent to the device as one
 //! small tensor, so a step neither reads back from the device nor depends on other positions.
 //!
 //! Formulas: DDPM, Ho et al. 2020, equations 6 and 7; DDIM, Song et al. 2021, equations 12 and 16;
-//! v prediction, Salimans and Ho 2022, appendix D.
+//! v prediction, Salimans and Ho 2022, appendix D; the velocity of the straight path, Lipman et al.
+//! 2023.
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::guidance::Guide;
+use crate::schedule::{BetaSchedule, NoiseLevel};
 use crate::{Error, NoiseSchedule, Result};
+
+pub use crate::solver::Solver;
 
 /// What the network predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,20 +29,45 @@ pub enum Prediction {
     /// Velocity: sqrt(alpha-bar) epsilon - sqrt(1 - alpha-bar) x0.
     #[serde(rename = "v_prediction")]
     Velocity,
+    /// Velocity of the straight path of flow matching: epsilon - x0.
+    FlowVelocity,
 }
 
-/// How a step goes from one noise level to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub enum Solver {
-    /// Ancestral sampling with the posterior variance ("fixed small").
-    Ddpm,
-    /// DDIM; `eta` 0 is deterministic, 1 has the variance of ancestral sampling.
-    Ddim {
-        /// Share of the ancestral noise, 0 to 1.
-        #[serde(default)]
-        eta: f64,
-    },
+impl Prediction {
+    /// How the clean sample and the noise follow from sample and output at a level: both solve
+    /// sample = signal x0 + noise epsilon together with what the output is.
+    pub(crate) fn conversion(self, level: NoiseLevel) -> Conversion {
+        let NoiseLevel { signal, noise, .. } = level;
+        let (sample_in_x0, output_in_x0, sample_in_epsilon, output_in_epsilon) = match self {
+            Self::Epsilon => (1.0 / signal, -noise / signal, 0.0, 1.0),
+            Self::Sample => (0.0, 1.0, 1.0 / noise, -signal / noise),
+            Self::Velocity => {
+                let square = signal.powi(2) + noise.powi(2);
+                let (signal, noise) = (signal / square, noise / square);
+                (signal, -noise, noise, signal)
+            }
+            Self::FlowVelocity => {
+                let sum = signal + noise;
+                (1.0 / sum, -noise / sum, 1.0 / sum, signal / sum)
+            }
+        };
+        Conversion {
+            sample_in_x0,
+            output_in_x0,
+            sample_in_epsilon,
+            output_in_epsilon,
+        }
+    }
+}
+
+/// x0 = `sample_in_x0` x + `output_in_x0` out, epsilon = `sample_in_epsilon` x +
+/// `output_in_epsilon` out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conversion {
+    pub(crate) sample_in_x0: f64,
+    pub(crate) output_in_x0: f64,
+    pub(crate) sample_in_epsilon: f64,
+    pub(crate) output_in_epsilon: f64,
 }
 
 /// Configuration of a sampler, as written in TOML and JSON.
@@ -46,7 +76,7 @@ pub enum Solver {
 pub struct SamplerConfig {
     /// What the network predicts.
     pub prediction: Prediction,
-    /// How a step is taken.
+    /// How a step goes from one noise level to the next.
     pub solver: Solver,
     /// Largest magnitude of the predicted clean sample; absent for no clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,15 +124,15 @@ impl Sampler {
     /// A sampler for a schedule.
     ///
     /// # Errors
-    /// `eta` outside 0..=1 or a clipping bound that is not positive.
+    /// A value of the solver out of its range, a clipping bound that is not positive, or a predicted
+    /// noise on the straight path, whose last level says nothing of the clean sample then.
     pub fn new(config: SamplerConfig, schedule: NoiseSchedule) -> Result<Self> {
-        if let Solver::Ddim { eta } = config.solver
-            && !(0.0..=1.0).contains(&eta)
-        {
+        config.solver.check()?;
+        if schedule.shape() == BetaSchedule::Flow && config.prediction == Prediction::Epsilon {
             return Err(Error::Config {
-                key: "sampler.solver.eta",
-                found: eta.to_string(),
-                expected: "0 to 1".into(),
+                key: "sampler.prediction",
+                found: "epsilon with schedule.beta_schedule flow".into(),
+                expected: "flow_velocity, sample or v_prediction".into(),
             });
         }
         if let Some(bound) = config.clip_sample
@@ -138,7 +168,8 @@ impl Sampler {
     ///
     /// `sample` and `output` (the network's) are [B, T, D]; `transitions` has B T entries, row by
     /// row; `noise`, standard normal [B, T, D], is needed where [`Self::needs_noise`] says so and
-    /// counts as zero when absent. Returns the next sample [B, T, D].
+    /// counts as zero when absent. Returns the next sample [B, T, D]. Solvers of higher order need
+    /// what [`crate::Descent`] remembers; alone a step of theirs is that of DDIM.
     pub fn step(
         &self,
         sample: &Tensor,
@@ -182,7 +213,7 @@ impl Sampler {
             x0 = self.clipped(guide.draw(&free));
         }
         let mut next = &x0 * column(4) + sample * column(5);
-        if matches!(self.config.solver, Solver::Ddim { .. }) {
+        if self.config.solver != Solver::Ddpm {
             let mut epsilon = sample * column(2) + output * column(3);
             if guide.is_some() {
                 epsilon -= (x0 - free) * column(8);
@@ -209,32 +240,34 @@ impl Sampler {
         )
     }
 
-    fn clipped(&self, x0: Tensor) -> Tensor {
+    pub(crate) fn clipped(&self, x0: Tensor) -> Tensor {
         match self.config.clip_sample {
             Some(bound) => x0.clamp(-bound, bound),
             None => x0,
         }
     }
 
-    /// Noises clean positions to their own timesteps:
-    /// sqrt(alpha-bar) x0 + sqrt(1 - alpha-bar) noise, all [B, T, D].
+    /// Noises clean positions to their own timesteps: signal x0 + deviation noise, all [B, T, D].
     ///
     /// `timesteps` has B T entries, row by row.
     pub fn add_noise(&self, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
-        let (signal, deviation): (Vec<f32>, Vec<f32>) = timesteps
+        let column = |value: fn(NoiseLevel) -> f64| self.column(clean, timesteps, value);
+        clean * column(|level| level.signal) + noise * column(|level| level.noise)
+    }
+
+    /// A number of every position's level, [B, T, 1] in the kind of `like`.
+    fn column(
+        &self,
+        like: &Tensor,
+        timesteps: &[i64],
+        value: impl Fn(NoiseLevel) -> f64,
+    ) -> Tensor {
+        let values: Vec<f64> = timesteps
             .iter()
-            .map(|&timestep| {
-                let alpha = self.schedule.alpha_cumprod(timestep);
-                (alpha.sqrt() as f32, (1.0 - alpha).sqrt() as f32)
-            })
-            .unzip();
-        let size = clean.size();
-        let shaped = |values: &[f32]| {
-            Tensor::from_slice(values)
-                .to_device(clean.device())
-                .view([size[0], size[1], 1])
-        };
-        clean * shaped(&signal) + noise * shaped(&deviation)
+            .map(|&timestep| value(self.schedule.level(timestep)))
+            .collect();
+        let size = like.size();
+        table(&values, like).view([size[0], size[1], 1])
     }
 
     /// The training target for clean samples, noise and timesteps, all [B, T, D] and B T.
@@ -244,23 +277,15 @@ impl Sampler {
             Prediction::Sample => clean.shallow_clone(),
             // v has the form of add_noise with the roles of signal and noise exchanged.
             Prediction::Velocity => {
-                let size = clean.size();
-                let column = |value: fn(f64) -> f64| {
-                    let values: Vec<f32> = timesteps
-                        .iter()
-                        .map(|&timestep| value(self.schedule.alpha_cumprod(timestep)) as f32)
-                        .collect();
-                    Tensor::from_slice(&values)
-                        .to_device(clean.device())
-                        .view([size[0], size[1], 1])
-                };
-                noise * column(f64::sqrt) - clean * column(|alpha| (1.0 - alpha).sqrt())
+                let column = |value: fn(NoiseLevel) -> f64| self.column(clean, timesteps, value);
+                noise * column(|level| level.signal) - clean * column(|level| level.noise)
             }
+            Prediction::FlowVelocity => noise - clean,
         }
     }
 
     fn coefficients(&self, sample: &Tensor, transitions: &[Transition]) -> Tensor {
-        let values: Vec<f32> = transitions
+        let values: Vec<f64> = transitions
             .iter()
             .flat_map(|&transition| {
                 let c = self.position(transition);
@@ -275,13 +300,10 @@ impl Sampler {
                     c.deviation,
                     c.x0_in_epsilon,
                 ]
-                .map(|value| value as f32)
             })
             .collect();
         let size = sample.size();
-        Tensor::from_slice(&values)
-            .view([size[0], size[1], COEFFICIENTS])
-            .to_device_(sample.device(), Kind::Float, true, false)
+        table(&values, sample).view([size[0], size[1], COEFFICIENTS])
     }
 
     fn position(&self, transition: Transition) -> Coefficients {
@@ -299,73 +321,56 @@ impl Sampler {
                 x0_in_epsilon: 0.0,
             };
         }
-        let (alpha, previous) = (
-            self.schedule.alpha_cumprod(from),
-            self.schedule.alpha_cumprod(to),
-        );
-        let (signal, noise) = (alpha.sqrt(), (1.0 - alpha).sqrt());
-        let (sample_in_x0, output_in_x0, sample_in_epsilon, output_in_epsilon) =
-            match self.config.prediction {
-                Prediction::Epsilon => (1.0 / signal, -noise / signal, 0.0, 1.0),
-                Prediction::Sample => (0.0, 1.0, 1.0 / noise, -signal / noise),
-                Prediction::Velocity => (signal, -noise, noise, signal),
-            };
+        let (now, next) = (self.schedule.level(from), self.schedule.level(to));
+        let conversion = self.config.prediction.conversion(now);
         let deviation = self.deviation(transition);
         let (x0, sample, epsilon) = match self.config.solver {
             Solver::Ddpm => {
-                let step_beta = self.step_beta(transition);
-                (
-                    previous.sqrt() * step_beta / (1.0 - alpha),
-                    (1.0 - step_beta).sqrt() * (1.0 - previous) / (1.0 - alpha),
-                    0.0,
-                )
+                let step = self.schedule.ancestral(from, to);
+                (step.clean, step.sample, 0.0)
             }
-            Solver::Ddim { .. } => (
-                previous.sqrt(),
-                0.0,
-                (1.0 - previous - deviation.powi(2)).max(0.0).sqrt(),
-            ),
+            _ => {
+                let kept = next.noise.powi(2) - deviation.powi(2);
+                (next.signal, 0.0, kept.max(0.0).sqrt())
+            }
         };
         Coefficients {
-            sample_in_x0,
-            output_in_x0,
-            sample_in_epsilon,
-            output_in_epsilon,
+            sample_in_x0: conversion.sample_in_x0,
+            output_in_x0: conversion.output_in_x0,
+            sample_in_epsilon: conversion.sample_in_epsilon,
+            output_in_epsilon: conversion.output_in_epsilon,
             x0,
             sample,
             epsilon,
             deviation,
-            x0_in_epsilon: signal / noise,
+            x0_in_epsilon: now.signal / now.noise,
         }
     }
 
-    /// Beta of the step taken: over one timestep the schedule's own, over more what the ratio of
-    /// the alpha-bars leaves of 1. At low noise that ratio is so near 1 that the table's single
-    /// precision shows: used over one timestep, it would move a plan of 100 steps by 3e-5.
-    fn step_beta(&self, Transition { from, to }: Transition) -> f64 {
-        if to == from - 1 {
-            self.schedule.beta(from)
-        } else {
-            1.0 - self.schedule.alpha_cumprod(from) / self.schedule.alpha_cumprod(to)
-        }
-    }
-
-    fn deviation(&self, transition: Transition) -> f64 {
-        let Transition { from, to } = transition;
+    fn deviation(&self, Transition { from, to }: Transition) -> f64 {
         if from <= to || to < 0 {
             return 0.0;
         }
-        let (alpha, previous) = (
-            self.schedule.alpha_cumprod(from),
-            self.schedule.alpha_cumprod(to),
-        );
-        let variance = (1.0 - previous) / (1.0 - alpha) * self.step_beta(transition);
+        let deviation = self.schedule.ancestral(from, to).deviation;
         match self.config.solver {
             // The floor is that of the reference implementation's "fixed_small".
-            Solver::Ddpm => variance.max(1e-20).sqrt(),
-            Solver::Ddim { eta } => eta * variance.max(0.0).sqrt(),
+            Solver::Ddpm => deviation.max(1e-10),
+            Solver::Ddim { eta } => eta * deviation,
+            _ => 0.0,
         }
     }
+}
+
+/// Numbers computed in double precision, on the device of `like`: in double precision as well
+/// where `like` is, in single precision otherwise.
+pub(crate) fn table(values: &[f64], like: &Tensor) -> Tensor {
+    let kind = match like.kind() {
+        Kind::Double => Kind::Double,
+        _ => Kind::Float,
+    };
+    Tensor::from_slice(values)
+        .to_kind(kind)
+        .to_device_(like.device(), kind, true, false)
 }
 
 /// A tensor [rows, columns] of timesteps on a device.
@@ -376,123 +381,5 @@ pub fn timestep_tensor(timesteps: &[i64], columns: i64, device: Device) -> Tenso
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ScheduleConfig;
-
-    fn sampler(prediction: Prediction, solver: Solver) -> Sampler {
-        let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        Sampler::new(
-            SamplerConfig {
-                prediction,
-                solver,
-                clip_sample: None,
-            },
-            schedule,
-        )
-        .unwrap()
-    }
-
-    fn values(tensor: &Tensor) -> Vec<f32> {
-        Vec::try_from(tensor.flatten(0, -1)).unwrap()
-    }
-
-    /// What a perfect network would answer.
-    fn output(sampler: &Sampler, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
-        sampler.target(clean, noise, timesteps)
-    }
-
-    #[test]
-    fn a_perfect_prediction_is_recovered_whatever_is_predicted() {
-        let clean = Tensor::from_slice(&[0.3_f32, -0.7, 0.9, 0.1]).view([1, 4, 1]);
-        let noise = Tensor::from_slice(&[1.1_f32, -0.4, 0.2, -1.9]).view([1, 4, 1]);
-        let timesteps = [2_i64, 30, 60, 90];
-        for prediction in [
-            Prediction::Epsilon,
-            Prediction::Sample,
-            Prediction::Velocity,
-        ] {
-            let sampler = sampler(prediction, Solver::Ddim { eta: 0.0 });
-            let sample = sampler.add_noise(&clean, &noise, &timesteps);
-            let out = output(&sampler, &clean, &noise, &timesteps);
-            let estimate = sampler.clean_estimate(&sample, &out, &timesteps);
-            let error = f64::try_from((estimate - &clean).abs().max()).unwrap();
-            assert!(error < 1e-4, "{prediction:?}: {error}");
-            // DDIM with a perfect prediction lands on the same noise at the lower level.
-            let lower = [1_i64, 20, 60, -1];
-            let moves: Vec<_> = timesteps
-                .iter()
-                .zip(lower)
-                .map(|(&from, to)| Transition { from, to })
-                .collect();
-            let next = sampler.step(&sample, &out, &moves, None);
-            let expected = sampler.add_noise(&clean, &noise, &lower);
-            let error = f64::try_from((next - expected).abs().max()).unwrap();
-            assert!(error < 1e-4, "{prediction:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn clipping_bounds_the_clean_estimate() {
-        let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        let config = SamplerConfig {
-            prediction: Prediction::Sample,
-            solver: Solver::Ddim { eta: 0.0 },
-            clip_sample: Some(1.0),
-        };
-        let sampler = Sampler::new(config, schedule).unwrap();
-        let sample = Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu));
-        let out = Tensor::from_slice(&[5.0_f32, -5.0]).view([1, 1, 2]);
-        let next = sampler.step(&sample, &out, &[Transition { from: 3, to: -1 }], None);
-        assert_eq!(values(&next), [1.0, -1.0]);
-    }
-
-    #[test]
-    fn the_last_ddpm_step_adds_no_noise() {
-        let sampler = sampler(Prediction::Epsilon, Solver::Ddpm);
-        assert!(!sampler.needs_noise(&[Transition { from: 0, to: -1 }]));
-        assert!(sampler.needs_noise(&[Transition { from: 1, to: 0 }]));
-    }
-
-    #[test]
-    fn bad_settings_are_refused_by_name() {
-        let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        let config = SamplerConfig {
-            prediction: Prediction::Epsilon,
-            solver: Solver::Ddim { eta: 1.5 },
-            clip_sample: None,
-        };
-        let message = Sampler::new(config, schedule).unwrap_err().to_string();
-        assert!(message.contains("sampler.solver.eta"), "{message}");
-    }
-
-    proptest! {
-        #[test]
-        fn positions_do_not_influence_each_other(
-            from in prop::collection::vec(-1_i64..100, 6), seed in 0_u64..1000
-        ) {
-            for solver in [Solver::Ddpm, Solver::Ddim { eta: 0.5 }] {
-                let sampler = sampler(Prediction::Epsilon, solver);
-                let mut noise = crate::noise::NoiseStream::new(seed);
-                let mut random = || Tensor::from_slice(&noise.normals(12)).view([1, 6, 2]);
-                let (sample, out, fresh) = (random(), random(), random());
-                let moves: Vec<_> = from
-                    .iter()
-                    .map(|&from| Transition { from, to: (from - 7).max(-1) })
-                    .collect();
-                let together = sampler.step(&sample, &out, &moves, Some(&fresh));
-                for (index, transition) in moves.iter().enumerate() {
-                    let at = |tensor: &Tensor| tensor.narrow(1, index as i64, 1);
-                    let alone =
-                        sampler.step(&at(&sample), &at(&out), &[*transition], Some(&at(&fresh)));
-                    prop_assert_eq!(values(&alone), values(&at(&together)));
-                    if transition.from < 0 {
-                        prop_assert_eq!(values(&alone), values(&at(&sample)));
-                    }
-                }
-            }
-        }
-    }
-}
+#[path = "sampler_tests.rs"]
+mod tests;

@@ -19,6 +19,33 @@ pub enum BetaSchedule {
     /// Squared cosine with each beta capped at 0.999 (Nichol and Dhariwal 2021).
     #[serde(rename = "squaredcos_cap_v2")]
     SquaredCosine,
+    /// The straight path of flow matching (Lipman et al. 2023): (1 - t) x0 + t epsilon, with time
+    /// t = (timestep + 1) / N, so that the last timestep is noise without any signal.
+    Flow,
+}
+
+/// How much signal and how much noise a position holds: `signal` x0 + `noise` epsilon.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseLevel {
+    /// Training timestep, -1 for clean.
+    pub timestep: i64,
+    /// Factor of the clean sample, alpha, 0 to 1.
+    pub signal: f64,
+    /// Standard deviation of the noise, sigma, 0 to 1.
+    pub noise: f64,
+}
+
+impl NoiseLevel {
+    /// Half the logarithm of the signal-to-noise ratio, lambda = ln(signal / noise): infinite for
+    /// a clean position, minus infinite without any signal.
+    pub fn log_ratio(&self) -> f64 {
+        self.signal.ln() - self.noise.ln()
+    }
+
+    /// Noise over signal, rho: 0 for a clean position, infinite without any signal.
+    pub fn noise_ratio(&self) -> f64 {
+        self.noise / self.signal
+    }
 }
 
 /// Configuration of a noise schedule, as written in TOML and JSON.
@@ -51,6 +78,7 @@ impl Default for ScheduleConfig {
 pub struct NoiseSchedule {
     betas: Vec<f32>,
     alphas_cumprod: Vec<f32>,
+    shape: BetaSchedule,
 }
 
 /// Mean and deviation of a step: next = `clean` x0 + `sample` x + `deviation` noise.
@@ -93,8 +121,14 @@ impl NoiseSchedule {
         let evenly = |start: f64, end: f64, index: usize| {
             start + (end - start) * index as f64 / (count - 1) as f64
         };
+        // Of the straight path: the alpha-bar of equal signal-to-noise ratio.
+        let straight = |index: usize| {
+            let time = index as f64 / count as f64;
+            (1.0 - time).powi(2) / ((1.0 - time).powi(2) + time.powi(2))
+        };
         let betas: Vec<f32> = (0..count)
             .map(|index| match config.beta_schedule {
+                BetaSchedule::Flow => (1.0 - straight(index + 1) / straight(index)) as f32,
                 BetaSchedule::Linear => evenly(config.beta_start, config.beta_end, index) as f32,
                 BetaSchedule::ScaledLinear => {
                     let root =
@@ -126,6 +160,7 @@ impl NoiseSchedule {
         Ok(Self {
             betas,
             alphas_cumprod,
+            shape: config.beta_schedule,
         })
     }
 
@@ -134,7 +169,35 @@ impl NoiseSchedule {
         self.alphas_cumprod.len()
     }
 
-    /// Fraction of signal variance left at `timestep` (alpha-bar), 1 for a clean position (-1).
+    /// Shape of the schedule.
+    pub fn shape(&self) -> BetaSchedule {
+        self.shape
+    }
+
+    /// Signal and noise of a position at `timestep`, -1 for a clean one.
+    ///
+    /// Timesteps above N - 1 count as N - 1.
+    pub fn level(&self, timestep: i64) -> NoiseLevel {
+        let timestep = timestep.clamp(-1, self.train_timesteps() as i64 - 1);
+        let (signal, noise) = match self.shape {
+            BetaSchedule::Flow => {
+                let time = (timestep + 1) as f64 / self.train_timesteps() as f64;
+                (1.0 - time, time)
+            }
+            _ => {
+                let alpha = self.alpha_cumprod(timestep);
+                (alpha.sqrt(), (1.0 - alpha).sqrt())
+            }
+        };
+        NoiseLevel {
+            timestep,
+            signal,
+            noise,
+        }
+    }
+
+    /// Fraction of signal variance left at `timestep` (alpha-bar), 1 for a clean position (-1); of
+    /// the straight path that of equal signal-to-noise ratio.
     ///
     /// Timesteps above N - 1 count as N - 1.
     pub fn alpha_cumprod(&self, timestep: i64) -> f64 {
@@ -156,22 +219,46 @@ impl NoiseSchedule {
     /// the clean one and this one (Ho et al. 2020, equations 6 and 7). From timestep 0 it is the
     /// clean sample.
     pub fn posterior(&self, timestep: i64) -> Posterior {
-        let (alpha, previous) = (
-            self.alpha_cumprod(timestep),
-            self.alpha_cumprod(timestep - 1),
-        );
-        let beta = self.beta(timestep);
+        self.ancestral(timestep, timestep - 1)
+    }
+
+    /// As [`Self::posterior`], down to any lower timestep; to -1 it is the clean sample.
+    pub fn ancestral(&self, from: i64, to: i64) -> Posterior {
+        if self.shape == BetaSchedule::Flow {
+            let (now, next) = (self.level(from), self.level(to));
+            let kept = now.signal / next.signal;
+            let added = now.noise.powi(2) - (kept * next.noise).powi(2);
+            let variance = now.noise.powi(2);
+            return Posterior {
+                clean: next.signal * added / variance,
+                sample: kept * next.noise.powi(2) / variance,
+                deviation: next.noise * (added.max(0.0) / variance).sqrt(),
+            };
+        }
+        let (alpha, previous) = (self.alpha_cumprod(from), self.alpha_cumprod(to));
+        let beta = self.step_beta(from, to);
         Posterior {
             clean: previous.sqrt() * beta / (1.0 - alpha),
             sample: (1.0 - beta).sqrt() * (1.0 - previous) / (1.0 - alpha),
-            deviation: ((1.0 - previous) / (1.0 - alpha) * beta).sqrt(),
+            deviation: ((1.0 - previous) / (1.0 - alpha) * beta).max(0.0).sqrt(),
         }
     }
 
-    /// Standard deviation of the noise at `timestep` when the signal has unit variance:
-    /// sqrt(1 - alpha-bar), between 0 (clean) and 1 (pure noise).
+    /// Beta of a step: over one timestep the schedule's own, over more what the ratio of the
+    /// alpha-bars leaves of 1. At low noise that ratio is so near 1 that the table's single
+    /// precision shows: used over one timestep, it would move a plan of 100 steps by 3e-5.
+    fn step_beta(&self, from: i64, to: i64) -> f64 {
+        if to == from - 1 {
+            self.beta(from)
+        } else {
+            1.0 - self.alpha_cumprod(from) / self.alpha_cumprod(to)
+        }
+    }
+
+    /// Standard deviation of the noise at `timestep` when the signal has unit variance, between 0
+    /// (clean) and 1 (pure noise).
     pub fn noise_deviation(&self, timestep: i64) -> f64 {
-        (1.0 - self.alpha_cumprod(timestep)).sqrt()
+        self.level(timestep).noise
     }
 }
 
@@ -193,6 +280,7 @@ mod tests {
             BetaSchedule::Linear,
             BetaSchedule::ScaledLinear,
             BetaSchedule::SquaredCosine,
+            BetaSchedule::Flow,
         ] {
             let schedule = schedule(kind);
             assert_eq!(schedule.alpha_cumprod(-1), 1.0);
@@ -226,6 +314,29 @@ mod tests {
             assert!((noise - (1.0 - previous)).abs() < 1e-4, "{timestep}");
         }
         assert_eq!(schedule.posterior(0).deviation, 0.0);
+    }
+
+    #[test]
+    fn the_straight_path_goes_evenly_from_clean_to_nothing_but_noise() {
+        let schedule = schedule(BetaSchedule::Flow);
+        let level = schedule.level(24);
+        assert_eq!((level.signal, level.noise), (0.75, 0.25));
+        assert_eq!(
+            (schedule.level(99).signal, schedule.level(99).noise),
+            (0.0, 1.0)
+        );
+        assert_eq!(schedule.level(99).log_ratio(), f64::NEG_INFINITY);
+        for timestep in 0..100 {
+            // Signal and noise of the next sample, and the alpha-bar of the same ratio.
+            let (now, next) = (schedule.level(timestep), schedule.level(timestep - 1));
+            let step = schedule.posterior(timestep);
+            assert!((step.clean + step.sample * now.signal - next.signal).abs() < 1e-12);
+            let noise = (step.sample * now.noise).hypot(step.deviation);
+            assert!((noise - next.noise).abs() < 1e-12, "{timestep}");
+            let alpha = schedule.alpha_cumprod(timestep);
+            let ratio = now.signal.powi(2) / (now.signal.powi(2) + now.noise.powi(2));
+            assert!((alpha - ratio).abs() < 1e-5, "{timestep}: {alpha} {ratio}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The plans of all streams in one tensor, so that one evaluation serves many streams.
 
-use kinestream_diffusion::sampler::{Transition, timestep_tensor};
-use kinestream_diffusion::{Denoiser, Guide, Sampler};
+use kinestream_diffusion::Denoiser;
+use kinestream_diffusion::sampler::timestep_tensor;
 use tch::{Device, Tensor};
 
 use crate::{Error, Result};
@@ -93,18 +93,18 @@ impl Batch {
         }
     }
 
-    /// One network evaluation and one step for `streams`. `moves` and `noise` are row by row, Tp
-    /// moves and Tp Da numbers a stream; so is the guide.
+    /// One network evaluation for `streams` at `timesteps`, and the step that `next` takes with
+    /// sample, output and noise. `timesteps` and `noise` are row by row, Tp timesteps and Tp Da
+    /// numbers a stream.
     ///
     /// # Errors
     /// A stream without an observation.
     pub(super) fn step(
         &mut self,
         streams: &[usize],
-        sampler: &Sampler,
-        moves: &[Transition],
+        timesteps: &[i64],
         noise: Option<&[f32]>,
-        guide: Option<&Guide>,
+        next: impl FnOnce(&Tensor, &Tensor, Option<&Tensor>) -> Tensor,
     ) -> Result<()> {
         if let Some(&stream) = streams.iter().find(|stream| !self.observed[**stream]) {
             return Err(Error::NoObservation { stream });
@@ -124,18 +124,14 @@ impl Batch {
             None => tensor.shallow_clone(),
         };
         let (sample, condition) = (select(&self.buffer), select(&self.condition));
-        let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
-        let timesteps = timestep_tensor(&timesteps, self.horizon as i64, self.device);
+        let timesteps = timestep_tensor(timesteps, self.horizon as i64, self.device);
         let output = self.network.evaluate(&sample, &timesteps, &condition);
         let noise = noise.map(|values| {
             Tensor::from_slice(values)
                 .to_device(self.device)
                 .view_as(&sample)
         });
-        let next = match guide {
-            Some(guide) => sampler.guided_step(&sample, &output, moves, noise.as_ref(), guide),
-            None => sampler.step(&sample, &output, moves, noise.as_ref()),
-        };
+        let next = next(&sample, &output, noise.as_ref());
         match &index {
             Some(index) => {
                 let _ = self.buffer.index_copy_(0, index, &next);

@@ -11,8 +11,7 @@
 
 use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::sampler::Transition;
-use kinestream_diffusion::{Denoiser, Guide, Ladder, Sampler};
+use kinestream_diffusion::{Denoiser, Descent, Guide, Sampler};
 use tch::{Device, Tensor};
 
 use super::batch::Batch;
@@ -23,8 +22,7 @@ use crate::config::PlanConfig;
 /// Chunked plans for a batch of independent streams.
 pub struct ChunkPlanner {
     config: PlanConfig,
-    sampler: Sampler,
-    ladder: Ladder,
+    descent: Descent,
     batch: Batch,
     streams: Vec<Stream>,
 }
@@ -83,13 +81,12 @@ impl ChunkPlanner {
         device: Device,
         streams: usize,
     ) -> Result<Self> {
-        let ladder = Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let descent = Descent::new(sampler, config.ladder_levels(), streams, config.horizon)?;
         Ok(Self {
             batch: Batch::new(network, device, streams),
             streams: (0..streams).map(|_| Stream::new(0)).collect(),
             config,
-            sampler,
-            ladder,
+            descent,
         })
     }
 
@@ -105,8 +102,9 @@ impl ChunkPlanner {
         }
         let rows = self.batch.rows(&rows);
         self.batch.set_buffer(stream, &rows);
+        self.descent.forget(stream);
         let state = &mut self.streams[stream];
-        state.level = self.ladder.levels();
+        state.level = self.descent.ladder().levels();
         state.consumed = 0;
         state.begun = true;
         state.handover = handover;
@@ -173,10 +171,8 @@ impl ChunkPlanner {
                 pull.resize(pull.len() + horizon, 0.0);
                 continue;
             };
-            let alpha = self
-                .sampler
-                .schedule()
-                .alpha_cumprod(self.ladder.timestep(state.level));
+            let timestep = self.descent.ladder().timestep(state.level);
+            let alpha = self.descent.schedule().alpha_cumprod(timestep);
             let gain = self
                 .config
                 .inpaint
@@ -230,27 +226,22 @@ impl Planner for ChunkPlanner {
             return Ok(0);
         }
         let horizon = self.config.horizon;
-        let moves: Vec<Transition> = due
-            .iter()
-            .flat_map(|stream| self.levels(*stream))
-            .map(|level| Transition {
-                from: self.ladder.timestep(level),
-                to: self.ladder.timestep(level.saturating_sub(1)),
-            })
-            .collect();
+        let levels: Vec<usize> = due.iter().flat_map(|stream| self.levels(*stream)).collect();
         let numbers = horizon * self.batch.action();
-        let noise = self.sampler.needs_noise(&moves).then(|| {
+        let noise = self.descent.needs_noise(&levels).then(|| {
             due.iter()
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
         let guide = self.guide(&due);
+        let descent = &mut self.descent;
         self.batch.step(
             &due,
-            &self.sampler,
-            &moves,
+            &descent.timesteps(&levels),
             noise.as_deref(),
-            guide.as_ref(),
+            |sample, output, noise| {
+                descent.step(&due, sample, output, &levels, noise, guide.as_ref())
+            },
         )?;
         due.iter()
             .for_each(|stream| self.streams[*stream].level -= 1);
@@ -298,15 +289,11 @@ impl Planner for ChunkPlanner {
                 consumed: state.consumed,
             });
         }
-        let schedule = self.sampler.schedule();
         let current = (self.config.past() + state.consumed).min(horizon - 1);
         Ok(Plan {
             chunk: state.chunk,
             actions,
-            noise: levels
-                .iter()
-                .map(|level| schedule.noise_deviation(self.ladder.timestep(*level)) as f32)
-                .collect(),
+            noise: super::deviations(&self.descent, &levels),
             committed: levels[current..]
                 .iter()
                 .take_while(|level| **level == 0)

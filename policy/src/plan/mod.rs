@@ -10,7 +10,7 @@ mod released;
 mod streaming;
 
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, NoiseSchedule, Sampler};
+use kinestream_diffusion::{Denoiser, Descent, NoiseSchedule, Sampler};
 
 pub use chunk::ChunkPlanner;
 pub use released::ReleasedPlanner;
@@ -84,6 +84,14 @@ impl NoiseSource for NoiseStream {
     fn draw(&mut self, count: usize) -> Vec<f32> {
         self.normals(count)
     }
+}
+
+/// Standard deviation of the noise at every level of a plan.
+fn deviations(descent: &Descent, levels: &[usize]) -> Vec<f32> {
+    let timesteps = descent.timesteps(levels).into_iter();
+    timesteps
+        .map(|timestep| descent.schedule().noise_deviation(timestep) as f32)
+        .collect()
 }
 
 /// The planner that a configuration asks for.

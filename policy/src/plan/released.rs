@@ -37,7 +37,8 @@ impl ReleasedPlanner {
     /// A planner for `streams` streams, all of them fresh.
     ///
     /// # Errors
-    /// A primer other than zero, the only one reproduced.
+    /// A primer other than zero, or a solver other than DDPM and DDIM: there are no others to
+    /// reproduce.
     pub fn new(
         config: PlanConfig,
         sampler: Sampler,
@@ -50,6 +51,14 @@ impl ReleasedPlanner {
                 key: "plan.primer",
                 found: format!("{:?}", config.primer).to_lowercase(),
                 expected: "zero, the only primer of plan.mode released".into(),
+            });
+        }
+        let solver = sampler.config().solver;
+        if !matches!(solver, Solver::Ddpm | Solver::Ddim { .. }) {
+            return Err(Error::Config {
+                key: "sampler.solver",
+                found: format!("{solver:?} with plan.mode released"),
+                expected: "ddpm or ddim; plan.mode streaming and chunk take every solver".into(),
             });
         }
         let stream = || Stream {
@@ -159,7 +168,7 @@ impl Planner for ReleasedPlanner {
         }
         let stride = match self.sampler.config().solver {
             Solver::Ddpm => 1,
-            Solver::Ddim { .. } => self.sampler.schedule().train_timesteps() as i64 / self.count(),
+            _ => self.sampler.schedule().train_timesteps() as i64 / self.count(),
         };
         let moves: Vec<Transition> = due
             .iter()
@@ -173,14 +182,21 @@ impl Planner for ReleasedPlanner {
         let draws = match self.sampler.config().solver {
             Solver::Ddpm => true,
             Solver::Ddim { eta } => eta > 0.0,
+            _ => false,
         };
         let noise = draws.then(|| {
             due.iter()
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        self.batch
-            .step(&due, &self.sampler, &moves, noise.as_deref(), None)?;
+        let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
+        let sampler = &self.sampler;
+        self.batch.step(
+            &due,
+            &timesteps,
+            noise.as_deref(),
+            |sample, output, noise| sampler.step(sample, output, &moves, noise),
+        )?;
         for stream in &due {
             for level in &mut self.streams[*stream].levels {
                 *level = (*level - 1).max(-1);

@@ -18,8 +18,7 @@
 //! plan rolls by what was consumed, not by what was computed.
 
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::sampler::Transition;
-use kinestream_diffusion::{Denoiser, Ladder, Sampler};
+use kinestream_diffusion::{Denoiser, Descent, Sampler};
 use tch::{Device, Tensor};
 
 use super::batch::Batch;
@@ -30,8 +29,7 @@ use crate::{Error, Result};
 /// Rolling plans for a batch of independent streams.
 pub struct StreamingPlanner {
     config: PlanConfig,
-    sampler: Sampler,
-    ladder: Ladder,
+    descent: Descent,
     batch: Batch,
     streams: Vec<Stream>,
 }
@@ -86,10 +84,10 @@ impl StreamingPlanner {
                     .into(),
             });
         }
-        let ladder = Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let descent = Descent::new(sampler, config.ladder_levels(), streams, config.horizon)?;
         let stream = || Stream {
             random: NoiseStream::new(0),
-            levels: vec![ladder.levels(); config.horizon],
+            levels: vec![descent.ladder().levels(); config.horizon],
             phase: Phase::Fresh,
             chunk: 0,
             last_good: None,
@@ -98,8 +96,7 @@ impl StreamingPlanner {
             streams: (0..streams).map(|_| stream()).collect(),
             batch: Batch::new(network, device, streams),
             config,
-            sampler,
-            ladder,
+            descent,
         })
     }
 
@@ -110,12 +107,14 @@ impl StreamingPlanner {
 
     /// Level at which the chunk of a position waits for the next observation.
     fn resting_level(&self, position: usize) -> usize {
-        self.ladder
+        self.descent
+            .ladder()
             .resting_level(self.config.chunk_of(position), self.config.chunks())
     }
 
     fn prime(&mut self, stream: usize, anchor: &[f32]) {
-        let (horizon, top) = (self.config.horizon, self.ladder.levels());
+        let (horizon, top) = (self.config.horizon, self.descent.ladder().levels());
+        self.descent.forget(stream);
         let noise = self.streams[stream]
             .random
             .draw(horizon * self.batch.action());
@@ -146,9 +145,13 @@ impl StreamingPlanner {
         let levels: Vec<usize> = (0..horizon)
             .map(|position| match self.config.chunk_of(position) {
                 0 => 0,
-                chunk => self.ladder.resting_level(chunk - 1, self.config.chunks()),
+                chunk => self
+                    .descent
+                    .ladder()
+                    .resting_level(chunk - 1, self.config.chunks()),
             })
             .collect();
+        self.descent.forget(stream);
         debug_assert!(levels[..past].iter().all(|level| *level == 0));
         let noise = self.streams[stream]
             .random
@@ -163,9 +166,10 @@ impl StreamingPlanner {
     /// Puts the last good plan back, rolled by what was consumed since. Without one the stream is
     /// primed anew by its next observation.
     fn fall_back(&mut self, stream: usize) {
+        self.descent.forget(stream);
         let state = &mut self.streams[stream];
         let Some(good) = state.last_good.take() else {
-            state.levels = vec![self.ladder.levels(); self.config.horizon];
+            state.levels = vec![self.descent.ladder().levels(); self.config.horizon];
             state.phase = Phase::Fresh;
             self.batch.forget(stream);
             return;
@@ -179,11 +183,8 @@ impl StreamingPlanner {
     }
 
     fn noised(&self, clean: &Tensor, noise: &Tensor, levels: &[usize]) -> Tensor {
-        let timesteps: Vec<i64> = levels
-            .iter()
-            .map(|level| self.ladder.timestep(*level))
-            .collect();
-        self.sampler.add_noise(clean, noise, &timesteps)
+        let timesteps = self.descent.timesteps(levels);
+        self.descent.sampler().add_noise(clean, noise, &timesteps)
     }
 
     fn due(&self) -> std::ops::Range<usize> {
@@ -201,7 +202,7 @@ impl Planner for StreamingPlanner {
         self.batch.forget(stream);
         self.streams[stream] = Stream {
             random: NoiseStream::new(seed),
-            levels: vec![self.ladder.levels(); self.config.horizon],
+            levels: vec![self.descent.ladder().levels(); self.config.horizon],
             phase: Phase::Fresh,
             chunk: 0,
             last_good: None,
@@ -228,22 +229,24 @@ impl Planner for StreamingPlanner {
         if due.is_empty() {
             return Ok(0);
         }
-        let moves: Vec<Transition> = due
+        let levels: Vec<usize> = due
             .iter()
             .flat_map(|stream| &self.streams[*stream].levels)
-            .map(|level| Transition {
-                from: self.ladder.timestep(*level),
-                to: self.ladder.timestep(level.saturating_sub(1)),
-            })
+            .copied()
             .collect();
         let numbers = self.config.horizon * self.batch.action();
-        let noise = self.sampler.needs_noise(&moves).then(|| {
+        let noise = self.descent.needs_noise(&levels).then(|| {
             due.iter()
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        self.batch
-            .step(&due, &self.sampler, &moves, noise.as_deref(), None)?;
+        let descent = &mut self.descent;
+        self.batch.step(
+            &due,
+            &descent.timesteps(&levels),
+            noise.as_deref(),
+            |sample, output, noise| descent.step(&due, sample, output, &levels, noise, None),
+        )?;
         for stream in &due {
             let state = &mut self.streams[*stream];
             state
@@ -276,7 +279,8 @@ impl Planner for StreamingPlanner {
             good.consumed = good.consumed.saturating_add(consumed);
         }
         let mut levels = state.levels[dropped..dropped + kept].to_vec();
-        levels.resize(horizon, self.ladder.levels());
+        levels.resize(horizon, self.descent.ladder().levels());
+        self.descent.roll(stream, dropped, kept);
         let (appended_noise, past_noise) = noise.split_at(appended * action);
         let mut rows = vec![
             self.batch
@@ -307,7 +311,10 @@ impl Planner for StreamingPlanner {
                 .collect();
             plan = self.noised(&plan, &self.batch.rows(&noise), &targets);
             for (at, target) in targets.iter().enumerate().take(past) {
-                levels[at] = levels[at].max(*target);
+                if *target > 0 {
+                    levels[at] = *target;
+                    self.descent.forget_positions(stream, &[at]);
+                }
             }
         }
         self.batch.set_buffer(stream, &plan);
@@ -330,14 +337,9 @@ impl Planner for StreamingPlanner {
             phase: state.phase,
             consumed: 0,
         });
-        let schedule = self.sampler.schedule();
         Ok(Plan {
             chunk: state.chunk,
-            noise: state
-                .levels
-                .iter()
-                .map(|level| schedule.noise_deviation(self.ladder.timestep(*level)) as f32)
-                .collect(),
+            noise: super::deviations(&self.descent, &state.levels),
             committed: state.levels[current..]
                 .iter()
                 .take_while(|level| **level == 0)

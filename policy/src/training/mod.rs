@@ -151,7 +151,8 @@ impl Trainer {
             }
             (layout.action_steps, layout.levels) = (steps, None);
         }
-        let ladder = Ladder::even(layout.ladder_levels(), timesteps)?;
+        let ladder = Ladder::even(layout.ladder_levels(), timesteps)?
+            .laid_out_for(policy.sampler.solver, &schedule);
         let optimiser = AdamW::new(
             network.store(),
             (training.beta1, training.beta2),
