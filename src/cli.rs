@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kinestream_diffusion::Solver;
 use serde::Serialize;
 
 /// Runs diffusion policies as real-time controllers, without Python.
@@ -439,9 +441,9 @@ pub(crate) struct EvalArguments {
     /// --steps.
     #[arg(long)]
     pub(crate) chunk: bool,
-    /// Solver, in place of what the checkpoint was made for.
-    #[arg(long, value_enum)]
-    pub(crate) solver: Option<SolverName>,
+    /// Solver, in place of what the checkpoint was made for; docs/SOLVERS.md says which and when.
+    #[arg(long, value_parser = solvers())]
+    pub(crate) solver: Option<Solver>,
     /// Milliseconds from an observation to its plan, whole control periods; the actions of the plan
     /// before it go on meanwhile.
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
@@ -471,12 +473,12 @@ pub(crate) struct EvalArguments {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SolverName {
-    /// Ancestral sampling.
-    Ddpm,
-    /// Deterministic DDIM.
-    Ddim,
+/// The solvers by their names.
+fn solvers() -> impl TypedValueParser<Value = Solver> {
+    let names = Solver::NAMED.map(|(name, _)| name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        Solver::named(&name).ok_or_else(|| format!("there is no solver named {name}"))
+    })
 }
 
 /// How a late chunk joins the one that is executed.

@@ -15,7 +15,7 @@ use tch::Device;
 
 use super::delay_curve;
 use super::variant::Variant;
-use crate::cli::{EvalArguments, Join, SolverName};
+use crate::cli::{EvalArguments, Join};
 use crate::config::Config;
 use crate::controller::PolicyController;
 use crate::output::say;
@@ -182,10 +182,8 @@ impl Setup<'_> {
             self.folder.display(),
             policy.task.name
         );
-        match variant.solver {
-            Some(SolverName::Ddpm) => policy.sampler.solver = Solver::Ddpm,
-            Some(SolverName::Ddim) => policy.sampler.solver = Solver::Ddim { eta: 0.0 },
-            None => {}
+        if let Some(solver) = variant.solver {
+            policy.sampler.solver = solver;
         }
         let delay_steps = variant.delay_steps(policy.task.rate_hz)?;
         variant.override_plan(&mut policy.plan, delay_steps)?;

@@ -1,10 +1,11 @@
 //! A way of running a checkpoint: mode, evaluations, and how its plans come late.
 
 use anyhow::{Result, ensure};
+use kinestream_diffusion::Solver;
 use kinestream_policy::config::{PlanConfig, PlanMode};
 use kinestream_sim::delay::{Delay, Entry};
 
-use crate::cli::{Join, SolverName};
+use crate::cli::Join;
 
 /// A way of running a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,7 +14,7 @@ pub(super) struct Variant {
     pub(super) chunk: Option<Join>,
     pub(super) steps: Option<f64>,
     pub(super) action_steps: Option<usize>,
-    pub(super) solver: Option<SolverName>,
+    pub(super) solver: Option<Solver>,
     pub(super) commit_ahead: Option<usize>,
     pub(super) delay_ms: f64,
 }
