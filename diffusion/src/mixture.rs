@@ -1,10 +1,10 @@
 //! A problem with a known answer, to measure solvers with: numbers drawn from a mixture of
 //! Gaussians, whose best denoiser and whose probability flow are known in closed form.
 //!
-//! Noise at a level with signal a and deviation s turns component i, N(m, d^2), into N(a m, a^2 d^2
-//! + s^2), so the mean of the clean number given the noisy one is a sum over components. The
-//! probability flow (Song et al. 2021, equation 13) carries every number along so that the
-//! distributions stay right, and on a line that leaves one way: a number keeps its quantile.
+//! Noise at a level with signal a and deviation s turns a component N(m, d^2) into one with mean a m
+//! and variance a^2 d^2 + s^2, so the mean of the clean number given the noisy one is a sum over
+//! components. The probability flow (Song et al. 2021, equation 13) carries every number along so
+//! that the distributions stay right, and on a line that leaves one way: a number keeps its quantile.
 
 use tch::{Device, Kind, Tensor};
 

@@ -204,8 +204,8 @@ impl<'a> Rows<'a> {
         let was = self.stage_differences(level + 1, stage.index - 1);
         let becomes = self.stage_differences(level, stage.index);
         row.outputs = becomes;
-        for output in 0..NODES - 1 {
-            row.outputs[output + 1] -= kept * was[output];
+        for (output, was) in row.outputs[1..].iter_mut().zip(was) {
+            *output -= kept * was;
         }
         row.outputs[stage.index] += added;
     }
