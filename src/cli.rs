@@ -1,5 +1,6 @@
 //! The command line: names, help and defaults.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -71,6 +72,21 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
 }
 
+/// Where the page is, and for whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PageArguments {
+    /// Port of the page.
+    #[arg(long, default_value_t = 8740)]
+    pub(crate) port: u16,
+    /// Address of this machine that the page is on. Any but a loopback one is reached by others: the
+    /// page then wants a token, which is part of the address that is printed.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) host: IpAddr,
+    /// File with the token, 16 to 128 letters, digits, - and _; a new one every time by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// What to show.
@@ -86,9 +102,8 @@ pub(crate) struct DemoArguments {
     /// Seed of the first episode; each following one takes the next.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) seed: u32,
-    /// Port of the page on 127.0.0.1.
-    #[arg(long, default_value_t = 8740)]
-    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) page: PageArguments,
     /// Checkpoint folder; the shipped one by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
@@ -194,6 +209,9 @@ pub(crate) struct ResimArguments {
 pub(crate) struct StopArguments {
     /// Configuration file of the runtime: its session and robot say where it is.
     pub(crate) config: PathBuf,
+    /// Which robot of the runtime; all of them by default.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) robot: Option<String>,
     /// Leave an emergency stop or a safe stop.
     #[arg(long)]
     pub(crate) rearm: bool,
@@ -206,6 +224,9 @@ pub(crate) struct StopArguments {
 pub(crate) struct SimArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
+    /// Which robot of the runtime to be; needed where `runtime.robots` names several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) robot: Option<String>,
     /// End after this many episodes; 0 for no end.
     #[arg(long, default_value_t = 0)]
     pub(crate) episodes: u64,
@@ -596,10 +617,10 @@ pub(crate) enum RivalName {
 #[derive(Debug, Args)]
 pub(crate) struct BenchBridgeArguments {
     /// Messages per second, comma-separated.
-    #[arg(long, value_delimiter = ',', default_values_t = [10.0, 100.0, 1000.0])]
+    #[arg(long = "rate", value_name = "HZ", value_delimiter = ',', default_values_t = [10.0, 100.0, 1000.0])]
     pub(crate) rates: Vec<f64>,
     /// Subscribers, each with a session of its own, comma-separated.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [1, 10, 100])]
     pub(crate) subscribers: Vec<usize>,
     /// What is sent, comma-separated.
     #[arg(long, value_enum, value_delimiter = ',',
@@ -736,9 +757,8 @@ pub(crate) struct ReplayArguments {
     /// No page.
     #[arg(long)]
     pub(crate) headless: bool,
-    /// Port of the page on 127.0.0.1.
-    #[arg(long, default_value_t = 8740)]
-    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) page: PageArguments,
     /// Publish on zenoh under this configuration's robot and session, in place of runtime and
     /// robot. Recorded commands move whoever listens to them.
     #[arg(long)]
