@@ -2,6 +2,8 @@
 //!
 //! A language whose tools are not there and cannot be installed is skipped, and the line that says so names the reason.
 
+mod csharp;
+mod debian;
 mod python;
 
 use crate::checkout::Checkout;
@@ -14,7 +16,8 @@ use std::time::Instant;
 pub(crate) type Language = (&'static str, fn(&Clients) -> Outcome<Option<String>>);
 
 /// All of them, in the order in which they run.
-pub(crate) const LANGUAGES: [Language; 1] = [("Python client", python::run)];
+pub(crate) const LANGUAGES: [Language; 2] =
+    [("Python client", python::run), ("C# client", csharp::run)];
 
 /// What the tests need of the checkout.
 pub(crate) struct Clients {
@@ -22,6 +25,8 @@ pub(crate) struct Clients {
     folder: PathBuf,
     /// The built program.
     program: PathBuf,
+    /// Where a test may put what it makes.
+    made: PathBuf,
 }
 
 impl Clients {
@@ -33,6 +38,7 @@ impl Clients {
         Ok(Self {
             folder: checkout.root().join("clients"),
             program: checkout.target().join("debug").join("kinestream"),
+            made: checkout.target().join("clients"),
         })
     }
 
