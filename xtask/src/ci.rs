@@ -34,7 +34,7 @@ pub(crate) fn run(checkout: &Checkout) -> Outcome {
         Ok(None)
     });
     if let Some(clients) = clients {
-        for (name, tests) in LANGUAGES {
+        for &(name, tests) in LANGUAGES {
             let _ = steps_run.run(name, || tests(&clients));
         }
     }

@@ -4,6 +4,9 @@
 
 mod csharp;
 mod debian;
+mod godot;
+mod javascript;
+mod pages;
 mod python;
 
 use crate::checkout::Checkout;
@@ -16,8 +19,13 @@ use std::time::Instant;
 pub(crate) type Language = (&'static str, fn(&Clients) -> Outcome<Option<String>>);
 
 /// All of them, in the order in which they run.
-pub(crate) const LANGUAGES: [Language; 2] =
-    [("Python client", python::run), ("C# client", csharp::run)];
+pub(crate) const LANGUAGES: &[Language] = &[
+    ("Python client", python::run),
+    ("C# client", csharp::run),
+    ("JavaScript client", javascript::run),
+    ("pages in a browser", pages::run),
+    ("Godot project", godot::run),
+];
 
 /// What the tests need of the checkout.
 pub(crate) struct Clients {
@@ -57,7 +65,7 @@ pub(crate) fn run(checkout: &Checkout) -> Outcome {
     setup::run(checkout, None)?;
     let clients = Clients::build(checkout)?;
     let mut failed = Vec::new();
-    for (name, tests) in LANGUAGES {
+    for &(name, tests) in LANGUAGES {
         let started = Instant::now();
         let said = match tests(&clients) {
             Ok(note) => note.unwrap_or_else(|| "ok".into()),
