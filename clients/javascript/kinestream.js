@@ -29,10 +29,19 @@ export class Character {
     this.onChange = () => {};
     /** Gets what the program says: `{ accepted }` or `{ error }`. */
     this.onAnswer = () => {};
+    /** Gets the error where a message cannot be read; it is left out. */
+    this.onProblem = (error) => console.error(`kinestream: ${error.message}`);
     const url = new URL(address);
     url.search = "format=binary";
     this.connection = new Reconnecting(url.href, {
-      onMessage: (data) => this.#take(data),
+      onMessage: (data) => {
+        try {
+          this.#take(data);
+        } catch (error) {
+          if (!(error instanceof WireError || error instanceof SyntaxError)) throw error;
+          this.onProblem(error);
+        }
+      },
       onChange: (state) => {
         this.state = state;
         this.introduced = false;

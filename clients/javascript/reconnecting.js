@@ -15,10 +15,11 @@ export class Reconnecting {
     this.silenceMs = silenceMs;
     this.retry = FIRST_RETRY_MS;
     this.socket = null;
-    this.closed = false;
+    this.ending = new AbortController();
     // A phone that wakes up should not sit out the pause.
-    globalThis.addEventListener?.("online", () => this.#hurry());
-    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
+    const { signal } = this.ending;
+    globalThis.addEventListener?.("online", () => this.#hurry(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#hurry(), { signal });
     this.#open();
   }
 
@@ -31,7 +32,7 @@ export class Reconnecting {
 
   /** Says goodbye and stays closed. */
   close() {
-    this.closed = true;
+    this.ending.abort();
     clearTimeout(this.timer);
     clearTimeout(this.silence);
     this.socket?.close();
@@ -78,6 +79,6 @@ export class Reconnecting {
   }
 
   #hurry() {
-    if (this.socket === null && !this.closed) this.#open();
+    if (this.socket === null) this.#open();
   }
 }
