@@ -11,6 +11,7 @@ mod python;
 
 use crate::checkout::Checkout;
 use crate::{Outcome, setup, steps};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -51,7 +52,7 @@ impl Clients {
     }
 
     /// A program in a folder of `clients/` that finds kinestream under `KINESTREAM`.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>, folder: &str) -> Command {
+    fn command(&self, program: impl AsRef<OsStr>, folder: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.folder.join(folder))

@@ -9,7 +9,7 @@ import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
 import { Running, until, withoutProgram } from "../../clients/javascript/running.js";
-import { Browser } from "./browser.js";
+import { Browser } from "./browser.mjs";
 
 const skip = withoutProgram || (process.env.CHROMIUM ? false : "CHROMIUM is not set to a headless Chromium");
 
