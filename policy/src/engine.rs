@@ -5,6 +5,7 @@
 //! A robot has a *seat*; those that wait for a plan at the same time are answered in one batch.
 
 use crate::arrivals::{Arrival, Arrivals};
+use crate::image::Image;
 use crate::{Error, Policy, Result};
 
 /// An observation as it arrived.
@@ -18,6 +19,8 @@ pub struct Sensed<'a> {
     pub time_ns: u64,
     /// Numbers `[Do]` in the task's units.
     pub values: &'a [f32],
+    /// The image of every camera of the policy, in its order; empty without cameras.
+    pub images: &'a [Image<'a>],
 }
 
 /// What became of an observation.
@@ -126,7 +129,7 @@ impl Engine {
         if sensed.stream != self.stream(seat) {
             self.begin(seat, sensed.stream, u64::from(sensed.stream))?;
         }
-        if let Err(error) = self.policy.check_observation(sensed.values) {
+        if let Err(error) = self.policy.check_observation(sensed.values, sensed.images) {
             return Ok(Taken::Refused(error.to_string()));
         }
         let arrivals = &mut self.seats[seat].arrivals;
@@ -135,7 +138,8 @@ impl Engine {
             return Ok(Taken::Old(arrival));
         };
         self.policy.advance(seat, consumed);
-        self.policy.observe(seat, sensed.values)?;
+        self.policy
+            .observe_images(seat, sensed.values, sensed.images)?;
         self.seats[seat].newest = sensed.sequence;
         Ok(Taken::Valid)
     }

@@ -296,6 +296,7 @@ impl Robot {
             sequence,
             time_ns,
             values: &values,
+            images: &[],
         };
         match engine.take(seat, &sensed)? {
             Taken::Valid => {
