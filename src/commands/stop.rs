@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kinestream_bridge::{Keys, Node};
 use serde_json::{Map, Value};
 
@@ -21,25 +21,35 @@ pub(crate) fn run(arguments: &StopArguments) -> Result<()> {
         None => config.runtime.names(),
     };
     let first = Node::open(&session, &names[0], "stop")?;
-    let mut states = Map::new();
-    // Nobody is left running because another did not answer.
-    let mut failed = None;
-    for name in names {
-        let node = first.for_robot(Keys::new(&session.namespace, name)?)?;
-        match request(&node, arguments) {
-            Ok(state) if !arguments.json => say!("{}: {state}", node.keys().prefix()),
-            Ok(state) => {
+    let nodes = names
+        .iter()
+        .map(|name| Ok(first.for_robot(Keys::new(&session.namespace, name)?)?))
+        .collect::<Result<Vec<Node>>>()?;
+    // All at the same time: nobody is left running while another does not answer.
+    let answers: Vec<Result<Value>> = std::thread::scope(|scope| {
+        let asked: Vec<_> = nodes
+            .iter()
+            .map(|node| scope.spawn(|| request(node, arguments)))
+            .collect();
+        asked
+            .into_iter()
+            .map(|asked| match asked.join() {
+                Ok(answer) => answer,
+                Err(_) => bail!("a request to stop panicked"),
+            })
+            .collect()
+    });
+    let (mut states, mut failed) = (Map::new(), Vec::new());
+    for ((node, name), answer) in nodes.iter().zip(names).zip(answers) {
+        match answer {
+            Ok(state) if arguments.json => {
                 states.insert(name.clone(), state);
             }
-            Err(error) => {
-                tracing::error!("{error:#}");
-                failed = Some(error);
-            }
+            Ok(state) => say!("{}: {state}", node.keys().prefix()),
+            Err(error) => failed.push(format!("{error:#}")),
         }
     }
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
     match (arguments.json, names) {
         (false, _) => Ok(()),
         (true, [only]) => output::json(&states.remove(only)),
