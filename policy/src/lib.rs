@@ -11,6 +11,7 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod history;
+pub mod import;
 pub mod normaliser;
 pub mod plan;
 pub mod policy;

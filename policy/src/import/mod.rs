@@ -1,0 +1,4 @@
+//! Policies that other programs trained, read without Python.
+
+mod pickle;
+mod zip;
