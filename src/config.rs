@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kinestream_bridge::SessionOptions;
+use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
@@ -31,6 +32,9 @@ pub(crate) struct Config {
     pub(crate) plan: PlanConfig,
     /// The denoiser network.
     pub(crate) network: NetworkConfig,
+    /// The encoders of images; absent where nothing observed is an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vision: Option<VisionConfig>,
     /// The noise schedule.
     #[serde(default)]
     pub(crate) schedule: ScheduleConfig,
@@ -145,6 +149,7 @@ impl Config {
             task: self.task.clone(),
             plan: self.plan.clone(),
             network: self.network.clone(),
+            vision: self.vision.clone(),
             schedule: self.schedule.clone(),
             sampler: self.sampler.clone(),
         }

@@ -233,6 +233,7 @@ impl World {
                 sequence: message.sequence,
                 time_ns: message.stamp_ns,
                 values: &message.values,
+                images: &[],
             });
             // What is refused or old is not answered; what came before it still is.
             if taken.unwrap() == Taken::Valid {

@@ -5,6 +5,7 @@
 //! simulated again with.
 
 use crate::arrivals::{Arrival, Arrivals};
+use crate::image::Image;
 use crate::{Error, Policy, Result};
 
 /// An observation as it arrived.
@@ -18,6 +19,8 @@ pub struct Sensed<'a> {
     pub time_ns: u64,
     /// Numbers `[Do]` in the task's units.
     pub values: &'a [f32],
+    /// The image of every camera of the policy, in its order; empty without cameras.
+    pub images: &'a [Image<'a>],
 }
 
 /// What became of an observation.
@@ -114,7 +117,7 @@ impl Engine {
         if sensed.stream != self.stream {
             self.begin(sensed.stream, u64::from(sensed.stream))?;
         }
-        if let Err(error) = self.policy.check_observation(sensed.values) {
+        if let Err(error) = self.policy.check_observation(sensed.values, sensed.images) {
             return Ok(Taken::Refused(error.to_string()));
         }
         let arrival = self.arrivals.take(sensed.sequence, sensed.time_ns);
@@ -122,7 +125,8 @@ impl Engine {
             return Ok(Taken::Old(arrival));
         };
         self.policy.advance(0, consumed);
-        self.policy.observe(0, sensed.values)?;
+        self.policy
+            .observe_images(0, sensed.values, sensed.images)?;
         self.newest = sensed.sequence;
         Ok(Taken::Valid)
     }

@@ -29,6 +29,7 @@ fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
         sequence,
         time_ns: sequence * PERIOD,
         values,
+        images: &[],
     }
 }
 

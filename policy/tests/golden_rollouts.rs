@@ -332,6 +332,7 @@ fn normaliser(recorded: &HashMap<String, Tensor>, name: &str) -> Normaliser {
     let scale = part("scale");
     let unknown = vec![0.0; scale.len()];
     Normaliser {
+        centre: Vec::new(),
         scale,
         offset: part("offset"),
         minimum: unknown.clone(),

@@ -469,6 +469,7 @@ fn policy() -> PolicyConfig {
             observation: vec![ObservationPart {
                 array: "state".into(),
                 columns: None,
+                image: None,
             }],
             action: "action".into(),
             rate_hz: 10.0,
@@ -495,6 +496,7 @@ fn policy() -> PolicyConfig {
             activation: Activation::Silu,
             modulation_scale: true,
         },
+        vision: None,
         schedule: ScheduleConfig::default(),
         sampler: SamplerConfig {
             prediction: Prediction::Sample,

@@ -227,6 +227,7 @@ impl<'a> PolicyAgain<'a> {
                     sequence: observation.stamp.sequence,
                     time_ns: observation.stamp.monotonic_ns,
                     values: &values,
+                    images: &[],
                 })?;
                 if taken == Taken::Valid {
                     self.values = values;

@@ -214,6 +214,7 @@ impl Shell {
             sequence,
             time_ns,
             values: &values,
+            images: &[],
         })?;
         match taken {
             Taken::Valid => {

@@ -7,6 +7,7 @@
 mod blocks;
 mod mlp;
 mod unet;
+pub mod vision;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -30,7 +30,7 @@ pub struct ChunkPlanner {
 }
 
 struct Stream {
-    random: NoiseStream,
+    random: Box<dyn NoiseSource>,
     level: usize,
     consumed: usize,
     chunk: u64,
@@ -60,7 +60,7 @@ struct Handover {
 impl Stream {
     fn new(seed: u64) -> Self {
         Self {
-            random: NoiseStream::new(seed),
+            random: Box::new(NoiseStream::new(seed)),
             level: 0,
             consumed: 0,
             chunk: 0,
@@ -83,7 +83,7 @@ impl ChunkPlanner {
         device: Device,
         streams: usize,
     ) -> Result<Self> {
-        let ladder = Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let ladder = sampler.schedule().ladder(config.ladder_levels())?;
         Ok(Self {
             batch: Batch::new(network, device, streams),
             streams: (0..streams).map(|_| Stream::new(0)).collect(),
@@ -211,6 +211,10 @@ impl Planner for ChunkPlanner {
     fn reset(&mut self, stream: usize, seed: u64) {
         self.batch.forget(stream);
         self.streams[stream] = Stream::new(seed);
+    }
+
+    fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
+        self.streams[stream].random = source;
     }
 
     fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {

@@ -37,7 +37,7 @@ pub struct StreamingPlanner {
 }
 
 struct Stream {
-    random: NoiseStream,
+    random: Box<dyn NoiseSource>,
     /// Level of every position; 0 is clean.
     levels: Vec<usize>,
     phase: Phase,
@@ -86,9 +86,9 @@ impl StreamingPlanner {
                     .into(),
             });
         }
-        let ladder = Ladder::even(config.ladder_levels(), sampler.schedule().train_timesteps())?;
+        let ladder = sampler.schedule().ladder(config.ladder_levels())?;
         let stream = || Stream {
-            random: NoiseStream::new(0),
+            random: Box::new(NoiseStream::new(0)),
             levels: vec![ladder.levels(); config.horizon],
             phase: Phase::Fresh,
             chunk: 0,
@@ -200,12 +200,16 @@ impl Planner for StreamingPlanner {
     fn reset(&mut self, stream: usize, seed: u64) {
         self.batch.forget(stream);
         self.streams[stream] = Stream {
-            random: NoiseStream::new(seed),
+            random: Box::new(NoiseStream::new(seed)),
             levels: vec![self.ladder.levels(); self.config.horizon],
             phase: Phase::Fresh,
             chunk: 0,
             last_good: None,
         };
+    }
+
+    fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
+        self.streams[stream].random = source;
     }
 
     fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]) {
