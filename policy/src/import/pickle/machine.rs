@@ -70,8 +70,8 @@ impl<'a> Machine<'a> {
                     b'C' => 1,
                     _ => 8,
                 };
-                let value = self.sized(width)?.to_vec();
-                self.push(Node::Bytes(value))?;
+                self.sized(width)?;
+                self.push(Node::Bytes)?;
             }
             b'(' => self.marks.push(self.stack.len()),
             b'0' => {

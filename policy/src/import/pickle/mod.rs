@@ -67,7 +67,8 @@ enum Node {
     Integer(i64),
     Float(f64),
     Text(String),
-    Bytes(Vec<u8>),
+    /// Whose content nobody needs.
+    Bytes,
     /// A tuple, list or set.
     Sequence(Vec<Id>),
     Dictionary(Vec<(Id, Id)>),
@@ -135,7 +136,7 @@ impl<'a> Value<'a> {
             Node::Integer(_) => "an integer",
             Node::Float(_) => "a float",
             Node::Text(_) => "a string",
-            Node::Bytes(_) => "bytes",
+            Node::Bytes => "bytes",
             Node::Sequence(_) => "a sequence",
             Node::Dictionary(_) => "a dictionary",
             Node::Global(global) => return format!("`{}.{}`", global.module, global.name),

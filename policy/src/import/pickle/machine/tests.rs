@@ -220,7 +220,6 @@ fn bounded(bytes: &[u8]) -> std::result::Result<(), TestCaseError> {
             .iter()
             .map(|node| match node {
                 Node::Text(text) => text.len(),
-                Node::Bytes(bytes) => bytes.len(),
                 Node::Sequence(items) => items.len(),
                 Node::Dictionary(entries) => 2 * entries.len(),
                 Node::Object(object) => 2 * object.entries.len(),
