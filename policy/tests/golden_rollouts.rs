@@ -315,6 +315,7 @@ fn network(folder: &Path) -> Network {
         groups: 8,
         activation: Activation::Mish,
         modulation_scale: true,
+        transformer: None,
     };
     let dimensions = Dimensions {
         horizon: 16,

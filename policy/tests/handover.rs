@@ -493,6 +493,7 @@ fn network(config: &PlanConfig) -> Network {
         groups: 4,
         activation: Activation::Mish,
         modulation_scale: true,
+        transformer: None,
     };
     let mut network = Network::new(&network, dimensions(config.horizon), Device::Cpu, 11).unwrap();
     network.freeze();

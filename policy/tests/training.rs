@@ -496,6 +496,7 @@ fn policy() -> PolicyConfig {
             groups: 4,
             activation: Activation::Silu,
             modulation_scale: true,
+            transformer: None,
         },
         vision: None,
         schedule: ScheduleConfig::default(),

@@ -4,7 +4,13 @@
 //! saved, and what has to be known about it: what its files do not say, and what of them does not
 //! matter for running. What cannot be run is refused with everything that stands in the way.
 
+pub mod diffusion_policy;
+mod fields;
 pub mod lerobot;
+mod omegaconf;
+mod pickle;
+mod torch_file;
+mod zip;
 
 use std::path::Path;
 
@@ -21,6 +27,8 @@ pub enum Format {
     Kinestream,
     /// LeRobot's diffusion policy, a folder.
     Lerobot,
+    /// diffusion_policy or Streaming Diffusion Policy, a `.ckpt` file.
+    DiffusionPolicy,
 }
 
 /// A checkpoint and where it comes from.
@@ -40,6 +48,9 @@ pub struct Imported {
 /// # Errors
 /// Neither a checkpoint nor anything that can be imported.
 pub fn detect(path: &Path) -> Result<Format> {
+    if path.is_file() && torch_file::wrote(path)? {
+        return Ok(Format::DiffusionPolicy);
+    }
     let config = path.join(CONFIG_FILE);
     if !config.is_file() {
         return Err(Error::NotACheckpoint {
@@ -81,5 +92,6 @@ pub fn open(path: &Path, device: Device) -> Result<Imported> {
             ignored: Vec::new(),
         }),
         Format::Lerobot => lerobot::open(path, device),
+        Format::DiffusionPolicy => diffusion_policy::open(path, device),
     }
 }

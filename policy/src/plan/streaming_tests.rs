@@ -742,6 +742,7 @@ fn small_network(config: &PlanConfig) -> Shared {
         groups: 4,
         activation: Activation::Mish,
         modulation_scale: true,
+        transformer: None,
     };
     let mut network =
         Network::new(&network, dimensions(config.horizon, 2), Device::Cpu, 11).unwrap();

@@ -386,6 +386,7 @@ fn network(fields: &mut Fields) -> NetworkConfig {
         groups,
         activation: Activation::Mish,
         modulation_scale: fields.required("use_film_scale_modulation"),
+        transformer: None,
     }
 }
 
