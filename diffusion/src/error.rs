@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// A weights file that does not belong to the network: every tensor that does not fit.
     #[error(
-        "{path}: {}; the file does not belong to this network configuration",
+        "{path}: {}; the file belongs to another network configuration",
         joined(problems)
     )]
     Misfit {

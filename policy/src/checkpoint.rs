@@ -195,12 +195,18 @@ impl Checkpoint {
             normalisers,
             ..
         } = description;
-        let (observation, action) = (normalisers.observation.size(), dimensions.action as usize);
+        policy.check().map_err(|error| json(error.to_string()))?;
+        let action = dimensions.action as usize;
+        let row = dimensions.condition as usize / policy.plan.observation_steps;
+        let observation = row.saturating_sub(policy.condition_size(0));
         if dimensions != policy.dimensions(observation, action) {
             return Err(json(format!(
-                "dimensions {dimensions:?} contradict `policy` and `normalisers`"
+                "dimensions {dimensions:?} contradict `policy`"
             )));
         }
+        normalisers
+            .check(&policy, observation, action)
+            .map_err(|error| json(error.to_string()))?;
         let weights = folder.join(WEIGHTS_FILE);
         let weights = WeightsFile {
             tensors: weights::read(&weights)?,

@@ -179,6 +179,18 @@ pub struct PlanConfig {
     /// chunk knows the committed prefix alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inpaint: Option<InpaintConfig>,
+    /// Chunk mode: begins a new chunk from the one that is executed; absent: from noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterate: Option<IterateConfig>,
+}
+
+/// How a chunk goes on from the one before it (real-time iteration, Duan et al. 2025): that one,
+/// moved on by what was executed, its last action repeated, counts as a sample that is nearly clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IterateConfig {
+    /// Denoise steps that it is given, the last ones of the ladder: 1 to `plan.levels`.
+    pub steps: usize,
 }
 
 /// How a chunk is in-painted (real-time chunking, Black et al. 2025).
@@ -236,6 +248,26 @@ impl PlanConfig {
         (position.saturating_sub(self.first_open()) / self.action_steps).min(self.chunks() - 1)
     }
 
+    fn check_iteration(&self) -> Result<()> {
+        let Some(iterate) = self.iterate else {
+            return Ok(());
+        };
+        if self.mode != PlanMode::Chunk || self.inpaint.is_some() {
+            let found = match self.inpaint {
+                Some(_) => "set, with plan.inpaint".to_owned(),
+                None => format!("set, with plan.mode {:?}", self.mode).to_lowercase(),
+            };
+            let expected = "plan.mode chunk without plan.inpaint, or no plan.iterate";
+            return refuse("plan.iterate", found, expected);
+        }
+        let most = self.ladder_levels();
+        if !(1..=most).contains(&iterate.steps) {
+            let expected = format!("1 to {most} (plan.levels)");
+            return refuse("plan.iterate.steps", iterate.steps, expected);
+        }
+        Ok(())
+    }
+
     fn check_delay(&self) -> Result<()> {
         let most = match self.mode {
             PlanMode::Released => 0,
@@ -256,6 +288,7 @@ impl PlanConfig {
             };
             return refuse("plan.commit_ahead", self.commit_ahead, expected);
         }
+        self.check_iteration()?;
         let Some(inpaint) = self.inpaint else {
             return Ok(());
         };
@@ -594,6 +627,7 @@ mod tests {
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
+            iterate: None,
         }
     }
 

@@ -87,6 +87,7 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
+        iterate: None,
     };
     let mut planner =
         ReleasedPlanner::new(plan, sampler, Box::new(network), Device::Cpu, 1).unwrap();

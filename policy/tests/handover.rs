@@ -36,6 +36,7 @@ fn config(mode: PlanMode, commit_ahead: usize, action_steps: usize, levels: usiz
         primer_columns: None,
         commit_ahead,
         inpaint: None,
+        iterate: None,
     }
 }
 
@@ -279,6 +280,7 @@ fn in_painting_draws_the_overlap_and_leaves_what_lies_beyond() {
     let guided = inpainting(2, NEWEST);
     let free = PlanConfig {
         inpaint: None,
+        iterate: None,
         commit_ahead: 0,
         ..guided.clone()
     };

@@ -322,7 +322,7 @@ fn damaged_checkpoints_are_refused_by_file_and_remedy() {
         &[
             "model.safetensors",
             "is missing",
-            "does not belong to this network",
+            "another network configuration",
         ],
     );
     let found = reweighted(&|tensors| tensors[0].0 = "another".into());
@@ -485,6 +485,7 @@ fn policy() -> PolicyConfig {
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
+            iterate: None,
         },
         network: NetworkConfig {
             kind: NetworkKind::PerPosition,

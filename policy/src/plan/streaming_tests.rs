@@ -33,6 +33,7 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
+        iterate: None,
     }
 }
 

@@ -237,6 +237,7 @@ impl Config {
                 primer_columns: None,
                 commit_ahead: 0,
                 inpaint: None,
+                iterate: None,
             },
             network: self.network.clone(),
             vision: self.vision.clone(),
