@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// Show what a checkpoint folder or a recording holds.
     Inspect(InspectArguments),
+    /// Turn a LeRobot policy into a checkpoint folder with a configuration, without Python.
+    Import(ImportArguments),
     /// Check this machine and the built-in parts, and say what to do about what is missing.
     Doctor(DoctorArguments),
 }
@@ -156,7 +158,7 @@ pub(crate) enum DemoTask {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// Configuration file.
+    /// Configuration file, or a checkpoint folder, which runs as `kinestream import` would set it up.
     pub(crate) config: PathBuf,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
@@ -453,9 +455,13 @@ pub(crate) struct EvalArguments {
     /// comes late.
     #[arg(long, value_name = "ACTIONS")]
     pub(crate) commit_ahead: Option<usize>,
+    /// Chunks go on from the one before them, with this many denoise steps each (plan.iterate), with
+    /// --chunk; best with --action-steps 1.
+    #[arg(long, value_name = "STEPS", requires = "chunk")]
+    pub(crate) iterate: Option<usize>,
     /// Score every way to live with delay at 0, 100, 200 and 400 ms; --steps are the evaluations of
     /// a chunk here, 10 unless given.
-    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead"])]
+    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate"])]
     pub(crate) delay_curve: bool,
     /// Episodes in one batch.
     #[arg(long, default_value_t = 50)]
@@ -777,8 +783,29 @@ impl Speed {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// Folder that LeRobot's `save_pretrained` wrote (config.json, model.safetensors, ...).
+    pub(crate) source: PathBuf,
+    /// Folder to write: config.json, model.safetensors and run.toml.
+    #[arg(required_unless_present = "check")]
+    pub(crate) destination: Option<PathBuf>,
+    /// Dry run: feed synthetic observations, print latency and ranges of actions, write nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Actions per second that the policy was trained for, which LeRobot does not keep with it.
+    #[arg(long, value_name = "HZ")]
+    pub(crate) rate: Option<f64>,
+    /// Threads of LibTorch in the dry run.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// Checkpoint folder, or recording.
+    /// Checkpoint folder, LeRobot's included, or recording.
     pub(crate) path: PathBuf,
     /// Print one JSON object on stdout.
     #[arg(long)]

@@ -4,19 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kinestream_bridge::Node;
 use kinestream_policy::Policy;
 use serde_json::json;
 
 use crate::cli::RunArguments;
+use crate::commands::import;
 use crate::config::Config;
 use crate::nodes::ros2::{Ros2Bridge, Sizes};
 use crate::nodes::runtime::{Runtime, RuntimeReport};
 use crate::{checkpoint, device, recording, shutdown};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
-    let mut config = Config::read(&arguments.config)?;
+    // A folder has no configuration of its own: what `kinestream import` would write is taken.
+    let mut config = if arguments.config.is_dir() {
+        import::config(&arguments.config)?
+    } else {
+        Config::read(&arguments.config)?
+    };
     if let Some(folder) = &arguments.checkpoint {
         config.runtime.checkpoint = folder.clone();
     }
@@ -33,11 +39,19 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let loaded = checkpoint::open_to_run(&config.runtime.checkpoint, &config, device)?;
     let info = json!({
         "checkpoint": config.runtime.checkpoint,
-        "parameters": loaded.network().parameters(),
+        "parameters": loaded.parameters(),
         "policy": loaded.policy(),
         "control": config.control,
     });
     let policy = Policy::new(loaded, device, 1)?;
+    let cameras: Vec<&str> = policy.cameras().map(|(name, _)| name).collect();
+    ensure!(
+        cameras.is_empty(),
+        "{}: the policy observes images ({}), and images do not come in over zenoh yet; `kinestream \
+         import --check` runs it on synthetic ones",
+        config.runtime.checkpoint.display(),
+        cameras.join(", ")
+    );
     let sizes = Sizes {
         observation: Some(policy.observation_size()),
         action: Some(policy.action_size()),

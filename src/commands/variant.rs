@@ -1,7 +1,7 @@
 //! A way of running a checkpoint: mode, evaluations, and how its plans come late.
 
 use anyhow::{Result, ensure};
-use kinestream_policy::config::{PlanConfig, PlanMode};
+use kinestream_policy::config::{IterateConfig, PlanConfig, PlanMode};
 use kinestream_sim::delay::{Delay, Entry};
 
 use crate::cli::{Join, SolverName};
@@ -15,6 +15,8 @@ pub(super) struct Variant {
     pub(super) action_steps: Option<usize>,
     pub(super) solver: Option<SolverName>,
     pub(super) commit_ahead: Option<usize>,
+    /// Denoise steps of a chunk that goes on from the one before it.
+    pub(super) iterate: Option<usize>,
     pub(super) delay_ms: f64,
 }
 
@@ -82,6 +84,9 @@ impl Variant {
             }
         }
         self.override_prefix(plan, delay_steps)?;
+        if let Some(steps) = self.iterate {
+            plan.iterate = Some(IterateConfig { steps });
+        }
         if let Some(steps) = self.steps {
             plan.levels = Some(if plan.mode == PlanMode::Chunk {
                 steps.round().max(1.0) as usize
