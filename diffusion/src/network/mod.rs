@@ -148,8 +148,8 @@ pub fn seeded<T>(seed: u64, build: impl FnOnce() -> T) -> T {
 
 /// What computes the prediction.
 enum Body {
-    UNet(UNet),
-    Transformer(Transformer),
+    UNet(Box<UNet>),
+    Transformer(Box<Transformer>),
 }
 
 /// A denoiser network together with its parameters.
@@ -175,8 +175,11 @@ impl Network {
         let store = VarStore::new(device);
         let root = store.root();
         let body = seeded(seed, || match config.transformer {
-            Some(sizes) => Body::Transformer(Transformer::new(&root, sizes, dimensions)),
-            None => Body::UNet(UNet::new(&root, config, dimensions)),
+            Some(sizes) => {
+                let transformer = Transformer::new(&root, sizes, dimensions);
+                Body::Transformer(Box::new(transformer))
+            }
+            None => Body::UNet(Box::new(UNet::new(&root, config, dimensions))),
         });
         Ok(Self {
             store,

@@ -4,6 +4,7 @@ mod checkpoint;
 
 use anyhow::{Context, Result};
 use kinestream_bridge::recording::{Recording, Survey};
+use kinestream_policy::import;
 use serde::Serialize;
 
 use crate::cli::InspectArguments;
@@ -22,7 +23,8 @@ struct RecordingReport {
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
-    if arguments.path.is_file() {
+    let is_checkpoint = import::detect(&arguments.path).is_ok();
+    if arguments.path.is_file() && !is_checkpoint {
         return recording(arguments);
     }
     checkpoint::show(arguments)
@@ -31,7 +33,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
 fn recording(arguments: &InspectArguments) -> Result<()> {
     let recording = Recording::open(&arguments.path).with_context(|| {
         format!(
-            "{}: neither a checkpoint folder nor a recording",
+            "{}: neither a checkpoint nor a recording",
             arguments.path.display()
         )
     })?;

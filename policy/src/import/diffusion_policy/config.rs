@@ -300,6 +300,7 @@ fn plan(
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
+        iterate: None,
     }
 }
 

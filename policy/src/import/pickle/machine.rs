@@ -272,7 +272,7 @@ impl<'a> Machine<'a> {
     /// Adds alternating keys and values to the dictionary on top of the stack.
     fn insert(&mut self, new: Vec<Id>) -> Result<()> {
         let target = self.top()?;
-        if new.len() % 2 != 0 {
+        if !new.len().is_multiple_of(2) {
             return Err(self.damaged("a key without a value"));
         }
         let pairs = new.chunks_exact(2).map(|pair| (pair[0], pair[1]));
