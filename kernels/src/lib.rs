@@ -32,5 +32,5 @@ pub use error::{Error, Result};
 pub use isa::{Activation, Isa};
 pub use precision::Precision;
 pub use stream::Stream;
-pub use unet::{UNet, UNetConfig, UNetKind};
+pub use unet::{Observer, UNet, UNetConfig, UNetKind};
 pub use weights::{NamedTensor, Weights};

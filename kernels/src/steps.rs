@@ -130,7 +130,7 @@ impl Step {
         let panels = self.panel_count() * self.positions * LANES;
         let products = self.products.iter().flat_map(|product| {
             let written = product.phase.0 + product.window.positions * product.phase.1;
-            assert!(written <= self.positions + product.phase.1 - 1);
+            assert!(written < self.positions + product.phase.1);
             assert_eq!(product.packed.panels(), self.panel_count());
             [
                 product.packed.reach(&product.window),

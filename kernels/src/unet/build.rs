@@ -109,11 +109,11 @@ impl Builder<'_, '_> {
             }
         };
         let mut hidden = sample;
-        for stage in 0..=deepest {
+        for (stage, &outputs) in channels.iter().enumerate() {
             let path = format!("down_modules.{stage}");
-            hidden = self.residual(&format!("{path}.0"), hidden, channels[stage], stage, None)?;
+            hidden = self.residual(&format!("{path}.0"), hidden, outputs, stage, None)?;
             let skip = (stage > 0).then(|| half(stage, true));
-            hidden = self.residual(&format!("{path}.1"), hidden, channels[stage], stage, skip)?;
+            hidden = self.residual(&format!("{path}.1"), hidden, outputs, stage, skip)?;
             if stage < deepest {
                 hidden = self.halve(&format!("{path}.2"), hidden)?;
             }

@@ -19,6 +19,9 @@ const PATTERNS: usize = 128;
 /// Observations whose terms are kept: as many plans may take turns.
 const OBSERVATIONS: usize = 8;
 
+/// Is shown what a module made: its name, its channels, and numbers `[C T]`, channel by channel.
+pub type Observer<'a> = dyn FnMut(&str, usize, &[f32]) + 'a;
+
 /// A U-Net with packed weights.
 pub struct UNet {
     config: UNetConfig,
@@ -78,15 +81,15 @@ impl UNet {
         self.run(sample, timesteps, condition, output, None);
     }
 
-    /// As [`Self::evaluate`], on the caller's thread, showing what every module made to `observe`:
-    /// name, channels, and numbers `[C T]`, channel by channel.
+    /// As [`Self::evaluate`], on the caller's thread, showing what every module made to
+    /// `observe`.
     pub fn evaluate_observed(
         &mut self,
         sample: &[f32],
         timesteps: &[i64],
         condition: &[f32],
         output: &mut [f32],
-        observe: &mut dyn FnMut(&str, usize, &[f32]),
+        observe: &mut Observer<'_>,
     ) {
         self.run(sample, timesteps, condition, output, Some(observe));
     }
@@ -130,7 +133,7 @@ impl UNet {
         timesteps: &[i64],
         condition: &[f32],
         output: &mut [f32],
-        mut observe: Option<&mut dyn FnMut(&str, usize, &[f32])>,
+        mut observe: Option<&mut Observer<'_>>,
     ) {
         let UNetConfig {
             kind,
