@@ -8,6 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Everything that can go wrong between a configuration and a network evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The fused kernels cannot run the network.
+    #[error("fused kernels: {0}; executor = \"libtorch\" runs any network")]
+    Kernels(#[from] kinestream_kernels::Error),
     /// A value of a configuration is outside its range.
     #[error("{key} is {found}, expected {expected}")]
     Config {

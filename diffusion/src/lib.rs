@@ -10,6 +10,7 @@
 
 pub mod ema;
 pub mod error;
+pub mod executor;
 pub mod guidance;
 pub mod ladder;
 pub mod network;
@@ -20,6 +21,7 @@ pub mod schedule;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use executor::{Execution, Executor};
 pub use guidance::Guide;
 pub use ladder::Ladder;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};

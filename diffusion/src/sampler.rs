@@ -88,6 +88,24 @@ struct Coefficients {
     x0_in_epsilon: f64,
 }
 
+impl Coefficients {
+    /// In the order of the columns that a step looks up.
+    fn as_row(&self) -> [f32; COEFFICIENTS as usize] {
+        [
+            self.sample_in_x0,
+            self.output_in_x0,
+            self.sample_in_epsilon,
+            self.output_in_epsilon,
+            self.x0,
+            self.sample,
+            self.epsilon,
+            self.deviation,
+            self.x0_in_epsilon,
+        ]
+        .map(|value| value as f32)
+    }
+}
+
 const COEFFICIENTS: i64 = 9;
 
 impl Sampler {
@@ -146,7 +164,55 @@ impl Sampler {
         transitions: &[Transition],
         noise: Option<&Tensor>,
     ) -> Tensor {
-        self.any_step(sample, output, transitions, noise, None)
+        let is_plain = |tensor: &Tensor| {
+            tensor.device() == Device::Cpu
+                && tensor.kind() == Kind::Float
+                && !tensor.requires_grad()
+        };
+        if [sample, output].into_iter().chain(noise).all(is_plain) {
+            self.step_on_host(sample, output, transitions, noise)
+        } else {
+            self.any_step(sample, output, transitions, noise, None)
+        }
+    }
+
+    /// A step without LibTorch, whose two dozen small operations take longer than all the
+    /// arithmetic of a plan. The operations and their order are the same, and so is every bit.
+    fn step_on_host(
+        &self,
+        sample: &Tensor,
+        output: &Tensor,
+        transitions: &[Transition],
+        noise: Option<&Tensor>,
+    ) -> Tensor {
+        let numbers = |tensor: &Tensor| {
+            let mut numbers = vec![0.0_f32; tensor.numel()];
+            tensor.copy_data(&mut numbers, tensor.numel());
+            numbers
+        };
+        let (mut next, output) = (numbers(sample), numbers(output));
+        let noise = noise.filter(|_| self.needs_noise(transitions)).map(numbers);
+        let is_ddim = matches!(self.config.solver, Solver::Ddim { .. });
+        let bound = self.config.clip_sample.map(|bound| bound as f32);
+        let width = next.len() / transitions.len().max(1);
+        for (position, &transition) in transitions.iter().enumerate() {
+            let c = self.position(transition).as_row();
+            for at in position * width..(position + 1) * width {
+                let (sample, output) = (next[at], output[at]);
+                let mut x0 = sample * c[0] + output * c[1];
+                if let Some(bound) = bound {
+                    x0 = x0.clamp(-bound, bound);
+                }
+                next[at] = x0 * c[4] + sample * c[5];
+                if is_ddim {
+                    next[at] += (sample * c[2] + output * c[3]) * c[6];
+                }
+                if let Some(noise) = &noise {
+                    next[at] += noise[at] * c[7];
+                }
+            }
+        }
+        Tensor::from_slice(&next).view_as(sample)
     }
 
     /// As [`Self::step`], with the clean estimate drawn towards a target.
@@ -262,21 +328,7 @@ impl Sampler {
     fn coefficients(&self, sample: &Tensor, transitions: &[Transition]) -> Tensor {
         let values: Vec<f32> = transitions
             .iter()
-            .flat_map(|&transition| {
-                let c = self.position(transition);
-                [
-                    c.sample_in_x0,
-                    c.output_in_x0,
-                    c.sample_in_epsilon,
-                    c.output_in_epsilon,
-                    c.x0,
-                    c.sample,
-                    c.epsilon,
-                    c.deviation,
-                    c.x0_in_epsilon,
-                ]
-                .map(|value| value as f32)
-            })
+            .flat_map(|&transition| self.position(transition).as_row())
             .collect();
         let size = sample.size();
         Tensor::from_slice(&values)
@@ -402,6 +454,43 @@ mod tests {
     /// What a perfect network would answer.
     fn output(sampler: &Sampler, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
         sampler.target(clean, noise, timesteps)
+    }
+
+    #[test]
+    fn steps_on_the_host_are_those_of_libtorch_bit_for_bit() {
+        let mut random = crate::noise::NoiseStream::new(3);
+        let mut tensor = || Tensor::from_slice(&random.normals(48)).view([2, 8, 3]);
+        let moves: Vec<Transition> = (0..16)
+            .map(|at| Transition {
+                from: 6 * at - 1,
+                to: (6 * at - 4).max(-1),
+            })
+            .collect();
+        for prediction in [
+            Prediction::Epsilon,
+            Prediction::Sample,
+            Prediction::Velocity,
+        ] {
+            for solver in [
+                Solver::Ddpm,
+                Solver::Ddim { eta: 0.0 },
+                Solver::Ddim { eta: 0.7 },
+            ] {
+                for clip_sample in [None, Some(0.8)] {
+                    let mut sampler = sampler(prediction, solver);
+                    sampler.config.clip_sample = clip_sample;
+                    let (sample, output, noise) = (tensor(), tensor(), tensor());
+                    // Not contiguous, as a network's output may be.
+                    let output = output.transpose(0, 1).contiguous().transpose(0, 1);
+                    let host = sampler.step_on_host(&sample, &output, &moves, Some(&noise));
+                    let torch = sampler.any_step(&sample, &output, &moves, Some(&noise), None);
+                    let bits = |tensor: &Tensor| -> Vec<u32> {
+                        values(tensor).into_iter().map(f32::to_bits).collect()
+                    };
+                    assert_eq!(bits(&host), bits(&torch), "{prediction:?} {solver:?}");
+                }
+            }
+        }
     }
 
     #[test]
