@@ -2,7 +2,7 @@
 //!
 //! Weights that are read one after the other lie one after the other, so that prefetching across the
 //! end of a layer fetches what comes next. Large pages are asked for, not demanded: with pages of
-//! 4 KiB everything works, some 20 % slower.
+//! 4 KiB everything works, more slowly.
 
 // Mapping memory, and handing out slices of it, are this file's subject.
 #![allow(unsafe_code)]

@@ -8,7 +8,7 @@ use kinestream_kernels::{Isa, NamedTensor, Precision};
 use tch::{Kind, Tensor};
 
 use crate::network::{Activation, Dimensions, NetworkKind};
-use crate::{Denoiser, Network, Result};
+use crate::{Denoiser, Error, Network, Result};
 
 /// A network whose weights were packed for the fused kernels.
 ///
@@ -45,6 +45,13 @@ impl Fused {
                     kernels::UNetKind::StreamingDiffusionPolicy
                 }
                 NetworkKind::PerPosition => kernels::UNetKind::PerPosition,
+                NetworkKind::Transformer => {
+                    return Err(Error::Config {
+                        key: "network.kind",
+                        found: "transformer".into(),
+                        expected: "a U-Net; LibTorch runs transformers".into(),
+                    });
+                }
             },
             channels: network_config.channels.iter().copied().map(size).collect(),
             level_embedding: size(network_config.level_embedding),
@@ -189,6 +196,7 @@ mod tests {
 
     fn config(kind: NetworkKind) -> NetworkConfig {
         NetworkConfig {
+            transformer: None,
             kind,
             channels: vec![32, 48, 64],
             level_embedding: 16,
