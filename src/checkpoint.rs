@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kinestream_policy::Checkpoint;
+use kinestream_policy::import::{self, Format, Imported};
 use tch::Device;
 
 use crate::config::Config;
@@ -31,23 +32,58 @@ pub(crate) fn locate(named: &Path) -> PathBuf {
     }
 }
 
-/// Opens a checkpoint.
+/// Opens a checkpoint, whoever wrote it.
 pub(crate) fn open(named: &Path, device: Device) -> Result<Checkpoint> {
-    let folder = locate(named);
-    tracing::debug!("checkpoint {}", folder.display());
-    Ok(Checkpoint::load(&folder, device)?)
+    let Imported {
+        checkpoint,
+        assumed,
+        ignored,
+        ..
+    } = open_any(named, device)?;
+    for text in &assumed {
+        tracing::warn!("{}: assumed {text}", named.display());
+    }
+    for text in &ignored {
+        tracing::debug!("{}: left out {text}", named.display());
+    }
+    Ok(checkpoint)
+}
+
+/// Opens a checkpoint with what there is to say about it.
+pub(crate) fn open_any(named: &Path, device: Device) -> Result<Imported> {
+    let path = locate(named);
+    tracing::debug!("checkpoint {}", path.display());
+    Ok(import::open(&path, device)?)
 }
 
 /// Opens a checkpoint to be run. What a configuration says about late plans counts, not what the
-/// training knew of them: `plan.commit_ahead` and `plan.inpaint`.
+/// training knew of them: `plan.commit_ahead`, `plan.inpaint` and `plan.iterate`. So does its rate
+/// where a foreign checkpoint has none.
 pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
-    let mut loaded = open(named, device)?;
+    let Imported {
+        mut checkpoint,
+        format,
+        ignored,
+        ..
+    } = open_any(named, device)?;
+    for text in &ignored {
+        tracing::debug!("{}: left out {text}", named.display());
+    }
+    if format != Format::Kinestream {
+        checkpoint.policy_mut().task.rate_hz = config.task.rate_hz;
+    }
+    let loaded = &mut checkpoint;
     let plan = &mut loaded.policy_mut().plan;
     plan.commit_ahead = config.plan.commit_ahead;
     plan.inpaint = config.plan.inpaint;
+    plan.iterate = config.plan.iterate;
+    if plan.iterate.is_some() {
+        // It is for answering more often than a chunk is long.
+        plan.action_steps = config.plan.action_steps;
+    }
     loaded
         .policy()
         .check()
         .with_context(|| format!("[plan] of the configuration, with {}", named.display()))?;
-    Ok(loaded)
+    Ok(checkpoint)
 }

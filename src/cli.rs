@@ -1,5 +1,6 @@
 //! The command line: names, help and defaults.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -69,8 +70,25 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// Show what a checkpoint folder or a recording holds.
     Inspect(InspectArguments),
+    /// Turn a LeRobot policy into a checkpoint folder with a configuration, without Python.
+    Import(ImportArguments),
     /// Check this machine and the built-in parts, and say what to do about what is missing.
     Doctor(DoctorArguments),
+}
+
+/// Where the page is, and for whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PageArguments {
+    /// Port of the page.
+    #[arg(long, default_value_t = 8740)]
+    pub(crate) port: u16,
+    /// Address of this machine that the page is on. Any but a loopback one is reached by others: the
+    /// page then wants a token, which is part of the address that is printed.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) host: IpAddr,
+    /// File with the token, 16 to 128 letters, digits, - and _; a new one every time by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -88,9 +106,8 @@ pub(crate) struct DemoArguments {
     /// Seed of the first episode; each following one takes the next.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) seed: u32,
-    /// Port of the page on 127.0.0.1.
-    #[arg(long, default_value_t = 8740)]
-    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) page: PageArguments,
     /// Checkpoint folder; the shipped one by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
@@ -158,7 +175,7 @@ pub(crate) enum DemoTask {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// Configuration file.
+    /// Configuration file, or a checkpoint folder, which runs as `kinestream import` would set it up.
     pub(crate) config: PathBuf,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
@@ -196,6 +213,9 @@ pub(crate) struct ResimArguments {
 pub(crate) struct StopArguments {
     /// Configuration file of the runtime: its session and robot say where it is.
     pub(crate) config: PathBuf,
+    /// Which robot of the runtime; all of them by default.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) robot: Option<String>,
     /// Leave an emergency stop or a safe stop.
     #[arg(long)]
     pub(crate) rearm: bool,
@@ -208,6 +228,9 @@ pub(crate) struct StopArguments {
 pub(crate) struct SimArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
+    /// Which robot of the runtime to be; needed where `runtime.robots` names several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) robot: Option<String>,
     /// End after this many episodes; 0 for no end.
     #[arg(long, default_value_t = 0)]
     pub(crate) episodes: u64,
@@ -455,9 +478,13 @@ pub(crate) struct EvalArguments {
     /// comes late.
     #[arg(long, value_name = "ACTIONS")]
     pub(crate) commit_ahead: Option<usize>,
+    /// Chunks go on from the one before them, with this many denoise steps each (plan.iterate), with
+    /// --chunk; best with --action-steps 1.
+    #[arg(long, value_name = "STEPS", requires = "chunk")]
+    pub(crate) iterate: Option<usize>,
     /// Score every way to live with delay at 0, 100, 200 and 400 ms; --steps are the evaluations of
     /// a chunk here, 10 unless given.
-    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead"])]
+    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate"])]
     pub(crate) delay_curve: bool,
     /// Episodes in one batch.
     #[arg(long, default_value_t = 50)]
@@ -598,10 +625,10 @@ pub(crate) enum RivalName {
 #[derive(Debug, Args)]
 pub(crate) struct BenchBridgeArguments {
     /// Messages per second, comma-separated.
-    #[arg(long, value_delimiter = ',', default_values_t = [10.0, 100.0, 1000.0])]
+    #[arg(long = "rate", value_name = "HZ", value_delimiter = ',', default_values_t = [10.0, 100.0, 1000.0])]
     pub(crate) rates: Vec<f64>,
     /// Subscribers, each with a session of its own, comma-separated.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [1, 10, 100])]
     pub(crate) subscribers: Vec<usize>,
     /// What is sent, comma-separated.
     #[arg(long, value_enum, value_delimiter = ',',
@@ -738,9 +765,8 @@ pub(crate) struct ReplayArguments {
     /// No page.
     #[arg(long)]
     pub(crate) headless: bool,
-    /// Port of the page on 127.0.0.1.
-    #[arg(long, default_value_t = 8740)]
-    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) page: PageArguments,
     /// Publish on zenoh under this configuration's robot and session, in place of runtime and
     /// robot. Recorded commands move whoever listens to them.
     #[arg(long)]
@@ -779,8 +805,29 @@ impl Speed {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// Folder that LeRobot's `save_pretrained` wrote (config.json, model.safetensors, ...).
+    pub(crate) source: PathBuf,
+    /// Folder to write: config.json, model.safetensors and run.toml.
+    #[arg(required_unless_present = "check")]
+    pub(crate) destination: Option<PathBuf>,
+    /// Dry run: feed synthetic observations, print latency and ranges of actions, write nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Actions per second that the policy was trained for, which LeRobot does not keep with it.
+    #[arg(long, value_name = "HZ")]
+    pub(crate) rate: Option<f64>,
+    /// Threads of LibTorch in the dry run.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// Checkpoint folder, or recording.
+    /// Checkpoint folder, LeRobot's included, or recording.
     pub(crate) path: PathBuf,
     /// Print one JSON object on stdout.
     #[arg(long)]

@@ -3,10 +3,12 @@
 //! Every table belongs to the crate that reads it and is documented there; unknown keys are refused
 //! with the line on which they stand.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use kinestream_bridge::SessionOptions;
+use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
@@ -31,6 +33,9 @@ pub(crate) struct Config {
     pub(crate) plan: PlanConfig,
     /// The denoiser network.
     pub(crate) network: NetworkConfig,
+    /// The encoders of images; absent where nothing observed is an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vision: Option<VisionConfig>,
     /// The noise schedule.
     #[serde(default)]
     pub(crate) schedule: ScheduleConfig,
@@ -61,6 +66,10 @@ pub(crate) struct RuntimeConfig {
     pub(crate) checkpoint: PathBuf,
     /// Name of the robot in all keys: `<namespace>/<robot>/...`.
     pub(crate) robot: String,
+    /// Names of several robots in place of `robot`: one policy serves them all, and those that wait at
+    /// the same time are answered in one batch. Each has a command loop of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) robots: Vec<String>,
     /// cpu, cuda or cuda:N.
     pub(crate) device: String,
     /// Threads of LibTorch.
@@ -68,9 +77,14 @@ pub(crate) struct RuntimeConfig {
     /// Processor that the policy thread is kept on, counted from 0; absent for any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<usize>,
-    /// Port on 127.0.0.1 where Prometheus finds /metrics; absent for none.
+    /// Port where Prometheus finds /metrics; absent for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metrics_port: Option<u16>,
+    /// Address of this machine that the port is on. Any but a loopback one needs a token.
+    pub(crate) metrics_host: IpAddr,
+    /// File with the token that Prometheus sends (16 to 128 letters, digits, - and _); absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics_token_file: Option<PathBuf>,
     /// Plans wait for a congested receiver in place of being dropped: for simulators in lock step.
     pub(crate) lossless: bool,
 }
@@ -80,12 +94,54 @@ impl Default for RuntimeConfig {
         Self {
             checkpoint: crate::checkpoint::SHIPPED.into(),
             robot: "pusht".into(),
+            robots: Vec::new(),
             device: "cpu".into(),
             threads: 1,
             cpu: None,
             metrics_port: None,
+            metrics_host: Ipv4Addr::LOCALHOST.into(),
+            metrics_token_file: None,
             lossless: false,
         }
+    }
+}
+
+/// Robots of one runtime at most: each has two threads of its own.
+const MOST_ROBOTS: usize = 64;
+
+impl RuntimeConfig {
+    /// The names of all robots, at least one.
+    pub(crate) fn names(&self) -> &[String] {
+        match self.robots.is_empty() {
+            true => std::slice::from_ref(&self.robot),
+            false => &self.robots,
+        }
+    }
+
+    /// One robot: the one asked for, or the only one there is. Errors name `source`.
+    pub(crate) fn one(&self, asked: Option<&str>, source: &Path) -> Result<String> {
+        match (asked, self.names()) {
+            (Some(asked), _) => Ok(asked.to_owned()),
+            (None, [only]) => Ok(only.clone()),
+            (None, names) => bail!(
+                "{}: runtime.robots names {}; say which with --robot",
+                source.display(),
+                names.join(", ")
+            ),
+        }
+    }
+
+    fn check(&self, source: &Path) -> Result<()> {
+        let mut names = self.robots.clone();
+        names.sort();
+        names.dedup();
+        ensure!(
+            names.len() == self.robots.len() && names.len() <= MOST_ROBOTS,
+            "{}: runtime.robots has {} names, expected at most {MOST_ROBOTS}, each once",
+            source.display(),
+            self.robots.len()
+        );
+        Ok(())
     }
 }
 
@@ -106,7 +162,9 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        Self::parse(&text, &path.display().to_string())
+        let config = Self::parse(&text, &path.display().to_string())?;
+        config.runtime.check(path)?;
+        Ok(config)
     }
 
     /// Reads a text; errors name `source` and the line.
@@ -145,6 +203,7 @@ impl Config {
             task: self.task.clone(),
             plan: self.plan.clone(),
             network: self.network.clone(),
+            vision: self.vision.clone(),
             schedule: self.schedule.clone(),
             sampler: self.sampler.clone(),
         }

@@ -1,6 +1,7 @@
 //! The viewer page beside a running system: its server, and what several commands show on it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::Plan as WirePlan;
 use kinestream_sim::viewer::pusht::{Plan, PushT, Rates};
-use kinestream_sim::viewer::{self, Viewer, ViewerHandle};
+use kinestream_sim::viewer::{self, Token, Viewer, ViewerHandle, access};
+
+use crate::cli::PageArguments;
 
 /// Time between two pictures of the viewer.
 pub(crate) const FRAME: Duration = Duration::from_millis(33);
@@ -19,14 +22,21 @@ const RATE_SPAN: Duration = Duration::from_secs(1);
 /// The viewer's server on a thread of its own.
 pub(crate) struct Page<P: viewer::Page = PushT> {
     address: SocketAddr,
+    token: Option<Token>,
     handle: ViewerHandle<P>,
     thread: JoinHandle<Result<()>>,
 }
 
 impl<P: viewer::Page> Page<P> {
     /// Takes the port and starts the server; it ends when `stop` is set.
-    pub(crate) fn open(port: u16, stop: &Arc<AtomicBool>) -> Result<Self> {
-        let viewer = Viewer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    pub(crate) fn open(arguments: &PageArguments, stop: &Arc<AtomicBool>) -> Result<Self> {
+        let (host, port) = (arguments.host, arguments.port);
+        let token = match &arguments.token_file {
+            Some(path) => Some(read_token(path)?),
+            None if access::is_local(host) => None,
+            None => Some(Token::random().context("cannot make a token for the page")?),
+        };
+        let viewer = Viewer::bind(SocketAddr::from((host, port)))?.with_token(token.clone());
         let (address, handle) = (viewer.address(), viewer.handle());
         let stop = Arc::clone(stop);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -45,14 +55,18 @@ impl<P: viewer::Page> Page<P> {
             .context("cannot start the viewer")?;
         Ok(Self {
             address,
+            token,
             handle,
             thread,
         })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// What to open in a browser.
+    pub(crate) fn url(&self) -> String {
+        match &self.token {
+            None => format!("http://{}", self.address),
+            Some(token) => format!("http://{}/?token={}", self.address, token.secret()),
+        }
     }
 
     /// Shows frames and hands over what a person did.
@@ -67,6 +81,15 @@ impl<P: viewer::Page> Page<P> {
             Err(_) => bail!("the viewer thread panicked"),
         }
     }
+}
+
+/// Reads a token from a file; white space around it does not count.
+pub(crate) fn read_token(path: &Path) -> Result<Token> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    text.trim()
+        .parse()
+        .with_context(|| format!("{}", path.display()))
 }
 
 /// Rates of plans and commands over the last span.

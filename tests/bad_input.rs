@@ -149,7 +149,7 @@ fn checkpoints() {
     }
     project
         .run(&["inspect", CONFIG])
-        .fails(&[CONFIG, "neither a checkpoint folder nor a recording"]);
+        .fails(&[CONFIG, "neither a checkpoint nor a recording"]);
 
     let folder = project.copy_checkpoint("weightless");
     std::fs::remove_file(folder.join("model.safetensors")).unwrap();

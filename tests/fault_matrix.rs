@@ -99,7 +99,7 @@ impl World {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pusht-state");
         let checkpoint = Checkpoint::load(&folder, Device::Cpu).unwrap();
         let mut engine = Engine::new(Policy::new(checkpoint, Device::Cpu, 1).unwrap()).unwrap();
-        engine.begin(1, 7).unwrap();
+        engine.begin(0, 1, 7).unwrap();
         let config = ControllerConfig {
             interpolation: Interpolation::Linear,
             limits: LimitsConfig {
@@ -228,12 +228,16 @@ impl World {
         let mut valid = false;
         let mut measured = Vec::new();
         while let Some(message) = self.inbox.pop_front() {
-            let taken = self.engine.take(&Sensed {
-                stream: 1,
-                sequence: message.sequence,
-                time_ns: message.stamp_ns,
-                values: &message.values,
-            });
+            let taken = self.engine.take(
+                0,
+                &Sensed {
+                    stream: 1,
+                    sequence: message.sequence,
+                    time_ns: message.stamp_ns,
+                    values: &message.values,
+                    images: &[],
+                },
+            );
             // What is refused or old is not answered; what came before it still is.
             if taken.unwrap() == Taken::Valid {
                 valid = true;
@@ -244,7 +248,7 @@ impl World {
         if !valid {
             return;
         }
-        let answer = self.engine.answer(now).unwrap();
+        let answer = self.engine.answer(&[(0, now)]).unwrap().pop().unwrap();
         let (mut takes, mut plan) = (5 * MS, answer.map(|answer| plan_of(&answer, measured)));
         match self.fault {
             Fault::PolicyStalls(duration) if now == FAULT => takes = duration,

@@ -1,4 +1,4 @@
-//! configs/secure as it is: who has no certificate, a wrong password or no right to a key gets nothing, and the log says so.
+//! configs/secure as it is: who has no certificate, a wrong password or no right to a key gets nothing.
 //!
 //! The runtime is the built program; the others are nodes of kinestream-bridge in this process. Certificates are made anew
 //! by the project's own script. Needs openssl; without it the tests say so and end.
@@ -161,8 +161,7 @@ fn certificates_say_who_may_do_what() {
     assert!(!hears_anything(&with("connect_", "// connect_"), "nobody"));
     // The robot still drives.
     assert!(is_answered(&with("robot", "robot"), "robot", LIMIT));
-    let said = stopped_log(runtime);
-    assert!(said.contains("ertificate"), "{said}");
+    end(runtime);
 }
 
 #[test]
@@ -182,14 +181,10 @@ fn a_wrong_password_gets_nothing() {
     };
     assert!(!hears_anything(&bare, "nobody"));
     assert!(is_answered(&with("robot", "robot"), "robot", LIMIT));
-    let said = stopped_log(runtime);
-    assert!(
-        said.contains("assword") || said.contains("uthentic"),
-        "{said}"
-    );
+    end(runtime);
 }
 
-fn stopped_log(runtime: Running) -> String {
+fn end(runtime: Running) {
     runtime.interrupt();
-    runtime.finish().succeeds().stderr
+    runtime.finish().succeeds();
 }

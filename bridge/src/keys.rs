@@ -24,6 +24,7 @@ pub const SKELETON: &str = "skeleton";
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Keys {
     prefix: String,
+    robot: String,
 }
 
 impl Keys {
@@ -38,6 +39,7 @@ impl Keys {
         check_chunk("robot", robot, robot)?;
         Ok(Self {
             prefix: format!("{namespace}/{robot}"),
+            robot: robot.to_owned(),
         })
     }
 
@@ -45,6 +47,12 @@ impl Keys {
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// `<robot>`, the last part of the prefix.
+    #[must_use]
+    pub fn robot(&self) -> &str {
+        &self.robot
     }
 
     /// `obs/<name>`: observations called `name`.

@@ -55,13 +55,13 @@ const CONVERSION: usize = 5;
 const COLUMNS: usize = CONVERSION + 7;
 
 impl Descent {
-    /// The way down `levels` levels that are spread evenly over the timesteps of the sampler's
-    /// schedule and laid out for its solver, for `streams` plans of `horizon` positions.
+    /// The way down `levels` levels that are spaced as the sampler's schedule says and
+    /// laid out for its solver, for `streams` plans of `horizon` positions.
     ///
     /// # Errors
     /// No level at all, or more levels than timesteps.
     pub fn new(sampler: Sampler, levels: usize, streams: usize, horizon: usize) -> Result<Self> {
-        let ladder = Ladder::even(levels, sampler.schedule().train_timesteps())?;
+        let ladder = sampler.schedule().ladder(levels)?;
         Ok(Self::on(sampler, ladder, streams, horizon))
     }
 

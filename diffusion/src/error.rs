@@ -8,6 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Everything that can go wrong between a configuration and a network evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The fused kernels cannot run the network.
+    #[error("fused kernels: {0}; executor = \"libtorch\" runs any network")]
+    Kernels(#[from] kinestream_kernels::Error),
     /// A value of a configuration is outside its range.
     #[error("{key} is {found}, expected {expected}")]
     Config {
@@ -61,44 +64,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A tensor that the network needs and the file does not have.
+    /// A weights file that does not belong to the network: every tensor that does not fit.
     #[error(
-        "{path}: tensor `{name}` {expected:?} is missing; the file does not belong to this network \
-         configuration"
+        "{path}: {}; the file belongs to another network configuration",
+        joined(problems)
     )]
-    MissingTensor {
+    Misfit {
         /// The file.
         path: PathBuf,
-        /// Name of the tensor.
-        name: String,
-        /// The shape that the network expects.
-        expected: Vec<i64>,
-    },
-    /// A tensor with another shape than the network's.
-    #[error(
-        "{path}: tensor `{name}` has shape {found:?}, the network expects {expected:?}; the file \
-         belongs to another network configuration"
-    )]
-    WrongTensorShape {
-        /// The file.
-        path: PathBuf,
-        /// Name of the tensor.
-        name: String,
-        /// Shape in the file.
-        found: Vec<i64>,
-        /// Shape in the network.
-        expected: Vec<i64>,
-    },
-    /// A tensor in the file that the network does not know.
-    #[error(
-        "{path}: tensor `{name}` is unknown to this network; the file belongs to another network \
-         configuration"
-    )]
-    UnknownTensor {
-        /// The file.
-        path: PathBuf,
-        /// Name of the tensor.
-        name: String,
+        /// What does not fit, sorted by kind and name.
+        problems: Vec<TensorProblem>,
     },
     /// Weights with a NaN or an infinity.
     #[error(
@@ -116,4 +91,46 @@ pub enum Error {
     /// LibTorch refused an operation.
     #[error("LibTorch: {0}")]
     Torch(#[from] tch::TchError),
+}
+
+/// Why a tensor of a weights file does not fit a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TensorProblem {
+    /// The network needs it and the file does not have it.
+    #[error("tensor `{name}` {expected:?} is missing")]
+    Missing {
+        /// Its name in the file.
+        name: String,
+        /// The shape that the network expects.
+        expected: Vec<i64>,
+    },
+    /// It has another shape than the network's.
+    #[error("tensor `{name}` has shape {found:?}, the network expects {expected:?}")]
+    Shape {
+        /// Its name in the file.
+        name: String,
+        /// Shape in the file.
+        found: Vec<i64>,
+        /// Shape in the network.
+        expected: Vec<i64>,
+    },
+    /// It holds something else than floating-point numbers.
+    #[error("tensor `{name}` has type {found}, expected floating-point numbers")]
+    Kind {
+        /// Its name in the file.
+        name: String,
+        /// Type in the file.
+        found: String,
+    },
+    /// The network does not know it.
+    #[error("tensor `{name}` is unknown to this network")]
+    Unknown {
+        /// Its name in the file.
+        name: String,
+    },
+}
+
+fn joined(problems: &[TensorProblem]) -> String {
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }

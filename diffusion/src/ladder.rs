@@ -117,6 +117,21 @@ impl Ladder {
         }
     }
 
+    /// As [`Ladder::even`], the lowest level being the first timestep ("leading" spacing of the
+    /// `diffusers` schedulers, which LeRobot's checkpoints are run with): level k stands for timestep
+    /// floor(N / K) (k - 1). The highest level is not quite pure noise there.
+    ///
+    /// # Errors
+    /// As [`Ladder::even`].
+    pub fn leading(levels: usize, train_timesteps: usize) -> Result<Self> {
+        let mut ladder = Self::even(levels, train_timesteps)?;
+        let step = (train_timesteps / levels) as i64;
+        for (level, timestep) in ladder.timesteps.iter_mut().enumerate().skip(1) {
+            *timestep = step * (level as i64 - 1);
+        }
+        Ok(ladder)
+    }
+
     /// Number of levels K above clean.
     pub fn levels(&self) -> usize {
         self.timesteps.len() - 1
@@ -204,6 +219,19 @@ mod tests {
         for timesteps in [vec![], vec![-1], vec![-2, 3], vec![4, 4]] {
             assert!(Ladder::new(timesteps).is_err());
         }
+    }
+
+    #[test]
+    fn leading_levels_begin_at_the_first_timestep() {
+        let ladder = Ladder::leading(10, 100).unwrap();
+        let timesteps: Vec<_> = (0..=10).map(|level| ladder.timestep(level)).collect();
+        assert_eq!(timesteps, [-1, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
+        assert_eq!(
+            Ladder::leading(100, 100).unwrap(),
+            Ladder::even(100, 100).unwrap()
+        );
+        // Steps that do not divide the schedule leave its end out.
+        assert_eq!(Ladder::leading(7, 100).unwrap().timestep(7), 84);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 pub mod descent;
 pub mod ema;
 pub mod error;
+pub mod executor;
 pub mod guidance;
 pub mod ladder;
 pub mod mixture;
@@ -24,6 +25,7 @@ pub mod weights;
 
 pub use descent::Descent;
 pub use error::{Error, Result};
+pub use executor::{Execution, Executor};
 pub use guidance::Guide;
 pub use ladder::Ladder;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};

@@ -118,6 +118,24 @@ struct Coefficients {
     x0_in_epsilon: f64,
 }
 
+impl Coefficients {
+    /// In the order of the columns that a step looks up.
+    fn as_row(&self) -> [f32; COEFFICIENTS as usize] {
+        [
+            self.sample_in_x0,
+            self.output_in_x0,
+            self.sample_in_epsilon,
+            self.output_in_epsilon,
+            self.x0,
+            self.sample,
+            self.epsilon,
+            self.deviation,
+            self.x0_in_epsilon,
+        ]
+        .map(|value| value as f32)
+    }
+}
+
 const COEFFICIENTS: i64 = 9;
 
 impl Sampler {
@@ -177,7 +195,55 @@ impl Sampler {
         transitions: &[Transition],
         noise: Option<&Tensor>,
     ) -> Tensor {
-        self.any_step(sample, output, transitions, noise, None)
+        let is_plain = |tensor: &Tensor| {
+            tensor.device() == Device::Cpu
+                && tensor.kind() == Kind::Float
+                && !tensor.requires_grad()
+        };
+        if [sample, output].into_iter().chain(noise).all(is_plain) {
+            self.step_on_host(sample, output, transitions, noise)
+        } else {
+            self.any_step(sample, output, transitions, noise, None)
+        }
+    }
+
+    /// A step without LibTorch, whose two dozen small operations take longer than all the
+    /// arithmetic of a plan. The operations and their order are the same, and so is every bit.
+    fn step_on_host(
+        &self,
+        sample: &Tensor,
+        output: &Tensor,
+        transitions: &[Transition],
+        noise: Option<&Tensor>,
+    ) -> Tensor {
+        let numbers = |tensor: &Tensor| {
+            let mut numbers = vec![0.0_f32; tensor.numel()];
+            tensor.copy_data(&mut numbers, tensor.numel());
+            numbers
+        };
+        let (mut next, output) = (numbers(sample), numbers(output));
+        let noise = noise.filter(|_| self.needs_noise(transitions)).map(numbers);
+        let is_ddim = matches!(self.config.solver, Solver::Ddim { .. });
+        let bound = self.config.clip_sample.map(|bound| bound as f32);
+        let width = next.len() / transitions.len().max(1);
+        for (position, &transition) in transitions.iter().enumerate() {
+            let c = self.position(transition).as_row();
+            for at in position * width..(position + 1) * width {
+                let (sample, output) = (next[at], output[at]);
+                let mut x0 = sample * c[0] + output * c[1];
+                if let Some(bound) = bound {
+                    x0 = x0.clamp(-bound, bound);
+                }
+                next[at] = x0 * c[4] + sample * c[5];
+                if is_ddim {
+                    next[at] += (sample * c[2] + output * c[3]) * c[6];
+                }
+                if let Some(noise) = &noise {
+                    next[at] += noise[at] * c[7];
+                }
+            }
+        }
+        Tensor::from_slice(&next).view_as(sample)
     }
 
     /// As [`Self::step`], with the clean estimate drawn towards a target.
@@ -287,20 +353,7 @@ impl Sampler {
     fn coefficients(&self, sample: &Tensor, transitions: &[Transition]) -> Tensor {
         let values: Vec<f64> = transitions
             .iter()
-            .flat_map(|&transition| {
-                let c = self.position(transition);
-                [
-                    c.sample_in_x0,
-                    c.output_in_x0,
-                    c.sample_in_epsilon,
-                    c.output_in_epsilon,
-                    c.x0,
-                    c.sample,
-                    c.epsilon,
-                    c.deviation,
-                    c.x0_in_epsilon,
-                ]
-            })
+            .flat_map(|&transition| self.position(transition).as_row())
             .collect();
         let size = sample.size();
         table(&values, sample).view([size[0], size[1], COEFFICIENTS])

@@ -28,6 +28,43 @@ fn output(sampler: &Sampler, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) 
 }
 
 #[test]
+fn steps_on_the_host_are_those_of_libtorch_bit_for_bit() {
+    let mut random = crate::noise::NoiseStream::new(3);
+    let mut tensor = || Tensor::from_slice(&random.normals(48)).view([2, 8, 3]);
+    let moves: Vec<Transition> = (0..16)
+        .map(|at| Transition {
+            from: 6 * at - 1,
+            to: (6 * at - 4).max(-1),
+        })
+        .collect();
+    for prediction in [
+        Prediction::Epsilon,
+        Prediction::Sample,
+        Prediction::Velocity,
+    ] {
+        for solver in [
+            Solver::Ddpm,
+            Solver::Ddim { eta: 0.0 },
+            Solver::Ddim { eta: 0.7 },
+        ] {
+            for clip_sample in [None, Some(0.8)] {
+                let mut sampler = sampler(prediction, solver);
+                sampler.config.clip_sample = clip_sample;
+                let (sample, output, noise) = (tensor(), tensor(), tensor());
+                // Not contiguous, as a network's output may be.
+                let output = output.transpose(0, 1).contiguous().transpose(0, 1);
+                let host = sampler.step_on_host(&sample, &output, &moves, Some(&noise));
+                let torch = sampler.any_step(&sample, &output, &moves, Some(&noise), None);
+                let bits = |tensor: &Tensor| -> Vec<u32> {
+                    values(tensor).into_iter().map(f32::to_bits).collect()
+                };
+                assert_eq!(bits(&host), bits(&torch), "{prediction:?} {solver:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_perfect_prediction_is_recovered_whatever_is_predicted() {
     let clean = Tensor::from_slice(&[0.3_f32, -0.7, 0.9, 0.1]).view([1, 4, 1]);
     let noise = Tensor::from_slice(&[1.1_f32, -0.4, 0.2, -1.9]).view([1, 4, 1]);

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Ladder, Result};
 
 /// Shape of the noise schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,18 @@ impl NoiseLevel {
     }
 }
 
+/// Which timesteps the noise levels of a plan stand for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spacing {
+    /// The highest level is the last timestep, pure noise: [`Ladder::even`].
+    #[default]
+    Trailing,
+    /// The lowest level is the first timestep, as the `diffusers` schedulers have it by default:
+    /// [`Ladder::leading`]. For checkpoints that are compared with LeRobot or Diffusion Policy.
+    Leading,
+}
+
 /// Configuration of a noise schedule, as written in TOML and JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -60,6 +72,13 @@ pub struct ScheduleConfig {
     pub beta_start: f64,
     /// Last beta of the linear schedules, in (0, 1).
     pub beta_end: f64,
+    /// Which timesteps the noise levels of a plan stand for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub spacing: Spacing,
+}
+
+fn is_default(spacing: &Spacing) -> bool {
+    *spacing == Spacing::default()
 }
 
 impl Default for ScheduleConfig {
@@ -69,6 +88,7 @@ impl Default for ScheduleConfig {
             train_timesteps: 100,
             beta_start: 1e-4,
             beta_end: 0.02,
+            spacing: Spacing::default(),
         }
     }
 }
@@ -79,6 +99,7 @@ pub struct NoiseSchedule {
     betas: Vec<f32>,
     alphas_cumprod: Vec<f32>,
     shape: BetaSchedule,
+    spacing: Spacing,
 }
 
 /// Mean and deviation of a step: next = `clean` x0 + `sample` x + `deviation` noise.
@@ -161,7 +182,19 @@ impl NoiseSchedule {
             betas,
             alphas_cumprod,
             shape: config.beta_schedule,
+            spacing: config.spacing,
         })
+    }
+
+    /// The ladder of `levels` noise levels, spaced as configured.
+    ///
+    /// # Errors
+    /// No level at all, or more levels than timesteps.
+    pub fn ladder(&self, levels: usize) -> Result<Ladder> {
+        match self.spacing {
+            Spacing::Trailing => Ladder::even(levels, self.train_timesteps()),
+            Spacing::Leading => Ladder::leading(levels, self.train_timesteps()),
+        }
     }
 
     /// Number of training timesteps N.

@@ -1,12 +1,13 @@
 //! Weights on disk: safetensors, written whole or not at all, read with every tensor checked.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
+use crate::error::TensorProblem;
 use crate::{Error, Result};
 
 /// Number format of stored weights.
@@ -74,58 +75,86 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
 /// Nothing is changed unless the file fits as a whole.
 ///
 /// # Errors
-/// Missing, unknown, wrong-shaped or non-finite tensors, each by name.
+/// Missing, unknown, wrong-shaped and wrong-typed tensors, all of them by name; or one that is not
+/// finite.
 pub fn load(path: &Path, store: &VarStore) -> Result<()> {
-    let tensors = read(path)?;
-    let mut variables = store.variables();
-    let owned = || path.to_path_buf();
-    let names: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-    let mut missing: Vec<_> = variables
+    assign(path, &read(path)?, &[("", store)], &str::to_owned)
+}
+
+/// Fills the parameters of several networks from the tensors of one file, as [`load`] does for one.
+///
+/// The parameters of each network have its prefix before their names; `name_in_file` says what such
+/// a name is called in the file `path`, which is what errors call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn assign(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    networks: &[(&str, &VarStore)],
+    name_in_file: &dyn Fn(&str) -> String,
+) -> Result<()> {
+    let mut found: HashMap<&str, &Tensor> = tensors
         .iter()
-        .filter(|(name, _)| !names.contains(name.as_str()))
+        .map(|(name, tensor)| (name.as_str(), tensor))
         .collect();
-    missing.sort_by_key(|(name, _)| name.as_str());
-    if let Some((name, variable)) = missing.first() {
-        return Err(Error::MissingTensor {
-            path: owned(),
-            name: (*name).clone(),
-            expected: variable.size(),
+    let mut variables: Vec<(String, Tensor)> = networks
+        .iter()
+        .flat_map(|(prefix, store)| {
+            let named = move |(name, variable): (String, Tensor)| {
+                (name_in_file(&format!("{prefix}{name}")), variable)
+            };
+            store.variables().into_iter().map(named)
+        })
+        .collect();
+    variables.sort_by(|(first, _), (second, _)| first.cmp(second));
+    let (mut pairs, mut misfits, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, variable) in variables {
+        match found.remove(name.as_str()) {
+            None => missing.push(TensorProblem::Missing {
+                name,
+                expected: variable.size(),
+            }),
+            Some(tensor) if tensor.size() != variable.size() => {
+                misfits.push(TensorProblem::Shape {
+                    found: tensor.size(),
+                    expected: variable.size(),
+                    name,
+                })
+            }
+            Some(tensor) if !tensor.is_floating_point() => misfits.push(TensorProblem::Kind {
+                found: format!("{:?}", tensor.kind()),
+                name,
+            }),
+            Some(tensor) => pairs.push((name, variable, tensor)),
+        }
+    }
+    let mut unknown: Vec<&str> = found.into_keys().collect();
+    unknown.sort_unstable();
+    let unknown = unknown
+        .into_iter()
+        .map(|name| TensorProblem::Unknown { name: name.into() });
+    let problems: Vec<_> = missing.into_iter().chain(misfits).chain(unknown).collect();
+    if !problems.is_empty() {
+        return Err(Error::Misfit {
+            path: path.to_path_buf(),
+            problems,
         });
     }
-    for (name, tensor) in &tensors {
-        let Some(variable) = variables.get(name) else {
-            return Err(Error::UnknownTensor {
-                path: owned(),
-                name: name.clone(),
-            });
-        };
-        if tensor.size() != variable.size() {
-            return Err(Error::WrongTensorShape {
-                path: owned(),
-                name: name.clone(),
-                found: tensor.size(),
-                expected: variable.size(),
-            });
-        }
-        let count = tensor
-            .to_kind(Kind::Float)
-            .isfinite()
-            .logical_not()
-            .sum(Kind::Int64);
-        let count = i64::try_from(count)?;
+    for (name, _, tensor) in &pairs {
+        let finite = tensor.to_kind(Kind::Float).isfinite();
+        let count = i64::try_from(finite.logical_not().sum(Kind::Int64))?;
         if count > 0 {
             return Err(Error::NonFiniteWeights {
-                path: owned(),
+                path: path.to_path_buf(),
                 name: name.clone(),
                 count,
             });
         }
     }
     tch::no_grad(|| {
-        for (name, tensor) in &tensors {
-            if let Some(variable) = variables.get_mut(name) {
-                variable.f_copy_(tensor)?;
-            }
+        for (_, mut variable, tensor) in pairs {
+            variable.f_copy_(tensor)?;
         }
         Ok(())
     })
@@ -182,20 +211,53 @@ mod tests {
 
     #[test]
     fn every_misfit_is_named() {
-        let (_folder, path) = file(&snapshot(&store(3), Precision::Fp32));
-        assert!(matches!(
-            load(&path, &store(4)),
-            Err(Error::WrongTensorShape { .. })
-        ));
-        let empty = VarStore::new(Device::Cpu);
-        assert!(matches!(
-            load(&path, &empty),
-            Err(Error::UnknownTensor { .. })
-        ));
+        let message = |tensors: &[(String, Tensor)], store: &VarStore| {
+            let (_folder, path) = file(tensors);
+            load(&path, store).unwrap_err().to_string()
+        };
+        let three = snapshot(&store(3), Precision::Fp32);
+        let found = message(&three, &store(4));
+        assert!(
+            found.contains("tensor `a` has shape [3], the network expects [4]"),
+            "{found}"
+        );
+        let found = message(&three, &VarStore::new(Device::Cpu));
+        assert!(found.contains("tensor `a` is unknown"), "{found}");
         let more = store(3);
         let _ = more.root().var("b", &[1], Init::Const(0.0));
-        let message = load(&path, &more).unwrap_err().to_string();
-        assert!(message.contains("tensor `b` [1] is missing"), "{message}");
+        let _ = more.root().var("c", &[2], Init::Const(0.0));
+        let found = message(&three, &more);
+        assert!(
+            found.contains("tensor `b` [1] is missing, tensor `c` [2] is missing"),
+            "{found}"
+        );
+        let integers = [("a".to_owned(), Tensor::from_slice(&[1_i64, 2, 3]))];
+        let found = message(&integers, &store(3));
+        assert!(found.contains("tensor `a` has type Int64"), "{found}");
+    }
+
+    #[test]
+    fn several_networks_take_one_file_under_its_own_names() {
+        let (first, second) = (store(2), store(3));
+        let tensors = [
+            ("x.a".to_owned(), Tensor::from_slice(&[5.0_f32, 6.0])),
+            ("y.a".to_owned(), Tensor::from_slice(&[7.0_f32, 8.0, 9.0])),
+        ];
+        let networks = [("one.", &first), ("two.", &second)];
+        let names = |name: &str| name.replace("one", "x").replace("two", "y");
+        let path = Path::new("there");
+        assign(path, &tensors, &networks, &names).unwrap();
+        let values =
+            |store: &VarStore| Vec::<f32>::try_from(store.variables()["a"].detach()).unwrap();
+        assert_eq!(
+            (values(&first), values(&second)),
+            (vec![5.0, 6.0], vec![7.0, 8.0, 9.0])
+        );
+        let message = assign(path, &tensors[..1], &networks, &names).unwrap_err();
+        assert!(
+            message.to_string().contains("`y.a` [3] is missing"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn check(name: &str, kind: NetworkKind, cases: usize) {
         let mut seen = HashSet::new();
         let mut worst_module = (0.0_f64, String::new());
         let output = tch::no_grad(|| {
-            network.unet().forward_observed(
+            network.unet().unwrap().forward_observed(
                 sample,
                 &timesteps,
                 input("global_cond"),
@@ -144,6 +144,7 @@ fn load(path: &Path, kind: NetworkKind) -> Network {
         groups: number("n_groups"),
         activation: Default::default(),
         modulation_scale: metadata["cond_predict_scale"] == "True",
+        transformer: None,
     };
     let dimensions = Dimensions {
         horizon: number("horizon"),

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use kinestream_diffusion::network::Dimensions;
+use kinestream_diffusion::network::vision::VisionEncoder;
 use kinestream_diffusion::weights::{self, Precision};
 use kinestream_diffusion::{Denoiser, Network};
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Tensor};
 
 use crate::{Error, Normaliser, PolicyConfig, Result};
 
@@ -25,6 +26,41 @@ pub struct Normalisers {
     pub observation: Normaliser,
     /// Of one action.
     pub action: Normaliser,
+    /// Of the colours, 0 to 1, of every camera in the order of `task.observation`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Normaliser>,
+}
+
+impl Normalisers {
+    /// Checks that there is one of everything, of the right size.
+    fn check(&self, policy: &PolicyConfig, observation: usize, action: usize) -> Result<()> {
+        self.observation
+            .check("normalisers.observation", observation)?;
+        self.action.check("normalisers.action", action)?;
+        let cameras = policy.cameras().count();
+        let columns = policy
+            .task
+            .observation
+            .iter()
+            .flat_map(|part| &part.columns);
+        let columns: usize = columns.map(Vec::len).sum();
+        if cameras > 0 && columns != observation {
+            return Err(Error::Config {
+                key: "normalisers.observation",
+                found: format!("{observation} numbers"),
+                expected: format!("{columns}, the columns of task.observation"),
+            });
+        }
+        if self.images.len() != cameras {
+            return Err(Error::Config {
+                key: "normalisers.images",
+                found: format!("{} of them", self.images.len()),
+                expected: format!("{cameras}, one for every image of task.observation"),
+            });
+        }
+        let mut images = self.images.iter();
+        images.try_for_each(|image| image.check("normalisers.images", 3))
+    }
 }
 
 /// The configuration file of a checkpoint.
@@ -45,11 +81,25 @@ struct Version {
     kind: String,
 }
 
-/// A trained policy: configuration, normalisers and network.
+/// Tensors that were read from a weights file, and how they are called there.
+pub struct WeightsFile<'a> {
+    /// The file, for errors.
+    pub path: &'a Path,
+    /// Its tensors; those that no network takes are refused.
+    pub tensors: Vec<(String, Tensor)>,
+    /// From a parameter's name to its name in the file.
+    pub name_in_file: &'a dyn Fn(&str) -> String,
+}
+
+/// Prefix of the names of the image encoders' parameters.
+pub(crate) const VISION_PREFIX: &str = "vision.";
+
+/// A trained policy: configuration, normalisers, network and image encoders.
 pub struct Checkpoint {
     policy: PolicyConfig,
     normalisers: Normalisers,
     network: Network,
+    vision: Option<VisionEncoder>,
 }
 
 impl Checkpoint {
@@ -60,7 +110,53 @@ impl Checkpoint {
             policy: policy.clone(),
             normalisers: normalisers.clone(),
             network,
+            vision: None,
         }
+    }
+
+    /// A checkpoint of weights in a file: everything is checked, networks are built, and filled
+    /// from `tensors`, which were read from `path`. `name_in_file` says what a parameter is called
+    /// there: those of the image encoders are `vision.` and [`VisionEncoder`]'s names, the others
+    /// the [`Network`]'s own.
+    ///
+    /// # Errors
+    /// A configuration value out of its range, normalisers of the wrong size, or every tensor that
+    /// does not fit.
+    pub fn assemble(
+        policy: &PolicyConfig,
+        normalisers: &Normalisers,
+        action: usize,
+        weights: &WeightsFile<'_>,
+        device: Device,
+    ) -> Result<Self> {
+        policy.check()?;
+        let observation = normalisers.observation.size();
+        normalisers.check(policy, observation, action)?;
+        let dimensions = policy.dimensions(observation, action);
+        let network = Network::new(&policy.network, dimensions, device, 0)?;
+        let mut vision = policy
+            .vision
+            .as_ref()
+            .map(|config| VisionEncoder::new(config, policy.cameras().count(), device, 0));
+        let mut networks = vec![("", network.store())];
+        networks.extend(
+            vision
+                .as_ref()
+                .map(|vision| (VISION_PREFIX, vision.store())),
+        );
+        weights::assign(
+            weights.path,
+            &weights.tensors,
+            &networks,
+            weights.name_in_file,
+        )?;
+        if let Some(vision) = &mut vision {
+            vision.freeze();
+        }
+        Ok(Self {
+            vision,
+            ..Self::new(policy, normalisers, network)
+        })
     }
 
     /// Reads a checkpoint folder.
@@ -99,27 +195,33 @@ impl Checkpoint {
             normalisers,
             ..
         } = description;
-        let inside = |error: Error| json(error.to_string());
-        policy.check().map_err(inside)?;
+        policy.check().map_err(|error| json(error.to_string()))?;
         let action = dimensions.action as usize;
-        let observation = dimensions.condition as usize / policy.plan.observation_steps;
+        let row = dimensions.condition as usize / policy.plan.observation_steps;
+        let observation = row.saturating_sub(policy.condition_size(0));
         if dimensions != policy.dimensions(observation, action) {
             return Err(json(format!(
                 "dimensions {dimensions:?} contradict `policy`"
             )));
         }
         normalisers
-            .observation
-            .check("normalisers.observation", observation)
-            .map_err(inside)?;
-        normalisers
-            .action
-            .check("normalisers.action", action)
-            .map_err(inside)?;
-        let network = Network::new(&policy.network, dimensions, device, 0)
+            .check(&policy, observation, action)
             .map_err(|error| json(error.to_string()))?;
-        weights::load(&folder.join(WEIGHTS_FILE), network.store())?;
-        Ok(Self::new(&policy, &normalisers, network))
+        let weights = folder.join(WEIGHTS_FILE);
+        let weights = WeightsFile {
+            tensors: weights::read(&weights)?,
+            path: &weights,
+            name_in_file: &str::to_owned,
+        };
+        Self::assemble(&policy, &normalisers, action, &weights, device).map_err(|error| match error
+        {
+            Error::Config { .. }
+            | Error::Diffusion(
+                kinestream_diffusion::Error::Config { .. }
+                | kinestream_diffusion::Error::Horizon { .. },
+            ) => json(error.to_string()),
+            error => error,
+        })
     }
 
     /// Writes a checkpoint folder; each file appears whole or not at all.
@@ -128,10 +230,16 @@ impl Checkpoint {
     /// The folder or a file cannot be written.
     pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        weights::write(
-            &folder.join(WEIGHTS_FILE),
-            &weights::snapshot(self.network.store(), precision),
-        )?;
+        let mut tensors = weights::snapshot(self.network.store(), precision);
+        if let Some(vision) = &self.vision {
+            let named = |(name, tensor)| (format!("{VISION_PREFIX}{name}"), tensor);
+            tensors.extend(
+                weights::snapshot(vision.store(), precision)
+                    .into_iter()
+                    .map(named),
+            );
+        }
+        weights::write(&folder.join(WEIGHTS_FILE), &tensors)?;
         let description = Description {
             format: FORMAT,
             kind: "policy".into(),
@@ -169,8 +277,18 @@ impl Checkpoint {
         &self.network
     }
 
+    /// The image encoders, if images are observed.
+    pub fn vision(&self) -> Option<&VisionEncoder> {
+        self.vision.as_ref()
+    }
+
+    /// Number of parameters, those of the image encoders included.
+    pub fn parameters(&self) -> usize {
+        self.network.parameters() + self.vision.as_ref().map_or(0, VisionEncoder::parameters)
+    }
+
     /// The parts, for building an engine.
-    pub fn into_parts(self) -> (PolicyConfig, Normalisers, Network) {
-        (self.policy, self.normalisers, self.network)
+    pub(crate) fn into_parts(self) -> (PolicyConfig, Normalisers, Network, Option<VisionEncoder>) {
+        (self.policy, self.normalisers, self.network, self.vision)
     }
 }

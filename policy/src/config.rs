@@ -2,7 +2,9 @@
 
 use kinestream_diffusion::ema::EmaConfig;
 use kinestream_diffusion::network::Dimensions;
+use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::{Prediction, SamplerConfig, Solver};
+use kinestream_diffusion::schedule::Spacing;
 use kinestream_diffusion::weights::Precision;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,9 @@ pub struct PolicyConfig {
     pub plan: PlanConfig,
     /// The denoiser network.
     pub network: NetworkConfig,
+    /// The encoders of images; absent where nothing observed is an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<VisionConfig>,
     /// The noise schedule.
     #[serde(default)]
     pub schedule: ScheduleConfig,
@@ -41,7 +46,8 @@ fn default_sampler() -> SamplerConfig {
 pub struct TaskConfig {
     /// Name of the task; `pusht` is known to the bundled simulator.
     pub name: String,
-    /// Arrays of the data set that make up an observation, in order.
+    /// Arrays of the data set that make up an observation, in the order in which the network is
+    /// conditioned on them.
     pub observation: Vec<ObservationPart>,
     /// Array of the data set that holds the actions.
     #[serde(default = "default_action")]
@@ -67,6 +73,28 @@ pub struct ObservationPart {
     /// Which numbers of a row, flattened; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<usize>>,
+    /// Set where the array holds the images of a camera; such a part has no columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSize>,
+}
+
+impl ObservationPart {
+    /// Name of the part on the wire: its array without `observation.` and `images.`.
+    pub fn short_name(&self) -> &str {
+        let name = self.array.as_str();
+        let name = name.strip_prefix("observation.").unwrap_or(name);
+        name.strip_prefix("images.").unwrap_or(name)
+    }
+}
+
+/// Size of a colour image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSize {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
 }
 
 /// Which observation the first position of a plan belongs to.
@@ -151,6 +179,18 @@ pub struct PlanConfig {
     /// chunk knows the committed prefix alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inpaint: Option<InpaintConfig>,
+    /// Chunk mode: begins a new chunk from the one that is executed; absent: from noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterate: Option<IterateConfig>,
+}
+
+/// How a chunk goes on from the one before it (real-time iteration, Duan et al. 2025): that one,
+/// moved on by what was executed, its last action repeated, counts as a sample that is nearly clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IterateConfig {
+    /// Denoise steps that it is given, the last ones of the ladder: 1 to `plan.levels`.
+    pub steps: usize,
 }
 
 /// How a chunk is in-painted (real-time chunking, Black et al. 2025).
@@ -208,6 +248,26 @@ impl PlanConfig {
         (position.saturating_sub(self.first_open()) / self.action_steps).min(self.chunks() - 1)
     }
 
+    fn check_iteration(&self) -> Result<()> {
+        let Some(iterate) = self.iterate else {
+            return Ok(());
+        };
+        if self.mode != PlanMode::Chunk || self.inpaint.is_some() {
+            let found = match self.inpaint {
+                Some(_) => "set, with plan.inpaint".to_owned(),
+                None => format!("set, with plan.mode {:?}", self.mode).to_lowercase(),
+            };
+            let expected = "plan.mode chunk without plan.inpaint, or no plan.iterate";
+            return refuse("plan.iterate", found, expected);
+        }
+        let most = self.ladder_levels();
+        if !(1..=most).contains(&iterate.steps) {
+            let expected = format!("1 to {most} (plan.levels)");
+            return refuse("plan.iterate.steps", iterate.steps, expected);
+        }
+        Ok(())
+    }
+
     fn check_delay(&self) -> Result<()> {
         let most = match self.mode {
             PlanMode::Released => 0,
@@ -228,6 +288,7 @@ impl PlanConfig {
             };
             return refuse("plan.commit_ahead", self.commit_ahead, expected);
         }
+        self.check_iteration()?;
         let Some(inpaint) = self.inpaint else {
             return Ok(());
         };
@@ -374,8 +435,22 @@ fn refuse<T>(key: &'static str, found: impl ToString, expected: impl Into<String
 }
 
 impl PolicyConfig {
-    /// Sizes of the network's inputs and outputs.
+    /// The cameras, in the order of `task.observation`.
+    pub fn cameras(&self) -> impl Iterator<Item = (&ObservationPart, ImageSize)> {
+        let parts = self.task.observation.iter();
+        parts.filter_map(|part| part.image.map(|size| (part, size)))
+    }
+
+    /// Numbers of the condition that an observation of `numbers` numbers and its images become.
+    pub fn condition_size(&self, numbers: usize) -> usize {
+        let features = self.vision.as_ref().map_or(0, VisionConfig::features);
+        numbers + self.cameras().count() * features
+    }
+
+    /// Sizes of the network's inputs and outputs; `observation_size` counts the numbers of an
+    /// observation, without its images.
     pub fn dimensions(&self, observation_size: usize, action_size: usize) -> Dimensions {
+        let observation_size = self.condition_size(observation_size);
         Dimensions {
             horizon: self.plan.horizon as i64,
             action: action_size as i64,
@@ -393,6 +468,7 @@ impl PolicyConfig {
         if self.task.observation.is_empty() {
             return refuse("task.observation", "empty", "at least one array");
         }
+        self.check_images()?;
         if !(self.task.rate_hz > 0.0 && self.task.rate_hz <= 1000.0) {
             return refuse("task.rate_hz", self.task.rate_hz, "above 0, at most 1000");
         }
@@ -421,6 +497,50 @@ impl PolicyConfig {
         }
         if !(1..=timesteps).contains(&levels) {
             return refuse("plan.levels", levels, format!("1 to {timesteps}"));
+        }
+        if self.schedule.spacing == Spacing::Leading && plan.mode != PlanMode::Chunk {
+            let expected = "trailing, or plan.mode chunk: rolling plans begin at pure noise";
+            return refuse("schedule.spacing", "leading", expected);
+        }
+        Ok(())
+    }
+}
+
+impl PolicyConfig {
+    fn check_images(&self) -> Result<()> {
+        let cameras = self.cameras().count();
+        let Some(vision) = &self.vision else {
+            return match cameras {
+                0 => Ok(()),
+                _ => refuse("vision", "absent", "[vision], since images are observed"),
+            };
+        };
+        if cameras == 0 {
+            let expected = "an image in task.observation, or no [vision]";
+            return refuse("vision", "set", expected);
+        }
+        for part in &self.task.observation {
+            match (part.image, &part.columns) {
+                (Some(size), None) => {
+                    let sides = [size.height, size.width];
+                    if !sides.iter().all(|side| (1..=4096).contains(side)) {
+                        let found = format!("{} with {sides:?}", part.array);
+                        let expected = "image = { height, width } from 1 to 4096";
+                        return refuse("task.observation", found, expected);
+                    }
+                    vision.check(size.height, size.width)?;
+                }
+                (None, Some(_)) => {}
+                (Some(_), Some(_)) => {
+                    let found = format!("{} with image and columns", part.array);
+                    return refuse("task.observation", found, "one of the two");
+                }
+                // The features of images stand between numbers, so these must be counted.
+                (None, None) => {
+                    let found = format!("{} without columns", part.array);
+                    return refuse("task.observation", found, "columns, beside images");
+                }
+            }
         }
         Ok(())
     }
@@ -507,6 +627,7 @@ mod tests {
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
+            iterate: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The policy as the runtime drives it: observations as they arrive, plans with their times.
 //!
-//! One stream, no clock and no network: it is told when what arrived, and the same inputs in the
-//! same order give the same plans, bit for bit on the same machine. That is what a recording is
-//! simulated again with.
+//! No clock and no network: it is told when what arrived, and the same inputs in the same order give
+//! the same plans, bit for bit on the same machine. That is what a recording is simulated again with.
+//! A robot has a *seat*; those that wait for a plan at the same time are answered in one batch.
 
 use crate::arrivals::{Arrival, Arrivals};
+use crate::image::Image;
 use crate::{Error, Policy, Result};
 
 /// An observation as it arrived.
@@ -18,6 +19,8 @@ pub struct Sensed<'a> {
     pub time_ns: u64,
     /// Numbers `[Do]` in the task's units.
     pub values: &'a [f32],
+    /// The image of every camera of the policy, in its order; empty without cameras.
+    pub images: &'a [Image<'a>],
 }
 
 /// What became of an observation.
@@ -34,7 +37,7 @@ pub enum Taken {
 /// A plan from the action due at the observation's arrival on, in the task's units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// Counts the answers since the engine was made.
+    /// Counts the answers to this robot since the engine was made.
     pub chunk: u64,
     /// The stream that it belongs to.
     pub stream: u32,
@@ -56,31 +59,43 @@ pub struct Answer {
     pub evaluations: u64,
 }
 
-/// A policy that answers one stream of observations.
+/// A policy that answers the observations of one robot, or of several.
 pub struct Engine {
     policy: Policy,
-    arrivals: Arrivals,
+    seats: Vec<Seat>,
     period_ns: u64,
+}
+
+/// One robot's part.
+#[derive(Debug)]
+struct Seat {
+    arrivals: Arrivals,
     stream: u32,
     newest: u64,
     chunk: u64,
 }
 
 impl Engine {
-    /// An engine for the first stream of `policy`, which it begins with seed 0.
+    /// An engine with a seat for every stream of `policy`, each of which it begins with seed 0.
     ///
     /// # Errors
     /// A policy without streams.
     pub fn new(mut policy: Policy) -> Result<Self> {
-        policy.reset(0, 0)?;
         let period_ns = (1e9 / policy.config().task.rate_hz) as u64;
-        Ok(Self {
-            policy,
+        let count = policy.streams().max(1);
+        for seat in 0..count {
+            policy.reset(seat, 0)?;
+        }
+        let seat = || Seat {
             arrivals: Arrivals::new(period_ns),
-            period_ns,
             stream: 0,
             newest: 0,
             chunk: 0,
+        };
+        Ok(Self {
+            policy,
+            seats: (0..count).map(|_| seat()).collect(),
+            period_ns,
         })
     }
 
@@ -89,71 +104,96 @@ impl Engine {
         &self.policy
     }
 
-    /// The stream that is being answered.
-    pub fn stream(&self) -> u32 {
-        self.stream
+    /// The stream that a seat is being answered on.
+    pub fn stream(&self, seat: usize) -> u32 {
+        self.seats[seat].stream
     }
 
-    /// Begins a stream anew; its randomness depends on `seed` alone.
+    /// Begins a seat's stream anew; its randomness depends on `seed` alone.
     ///
     /// # Errors
     /// LibTorch refused.
-    pub fn begin(&mut self, stream: u32, seed: u64) -> Result<()> {
-        self.policy.reset(0, seed)?;
-        self.arrivals.reset();
-        self.stream = stream;
+    pub fn begin(&mut self, seat: usize, stream: u32, seed: u64) -> Result<()> {
+        self.policy.reset(seat, seed)?;
+        self.seats[seat].arrivals.reset();
+        self.seats[seat].stream = stream;
         Ok(())
     }
 
-    /// Takes an observation into the history and rolls the plan by the time that passed. One of
+    /// Takes an observation into a seat's history and rolls its plan by the time that passed. One of
     /// another stream begins that stream, with its number for a seed: its reset was lost.
     ///
     /// # Errors
     /// LibTorch refused. A bad observation is no error.
-    pub fn take(&mut self, sensed: &Sensed<'_>) -> Result<Taken> {
-        if sensed.stream != self.stream {
-            self.begin(sensed.stream, u64::from(sensed.stream))?;
+    pub fn take(&mut self, seat: usize, sensed: &Sensed<'_>) -> Result<Taken> {
+        if sensed.stream != self.stream(seat) {
+            self.begin(seat, sensed.stream, u64::from(sensed.stream))?;
         }
-        if let Err(error) = self.policy.check_observation(sensed.values) {
+        if let Err(error) = self.policy.check_observation(sensed.values, sensed.images) {
             return Ok(Taken::Refused(error.to_string()));
         }
-        let arrival = self.arrivals.take(sensed.sequence, sensed.time_ns);
+        let arrivals = &mut self.seats[seat].arrivals;
+        let arrival = arrivals.take(sensed.sequence, sensed.time_ns);
         let Arrival::News { consumed } = arrival else {
             return Ok(Taken::Old(arrival));
         };
-        self.policy.advance(0, consumed);
-        self.policy.observe(0, sensed.values)?;
-        self.newest = sensed.sequence;
+        self.policy.advance(seat, consumed);
+        self.policy
+            .observe_images(seat, sensed.values, sensed.images)?;
+        self.seats[seat].newest = sensed.sequence;
         Ok(Taken::Valid)
     }
 
-    /// Refines until nothing is owed, and reads the plan that answers the newest observation, which
-    /// arrived at `arrived_ns`. None if the network returned NaN: the last good plan is back in
-    /// place.
+    /// Refines until no seat named owes anything, all in one batch, and reads the plans that answer
+    /// their newest observations, which arrived at the times beside them. None for a seat whose
+    /// network returned NaN: its last good plan is back in place.
     ///
     /// # Errors
-    /// LibTorch refused, or there was no observation.
-    pub fn answer(&mut self, arrived_ns: u64) -> Result<Option<Answer>> {
-        let before = self.policy.evaluations();
-        while self.policy.refine(&[0])? > 0 {}
-        let plan = match self.policy.plan(0) {
+    /// LibTorch refused, or a seat had no observation.
+    pub fn answer(&mut self, waiting: &[(usize, u64)]) -> Result<Vec<Option<Answer>>> {
+        let seats: Vec<usize> = waiting.iter().map(|(seat, _)| *seat).collect();
+        let mut evaluations = vec![0; seats.len()];
+        loop {
+            let owed: Vec<bool> = seats.iter().map(|&at| self.policy.owed(at) > 0).collect();
+            if self.policy.refine(&seats)? == 0 {
+                break;
+            }
+            for (count, owed) in evaluations.iter_mut().zip(owed) {
+                *count += u64::from(owed);
+            }
+        }
+        waiting
+            .iter()
+            .zip(evaluations)
+            .map(|(&(seat, arrived_ns), evaluations)| self.read(seat, arrived_ns, evaluations))
+            .collect()
+    }
+
+    fn read(&mut self, seat: usize, arrived_ns: u64, evaluations: u64) -> Result<Option<Answer>> {
+        let plan = match self.policy.plan(seat) {
             Ok(plan) => plan,
             Err(Error::NonFinitePlan) => return Ok(None),
             Err(error) => return Err(error),
         };
-        self.chunk += 1;
         let size = self.policy.action_size();
+        let Seat {
+            stream,
+            newest,
+            chunk,
+            ..
+        } = &mut self.seats[seat];
+        *chunk += 1;
         Ok(Some(Answer {
-            chunk: self.chunk,
-            stream: self.stream,
-            observation_sequence: self.newest,
+            chunk: *chunk,
+            stream: *stream,
+            observation_sequence: *newest,
             start_ns: arrived_ns,
             period_ns: self.period_ns,
             committed: plan.committed,
             actions: plan.actions[plan.current * size..].to_vec(),
             noise: plan.noise[plan.current..].to_vec(),
             levels: plan.levels[plan.current..].to_vec(),
-            evaluations: self.policy.evaluations() - before,
+            evaluations,
         }))
     }
 }

@@ -42,7 +42,8 @@ pub enum Error {
     },
     /// A folder that is no checkpoint.
     #[error(
-        "{path}: not a checkpoint folder ({missing} is missing); name a folder that `kinestream train` wrote"
+        "{path}: not a checkpoint folder ({missing} is missing); name a folder that `kinestream train` \
+         or `kinestream import` wrote"
     )]
     NotACheckpoint {
         /// The folder.
@@ -73,6 +74,30 @@ pub enum Error {
         index: usize,
         /// Its value.
         value: f32,
+    },
+    /// An observation without the images that the policy needs, or with more.
+    #[error("observation has {found} images, the policy expects one of each of: {expected}")]
+    ImageCount {
+        /// Images found.
+        found: usize,
+        /// Names of the cameras; empty for none.
+        expected: String,
+    },
+    /// An image that does not fit the policy.
+    #[error("image `{camera}` {reason}; the observation was refused and the plan kept")]
+    Image {
+        /// Which camera.
+        camera: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A foreign checkpoint that cannot be run.
+    #[error("{path}: {reason}")]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Everything that stands in the way, and what to do.
+        reason: String,
     },
     /// The network produced NaN or infinity.
     #[error("the network returned a plan with NaN or infinity; the last good plan was kept")]

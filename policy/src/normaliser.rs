@@ -1,11 +1,12 @@
-//! Linear normalisation of observations and actions to [-1, 1] by the limits of the training data.
+//! Linear normalisation of observations and actions by the training data: to [-1, 1] by its limits,
+//! or as an imported checkpoint says.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::{Error, Result};
 
-/// y = scale x + offset, number by number.
+/// y = scale (x - centre) + offset, number by number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normaliser {
@@ -13,9 +14,15 @@ pub struct Normaliser {
     pub scale: Vec<f32>,
     /// Summands, one per number.
     pub offset: Vec<f32>,
-    /// Smallest value in the training data.
+    /// What is taken away first, one per number; empty for nothing. Values far from 0 in a narrow
+    /// range keep their digits so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub centre: Vec<f32>,
+    /// Smallest value in the training data; empty where nobody kept it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub minimum: Vec<f32>,
-    /// Largest value in the training data.
+    /// Largest value in the training data; empty where nobody kept it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub maximum: Vec<f32>,
 }
 
@@ -48,8 +55,48 @@ impl Normaliser {
         Self {
             scale,
             offset,
+            centre: Vec::new(),
             minimum,
             maximum,
+        }
+    }
+
+    /// Leaves `size` numbers as they are.
+    pub fn identity(size: usize) -> Self {
+        Self {
+            scale: vec![1.0; size],
+            offset: vec![0.0; size],
+            centre: Vec::new(),
+            minimum: Vec::new(),
+            maximum: Vec::new(),
+        }
+    }
+
+    /// One normaliser for the numbers of several, one after the other. The limits are known where
+    /// those of all are.
+    pub fn joined(parts: &[Self]) -> Self {
+        let all = |values: fn(&Self) -> &[f32]| {
+            parts.iter().flat_map(values).copied().collect::<Vec<f32>>()
+        };
+        let limits = |values: fn(&Self) -> &[f32]| {
+            let known = parts.iter().all(|part| values(part).len() == part.size());
+            if known { all(values) } else { Vec::new() }
+        };
+        Self {
+            scale: all(|part| &part.scale),
+            offset: all(|part| &part.offset),
+            centre: parts.iter().flat_map(Self::centres).collect(),
+            minimum: limits(|part| &part.minimum),
+            maximum: limits(|part| &part.maximum),
+        }
+    }
+
+    /// What is taken away first, zeros where that is nothing.
+    fn centres(&self) -> Vec<f32> {
+        if self.centre.is_empty() {
+            vec![0.0; self.size()]
+        } else {
+            self.centre.clone()
         }
     }
 
@@ -63,12 +110,18 @@ impl Normaliser {
     /// # Errors
     /// Unequal lengths, numbers that are not finite, or a factor of 0.
     pub fn check(&self, key: &'static str, size: usize) -> Result<()> {
-        for part in [&self.scale, &self.offset, &self.minimum, &self.maximum] {
-            if part.len() != size || part.iter().any(|value| !value.is_finite()) {
+        let required = [(&self.scale, true), (&self.offset, true)];
+        let optional = [&self.centre, &self.minimum, &self.maximum].map(|part| (part, false));
+        for (part, required) in required.into_iter().chain(optional) {
+            let complete = part.len() == size || (part.is_empty() && !required);
+            if !complete || part.iter().any(|value| !value.is_finite()) {
                 return Err(Error::Config {
                     key,
                     found: format!("{} numbers", part.len()),
-                    expected: format!("{size} finite numbers each for scale, offset and limits"),
+                    expected: format!(
+                        "{size} finite numbers each for scale and offset, and for centre and limits \
+                         where there are any"
+                    ),
                 });
             }
         }
@@ -85,21 +138,33 @@ impl Normaliser {
     /// Normalises one row in place.
     pub fn normalise(&self, row: &mut [f32]) {
         for (index, value) in row.iter_mut().enumerate() {
-            *value = *value * self.scale[index] + self.offset[index];
+            let centre = self.centre.get(index).copied().unwrap_or(0.0);
+            *value = (*value - centre) * self.scale[index] + self.offset[index];
         }
     }
 
     /// Brings one normalised row back to its units in place.
     pub fn restore(&self, row: &mut [f32]) {
         for (index, value) in row.iter_mut().enumerate() {
-            *value = (*value - self.offset[index]) / self.scale[index];
+            let centre = self.centre.get(index).copied().unwrap_or(0.0);
+            *value = (*value - self.offset[index]) / self.scale[index] + centre;
         }
     }
 
     /// Normalises a tensor [.., size].
     pub fn normalise_tensor(&self, rows: &Tensor) -> Tensor {
         let on_device = |values: &[f32]| Tensor::from_slice(values).to_device(rows.device());
-        rows * on_device(&self.scale) + on_device(&self.offset)
+        let (scale, offset) = (on_device(&self.scale), on_device(&self.offset));
+        if self.centre.is_empty() {
+            return rows * scale + offset;
+        }
+        (rows - on_device(&self.centre)) * scale + offset
+    }
+
+    /// Normalises images [B, size, H, W], channel by channel.
+    pub fn normalise_channels(&self, images: &Tensor) -> Tensor {
+        let channels_last = self.normalise_tensor(&images.permute([0, 2, 3, 1]));
+        channels_last.permute([0, 3, 1, 2]).contiguous()
     }
 }
 
@@ -119,6 +184,38 @@ mod tests {
         assert_eq!(high, [1.0, 0.0, 1.0]);
         normaliser.restore(&mut high);
         assert_eq!(high, rows[1]);
+    }
+
+    #[test]
+    fn narrow_ranges_far_from_zero_keep_their_digits() {
+        let normaliser = Normaliser {
+            scale: vec![2e3],
+            offset: vec![-1.0],
+            centre: vec![5000.0],
+            minimum: vec![5000.0],
+            maximum: vec![5000.001],
+        };
+        let mut row = [5000.0_f32];
+        normaliser.normalise(&mut row);
+        assert_eq!(row, [-1.0]);
+        normaliser.restore(&mut row);
+        assert_eq!(row, [5000.0]);
+    }
+
+    #[test]
+    fn joined_normalisers_act_side_by_side() {
+        let first = Normaliser {
+            centre: vec![1.0],
+            scale: vec![2.0],
+            ..Normaliser::identity(1)
+        };
+        let joined = Normaliser::joined(&[Normaliser::identity(2), first]);
+        assert!(joined.check("normaliser", 3).is_ok());
+        let mut row = [5.0, 6.0, 7.0];
+        joined.normalise(&mut row);
+        assert_eq!(row, [5.0, 6.0, 12.0]);
+        let tensor = joined.normalise_tensor(&Tensor::from_slice(&[5.0_f32, 6.0, 7.0]));
+        assert_eq!(Vec::<f32>::try_from(tensor).unwrap(), row);
     }
 
     #[test]

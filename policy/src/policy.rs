@@ -3,15 +3,19 @@
 use kinestream_diffusion::Denoiser;
 use tch::Device;
 
-use crate::checkpoint::{Checkpoint, Normalisers};
+use crate::checkpoint::Checkpoint;
+use crate::config::ImageSize;
 use crate::history::ObservationHistory;
-use crate::plan::{self, Plan, Planner};
-use crate::{Error, PolicyConfig, Result};
+use crate::image::Image;
+use crate::observer::Observer;
+use crate::plan::{self, NoiseSource, Plan, Planner};
+use crate::{Error, Normaliser, PolicyConfig, Result};
 
 /// A policy that controls any number of independent streams.
 pub struct Policy {
     config: PolicyConfig,
-    normalisers: Normalisers,
+    observer: Observer,
+    actions: Normaliser,
     planner: Box<dyn Planner>,
     histories: Vec<ObservationHistory>,
     /// Actions consumed since the plan was last rolled, by stream; below Ta.
@@ -27,9 +31,9 @@ impl Policy {
     /// # Errors
     /// A plan configuration that does not fit the network.
     pub fn new(checkpoint: Checkpoint, device: Device, streams: usize) -> Result<Self> {
-        let (config, normalisers, network) = checkpoint.into_parts();
+        let (config, normalisers, network, vision) = checkpoint.into_parts();
         let sizes = network.dimensions();
-        let observation = sizes.condition as usize / config.plan.observation_steps;
+        let observation = normalisers.observation.size();
         if let Some(columns) = &config.plan.primer_columns
             && (columns.len() != sizes.action as usize
                 || columns.iter().any(|column| *column >= observation))
@@ -40,11 +44,13 @@ impl Policy {
                 expected: format!("{} numbers below {observation}", sizes.action),
             });
         }
+        let observer = Observer::new(&config, &normalisers, vision, device);
         let planner = plan::planner(&config, Box::new(network), device, streams)?;
         let history = ObservationHistory::new(config.plan.observation_steps);
         Ok(Self {
             config,
-            normalisers,
+            observer,
+            actions: normalisers.action,
             planner,
             histories: vec![history; streams],
             consumed: vec![0; streams],
@@ -58,14 +64,19 @@ impl Policy {
         &self.config
     }
 
-    /// Numbers per observation, Do.
+    /// Numbers per observation, Do, its images left out.
     pub fn observation_size(&self) -> usize {
-        self.normalisers.observation.size()
+        self.observer.size()
+    }
+
+    /// Name and size of the image of every camera, in the order in which they are observed.
+    pub fn cameras(&self) -> impl Iterator<Item = (&str, ImageSize)> {
+        self.observer.cameras()
     }
 
     /// Numbers per action, Da.
     pub fn action_size(&self) -> usize {
-        self.normalisers.action.size()
+        self.actions.size()
     }
 
     /// Number of streams.
@@ -91,14 +102,38 @@ impl Policy {
         Ok(())
     }
 
-    /// Takes in an observation `[Do]` in the task's units.
+    /// Replaces a stream's random numbers until its next reset, for playing back recorded ones.
     ///
     /// # Errors
-    /// A wrong number of values, or one that is NaN or infinite: the observation is refused and
-    /// everything stays as it was.
-    pub fn observe(&mut self, stream: usize, observation: &[f32]) -> Result<()> {
+    /// No such stream.
+    pub fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) -> Result<()> {
         self.check(stream)?;
-        self.check_observation(observation)?;
+        self.planner.set_noise(stream, source);
+        Ok(())
+    }
+
+    /// Takes in an observation `[Do]` in the task's units, of a policy without cameras.
+    ///
+    /// # Errors
+    /// As [`Policy::observe_images`].
+    pub fn observe(&mut self, stream: usize, observation: &[f32]) -> Result<()> {
+        self.observe_images(stream, observation, &[])
+    }
+
+    /// Takes in an observation: numbers `[Do]` in the task's units and one image of each of
+    /// [`Policy::cameras`].
+    ///
+    /// # Errors
+    /// A wrong number of values or images, an image of another size, or a number that is NaN or
+    /// infinite: the observation is refused and everything stays as it was.
+    pub fn observe_images(
+        &mut self,
+        stream: usize,
+        observation: &[f32],
+        images: &[Image<'_>],
+    ) -> Result<()> {
+        self.check(stream)?;
+        self.check_observation(observation, images)?;
         let actions = self.action_size();
         let mut anchor: Vec<f32> = match &self.config.plan.primer_columns {
             Some(columns) => columns.iter().map(|column| observation[*column]).collect(),
@@ -106,34 +141,20 @@ impl Policy {
                 .map(|at| observation.get(at).copied().unwrap_or(0.0))
                 .collect(),
         };
-        self.normalisers.action.normalise(&mut anchor);
-        let mut row = observation.to_vec();
-        self.normalisers.observation.normalise(&mut row);
+        self.actions.normalise(&mut anchor);
+        let row = self.observer.row(observation, images)?;
         self.histories[stream].push(row);
         self.planner
             .observe(stream, &self.histories[stream].condition(), &anchor);
         Ok(())
     }
 
-    /// Whether [`Policy::observe`] would take these numbers.
+    /// Whether [`Policy::observe_images`] would take these numbers and images.
     ///
     /// # Errors
-    /// A wrong number of values, or one that is NaN or infinite.
-    pub fn check_observation(&self, observation: &[f32]) -> Result<()> {
-        let expected = self.observation_size();
-        if observation.len() != expected {
-            return Err(Error::ObservationSize {
-                found: observation.len(),
-                expected,
-            });
-        }
-        if let Some(index) = observation.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NonFiniteObservation {
-                index,
-                value: observation[index],
-            });
-        }
-        Ok(())
+    /// What does not fit.
+    pub fn check_observation(&self, observation: &[f32], images: &[Image<'_>]) -> Result<()> {
+        self.observer.check(observation, images)
     }
 
     /// Network evaluations that are still needed until the next actions are clean.
@@ -172,7 +193,7 @@ impl Policy {
         let size = self.action_size();
         plan.actions
             .chunks_exact_mut(size)
-            .for_each(|row| self.normalisers.action.restore(row));
+            .for_each(|row| self.actions.restore(row));
         let consumed = self.consumed[stream];
         plan.current = (plan.current + consumed).min(self.config.plan.horizon - 1);
         plan.committed = plan.committed.saturating_sub(consumed);

@@ -9,7 +9,7 @@ use kinestream_diffusion::{
     Denoiser, NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver,
 };
 use kinestream_policy::Error;
-use kinestream_policy::config::{Alignment, PlanConfig, PlanMode, Primer};
+use kinestream_policy::config::{Alignment, IterateConfig, PlanConfig, PlanMode, Primer};
 use kinestream_policy::plan::{ChunkPlanner, Planner};
 use tch::{Device, Tensor};
 
@@ -54,6 +54,38 @@ fn plans_depend_on_the_seed_alone() {
     assert_eq!(first, noise(1));
 }
 
+/// A plan that was denoised once is improved from where it stands, by few steps for each action.
+#[test]
+fn chunks_go_on_from_the_one_before() {
+    let mut config = config(10);
+    (config.iterate, config.action_steps) = (Some(IterateConfig { steps: 3 }), 1);
+    let mut planner = planner_of(config, Solver::Ddim { eta: 0.0 }, &Arc::default());
+    planner.reset(0, 1);
+    // The first one comes from noise.
+    assert_eq!(settle(&mut planner), 10);
+    for chunk in 1..20 {
+        let before = planner.plan(0).unwrap().actions;
+        planner.advance(0, 1);
+        planner.observe(0, &[0.0], &[0.0]);
+        // One action further, the last one twice.
+        let begun = planner.plan(0).unwrap();
+        assert_eq!((begun.chunk, begun.levels[0]), (chunk, 3));
+        assert_eq!(begun.actions[..15], before[1..]);
+        assert_eq!(begun.actions[15], before[15]);
+        assert_eq!(settle(&mut planner), 3);
+        let plan = planner.plan(0).unwrap();
+        assert_eq!(plan.committed, 15);
+        assert!(
+            plan.actions
+                .iter()
+                .all(|action| (action - 0.5).abs() < 1e-5)
+        );
+    }
+    // Nothing is left after a pause as long as the plan.
+    planner.advance(0, 16);
+    assert_eq!(settle(&mut planner), 10);
+}
+
 #[test]
 fn nan_keeps_the_last_plan_and_the_next_observation_begins_anew() {
     let broken = Arc::new(AtomicBool::new(true));
@@ -85,6 +117,10 @@ fn settle(planner: &mut ChunkPlanner) -> usize {
 }
 
 fn planner(solver: Solver, levels: usize, broken: &Arc<AtomicBool>) -> ChunkPlanner {
+    planner_of(config(levels), solver, broken)
+}
+
+fn planner_of(config: PlanConfig, solver: Solver, broken: &Arc<AtomicBool>) -> ChunkPlanner {
     let sampler = Sampler::new(
         SamplerConfig {
             prediction: Prediction::Sample,
@@ -93,7 +129,12 @@ fn planner(solver: Solver, levels: usize, broken: &Arc<AtomicBool>) -> ChunkPlan
         },
         NoiseSchedule::new(&ScheduleConfig::default()).unwrap(),
     );
-    let config = PlanConfig {
+    let network = Box::new(Half(Arc::clone(broken)));
+    ChunkPlanner::new(config, sampler.unwrap(), network, Device::Cpu, 1).unwrap()
+}
+
+fn config(levels: usize) -> PlanConfig {
+    PlanConfig {
         mode: PlanMode::Chunk,
         horizon: 16,
         observation_steps: 2,
@@ -104,9 +145,8 @@ fn planner(solver: Solver, levels: usize, broken: &Arc<AtomicBool>) -> ChunkPlan
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
-    };
-    let network = Box::new(Half(Arc::clone(broken)));
-    ChunkPlanner::new(config, sampler.unwrap(), network, Device::Cpu, 1).unwrap()
+        iterate: None,
+    }
 }
 
 /// Predicts a half everywhere, or NaN while its switch is on.

@@ -12,9 +12,13 @@ use tch::Device;
 const PERIOD: u64 = 100_000_000;
 
 fn engine() -> Engine {
+    engine_for(1)
+}
+
+fn engine_for(robots: usize) -> Engine {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/pusht-state");
     let checkpoint = Checkpoint::load(&folder, Device::Cpu).unwrap();
-    Engine::new(Policy::new(checkpoint, Device::Cpu, 1).unwrap()).unwrap()
+    Engine::new(Policy::new(checkpoint, Device::Cpu, robots).unwrap()).unwrap()
 }
 
 fn observation(at: u64) -> Vec<f32> {
@@ -29,20 +33,26 @@ fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
         sequence,
         time_ns: sequence * PERIOD,
         values,
+        images: &[],
     }
 }
 
 fn answer(engine: &mut Engine, sequence: u64) -> Answer {
-    let taken = engine.take(&sensed(sequence, &observation(sequence)));
+    let taken = engine.take(0, &sensed(sequence, &observation(sequence)));
     assert_eq!(taken.unwrap(), Taken::Valid);
-    engine.answer(7 + sequence * PERIOD).unwrap().unwrap()
+    only(engine.answer(&[(0, 7 + sequence * PERIOD)]).unwrap())
+}
+
+fn only(mut answers: Vec<Option<Answer>>) -> Answer {
+    assert_eq!(answers.len(), 1);
+    answers.pop().unwrap().unwrap()
 }
 
 #[test]
 fn the_same_inputs_give_the_same_bits() {
     let play = || {
         let mut engine = engine();
-        engine.begin(1, 42).unwrap();
+        engine.begin(0, 1, 42).unwrap();
         (1..12)
             .map(|at| answer(&mut engine, at))
             .collect::<Vec<_>>()
@@ -68,13 +78,13 @@ fn what_arrives_badly_changes_no_plan() {
     for at in 1..10 {
         if at > 2 {
             let old = observation(at - 1);
-            let repeated = disturbed.take(&sensed(at - 1, &old)).unwrap();
+            let repeated = disturbed.take(0, &sensed(at - 1, &old)).unwrap();
             assert_eq!(repeated, Taken::Old(Arrival::Repeated));
-            let late = disturbed.take(&sensed(at - 2, &old)).unwrap();
+            let late = disturbed.take(0, &sensed(at - 2, &old)).unwrap();
             assert_eq!(late, Taken::Old(Arrival::OutOfOrder));
         }
         for (values, said) in [(&short, "19 numbers"), (&broken, "number 7 is NaN")] {
-            let Taken::Refused(reason) = disturbed.take(&sensed(at, values)).unwrap() else {
+            let Taken::Refused(reason) = disturbed.take(0, &sensed(at, values)).unwrap() else {
                 panic!("not refused");
             };
             assert!(reason.contains(said), "{reason}");
@@ -99,13 +109,60 @@ fn an_unknown_stream_begins_afresh() {
     for at in 2..7 {
         answer(&mut engine, at);
     }
-    engine.begin(2, 1).unwrap();
+    engine.begin(0, 2, 1).unwrap();
     let values = observation(1);
     let again = Sensed {
         stream: 1,
         ..sensed(1, &values)
     };
-    engine.take(&again).unwrap();
-    let found = engine.answer(first.start_ns).unwrap().unwrap();
+    engine.take(0, &again).unwrap();
+    let found = only(engine.answer(&[(0, first.start_ns)]).unwrap());
     assert_eq!(found.actions, first.actions);
+}
+
+#[test]
+fn robots_in_one_batch_are_answered_as_each_would_be_alone() {
+    const ROBOTS: usize = 3;
+    let mut together = engine_for(ROBOTS);
+    let mut alone: Vec<Engine> = (0..ROBOTS).map(|_| engine()).collect();
+    for (seat, engine) in alone.iter_mut().enumerate() {
+        together.begin(seat, 1, seat as u64).unwrap();
+        engine.begin(0, 1, seat as u64).unwrap();
+    }
+    for at in 1..10 {
+        // They do not all speak every time.
+        let speak: Vec<usize> = (0..ROBOTS)
+            .filter(|seat| !(at + *seat as u64).is_multiple_of(3))
+            .collect();
+        let values = |seat: usize| observation(at + 5 * seat as u64);
+        for &seat in &speak {
+            let taken = together.take(seat, &sensed(at, &values(seat))).unwrap();
+            assert_eq!(taken, Taken::Valid);
+        }
+        let waiting: Vec<(usize, u64)> = speak.iter().map(|seat| (*seat, at * PERIOD)).collect();
+        let answers = together.answer(&waiting).unwrap();
+        for (&seat, found) in speak.iter().zip(answers) {
+            alone[seat].take(0, &sensed(at, &values(seat))).unwrap();
+            let expected = only(alone[seat].answer(&[(0, at * PERIOD)]).unwrap());
+            let found = found.unwrap();
+            // A batch may round otherwise than a single row.
+            let largest = found
+                .actions
+                .iter()
+                .zip(&expected.actions)
+                .map(|(one, other)| (one - other).abs())
+                .fold(0.0, f32::max);
+            assert!(largest < 0.05, "robot {seat}, step {at}: {largest} px");
+            assert_eq!(
+                Answer {
+                    actions: Vec::new(),
+                    ..found
+                },
+                Answer {
+                    actions: Vec::new(),
+                    ..expected
+                }
+            );
+        }
+    }
 }

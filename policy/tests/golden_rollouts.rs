@@ -87,6 +87,7 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
+        iterate: None,
     };
     let mut planner =
         ReleasedPlanner::new(plan, sampler, Box::new(network), Device::Cpu, 1).unwrap();
@@ -314,6 +315,7 @@ fn network(folder: &Path) -> Network {
         groups: 8,
         activation: Activation::Mish,
         modulation_scale: true,
+        transformer: None,
     };
     let dimensions = Dimensions {
         horizon: 16,
@@ -332,6 +334,7 @@ fn normaliser(recorded: &HashMap<String, Tensor>, name: &str) -> Normaliser {
     let scale = part("scale");
     let unknown = vec![0.0; scale.len()];
     Normaliser {
+        centre: Vec::new(),
         scale,
         offset: part("offset"),
         minimum: unknown.clone(),

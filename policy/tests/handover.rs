@@ -36,6 +36,7 @@ fn config(mode: PlanMode, commit_ahead: usize, action_steps: usize, levels: usiz
         primer_columns: None,
         commit_ahead,
         inpaint: None,
+        iterate: None,
     }
 }
 
@@ -279,6 +280,7 @@ fn in_painting_draws_the_overlap_and_leaves_what_lies_beyond() {
     let guided = inpainting(2, NEWEST);
     let free = PlanConfig {
         inpaint: None,
+        iterate: None,
         commit_ahead: 0,
         ..guided.clone()
     };
@@ -491,6 +493,7 @@ fn network(config: &PlanConfig) -> Network {
         groups: 4,
         activation: Activation::Mish,
         modulation_scale: true,
+        transformer: None,
     };
     let mut network = Network::new(&network, dimensions(config.horizon), Device::Cpu, 11).unwrap();
     network.freeze();

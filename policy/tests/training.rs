@@ -322,7 +322,7 @@ fn damaged_checkpoints_are_refused_by_file_and_remedy() {
         &[
             "model.safetensors",
             "is missing",
-            "does not belong to this network",
+            "another network configuration",
         ],
     );
     let found = reweighted(&|tensors| tensors[0].0 = "another".into());
@@ -469,6 +469,7 @@ fn policy() -> PolicyConfig {
             observation: vec![ObservationPart {
                 array: "state".into(),
                 columns: None,
+                image: None,
             }],
             action: "action".into(),
             rate_hz: 10.0,
@@ -484,6 +485,7 @@ fn policy() -> PolicyConfig {
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
+            iterate: None,
         },
         network: NetworkConfig {
             kind: NetworkKind::PerPosition,
@@ -494,7 +496,9 @@ fn policy() -> PolicyConfig {
             groups: 4,
             activation: Activation::Silu,
             modulation_scale: true,
+            transformer: None,
         },
+        vision: None,
         schedule: ScheduleConfig::default(),
         sampler: SamplerConfig {
             prediction: Prediction::Sample,

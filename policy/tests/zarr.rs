@@ -225,6 +225,7 @@ fn task() -> TaskConfig {
     let part = |array: &str| ObservationPart {
         array: array.into(),
         columns: None,
+        image: None,
     };
     TaskConfig {
         name: "pusht".into(),

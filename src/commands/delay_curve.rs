@@ -71,6 +71,7 @@ pub(super) fn run(setup: &Setup<'_>, threads: usize) -> Result<()> {
                 action_steps: arguments.action_steps,
                 solver: arguments.solver,
                 commit_ahead: None,
+                iterate: None,
                 delay_ms,
             };
             let scored = setup.score(&variant, &seeds, |running| bar.inc(running as u64))?;

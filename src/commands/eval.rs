@@ -88,6 +88,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         action_steps: arguments.action_steps,
         solver: arguments.solver,
         commit_ahead: arguments.commit_ahead,
+        iterate: arguments.iterate,
         delay_ms: arguments.delay_ms,
     };
     let seeds = arguments.seeds.to_vec();

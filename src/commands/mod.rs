@@ -6,6 +6,7 @@ mod delay_curve;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod motion;
 pub(crate) mod record;

@@ -48,9 +48,9 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
         config.session.listen = vec![address.clone()];
         config.session.connect.clear();
     }
-    if let Some(robot) = &arguments.robot {
-        config.runtime.robot.clone_from(robot);
-    }
+    let source = arguments.config.as_deref().unwrap_or(Path::new(""));
+    config.runtime.robot = config.runtime.one(arguments.robot.as_deref(), source)?;
+    config.runtime.robots.clear();
     meet_all(&mut config.session);
     if arguments.out.exists() {
         // Said before a session opens; the recorder itself refuses too.

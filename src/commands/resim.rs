@@ -216,24 +216,28 @@ impl<'a> PolicyAgain<'a> {
 
     fn input(&mut self, input: PolicyInput) -> Result<()> {
         match input {
-            PolicyInput::Reset { stream, seed } => self.engine.begin(stream, seed)?,
+            PolicyInput::Reset { stream, seed } => self.engine.begin(0, stream, seed)?,
             PolicyInput::Observation { .. } => {
                 let Some(observation) = self.observation.take() else {
                     return Ok(());
                 };
                 let values = numbers(&observation);
-                let taken = self.engine.take(&Sensed {
-                    stream: observation.stamp.stream,
-                    sequence: observation.stamp.sequence,
-                    time_ns: observation.stamp.monotonic_ns,
-                    values: &values,
-                })?;
+                let taken = self.engine.take(
+                    0,
+                    &Sensed {
+                        stream: observation.stamp.stream,
+                        sequence: observation.stamp.sequence,
+                        time_ns: observation.stamp.monotonic_ns,
+                        values: &values,
+                        images: &[],
+                    },
+                )?;
                 if taken == Taken::Valid {
                     self.values = values;
                 }
             }
             PolicyInput::Answer { arrived_ns } => {
-                self.answer = self.engine.answer(arrived_ns)?;
+                self.answer = self.engine.answer(&[(0, arrived_ns)])?.pop().flatten();
                 if let Some(answer) = &self.answer {
                     let plan = plan_of(answer, &self.values, self.engine.policy())?;
                     self.plans.insert(answer.chunk, plan);

@@ -4,19 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use kinestream_bridge::Node;
+use anyhow::{Context, Result, ensure};
+use kinestream_bridge::{Keys, Node};
 use kinestream_policy::Policy;
 use serde_json::json;
 
 use crate::cli::RunArguments;
+use crate::commands::import;
 use crate::config::Config;
 use crate::nodes::ros2::{Ros2Bridge, Sizes};
 use crate::nodes::runtime::{Runtime, RuntimeReport};
 use crate::{checkpoint, device, recording, shutdown};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
-    let mut config = Config::read(&arguments.config)?;
+    // A folder has no configuration of its own: what `kinestream import` would write is taken.
+    let mut config = if arguments.config.is_dir() {
+        import::config(&arguments.config)?
+    } else {
+        Config::read(&arguments.config)?
+    };
     if let Some(folder) = &arguments.checkpoint {
         config.runtime.checkpoint = folder.clone();
     }
@@ -33,11 +39,35 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let loaded = checkpoint::open_to_run(&config.runtime.checkpoint, &config, device)?;
     let info = json!({
         "checkpoint": config.runtime.checkpoint,
-        "parameters": loaded.network().parameters(),
+        "parameters": loaded.parameters(),
         "policy": loaded.policy(),
         "control": config.control,
     });
-    let policy = Policy::new(loaded, device, 1)?;
+    let names = config.runtime.names();
+    if names.len() > 1 {
+        let source = arguments.config.display();
+        ensure!(
+            arguments.record.is_none(),
+            "--record: a recording holds one robot, and runtime.robots of {source} names {}; \
+             record each from outside with kinestream record --robot",
+            names.len()
+        );
+        ensure!(
+            config.ros2.is_none(),
+            "{source}: [ros2] joins one robot, and runtime.robots names {}; \
+             run kinestream ros2 for each",
+            names.len()
+        );
+    }
+    let policy = Policy::new(loaded, device, names.len())?;
+    let cameras: Vec<&str> = policy.cameras().map(|(name, _)| name).collect();
+    ensure!(
+        cameras.is_empty(),
+        "{}: the policy observes images ({}), and images do not come in over zenoh yet; `kinestream \
+         import --check` runs it on synthetic ones",
+        config.runtime.checkpoint.display(),
+        cameras.join(", ")
+    );
     let sizes = Sizes {
         observation: Some(policy.observation_size()),
         action: Some(policy.action_size()),
@@ -45,22 +75,29 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     };
     let interrupted = shutdown::flag()?;
     let tap = recording::tap(arguments.record.as_deref(), "run", &config, &[])?;
-    let node = Arc::new(Node::open(
-        &config.session,
-        &config.runtime.robot,
-        "runtime",
-    )?);
+    let first = Node::open(&config.session, &names[0], "runtime")?;
+    // The others share its session.
+    let others = names[1..].iter().map(|name| {
+        let keys = Keys::new(&config.session.namespace, name)?;
+        Ok(Arc::new(first.for_robot(keys)?))
+    });
+    let others = others.collect::<Result<Vec<_>>>()?;
+    let mut nodes = vec![Arc::new(first)];
+    nodes.extend(others);
+    let node = &nodes[0];
     let ros2 = config
         .ros2
         .as_ref()
-        .map(|ros2| Ros2Bridge::start(&node, ros2, sizes, &arguments.config.display()));
+        .map(|ros2| Ros2Bridge::start(node, ros2, sizes, &arguments.config.display()));
     let ros2 = ros2.transpose()?;
-    let mut runtime = Runtime::start(&node, &config, policy, info, tap.clone())?;
-    let prefix = node.keys().prefix().to_owned();
-    tracing::info!(
-        "ready: {prefix}/obs/state in, {prefix}/plan and {prefix}/act out; listening on {:?}",
-        config.session.listen
-    );
+    let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap)?;
+    for node in &nodes {
+        let prefix = node.keys().prefix();
+        tracing::info!(
+            "ready: {prefix}/obs/state in, {prefix}/plan and {prefix}/act out; listening on {:?}",
+            config.session.listen
+        );
+    }
     while !interrupted.load(Ordering::SeqCst) && !runtime.has_ended() {
         std::thread::sleep(Duration::from_millis(10));
         runtime.tell()?;
@@ -70,16 +107,21 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         crate::commands::ros2::report(&ros2.counts());
     }
     recording::finish(&tap);
-    let RuntimeReport {
-        statistics, timing, ..
-    } = ended?;
-    tracing::info!(
-        "ended: {} observations, {} refused, {} plans, {} periods of {} missed",
-        statistics.observations,
-        statistics.refused,
-        statistics.plans,
-        timing.missed,
-        timing.ticks
-    );
+    for report in ended? {
+        let RuntimeReport {
+            robot,
+            statistics,
+            timing,
+            ..
+        } = report;
+        tracing::info!(
+            "{robot} ended: {} observations, {} refused, {} plans, {} periods of {} missed",
+            statistics.observations,
+            statistics.refused,
+            statistics.plans,
+            timing.missed,
+            timing.ticks
+        );
+    }
     Ok(())
 }

@@ -20,7 +20,10 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let config = Config::read(&arguments.config)?;
     let session = config.session_towards_runtime(&arguments.config)?;
     let stop = shutdown::flag()?;
-    let node = Node::open(&session, &config.runtime.robot, "simulator")?;
+    let robot = config
+        .runtime
+        .one(arguments.robot.as_deref(), &arguments.config)?;
+    let node = Node::open(&session, &robot, "simulator")?;
     let options = SimulatorOptions {
         seed: arguments.seed,
         episodes: arguments.episodes,

@@ -59,8 +59,12 @@ struct Target {
 impl Target {
     fn find(arguments: &TopArguments) -> Result<Self> {
         let (mut session, robot) = match &arguments.config {
-            None => (SessionOptions::default(), RuntimeConfig::default().robot),
-            Some(path) => from_config(path, arguments.connect.is_some())?,
+            None => {
+                let usual = RuntimeConfig::default().robot;
+                let robot = arguments.robot.clone().unwrap_or(usual);
+                (SessionOptions::default(), robot)
+            }
+            Some(path) => from_config(path, arguments)?,
         };
         // One file describes both sides: where the runtime listens, its watcher connects.
         let listen = std::mem::take(&mut session.listen);
@@ -75,7 +79,6 @@ impl Target {
         if session.mode.is_none() && !session.connect.is_empty() {
             session.mode = Some(Mode::Client);
         }
-        let robot = arguments.robot.clone().unwrap_or(robot);
         let keys = Keys::new(&session.namespace, &robot)?;
         // Wrong addresses are told before anything else happens.
         session.to_zenoh()?;
@@ -120,12 +123,13 @@ impl Target {
     }
 }
 
-fn from_config(path: &Path, has_address: bool) -> Result<(SessionOptions, String)> {
+fn from_config(path: &Path, arguments: &TopArguments) -> Result<(SessionOptions, String)> {
     let config = Config::read(path)?;
-    if !has_address {
+    if arguments.connect.is_none() {
         config.check_session(path)?;
     }
-    Ok((config.session, config.runtime.robot))
+    let robot = config.runtime.one(arguments.robot.as_deref(), path)?;
+    Ok((config.session, robot))
 }
 
 type Attempt = Result<Ears>;

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use kinestream_diffusion::Solver;
-use kinestream_policy::config::{PlanConfig, PlanMode};
+use kinestream_policy::config::{IterateConfig, PlanConfig, PlanMode};
 use kinestream_sim::delay::{Delay, Entry};
 
 use crate::cli::Join;
@@ -16,6 +16,8 @@ pub(super) struct Variant {
     pub(super) action_steps: Option<usize>,
     pub(super) solver: Option<Solver>,
     pub(super) commit_ahead: Option<usize>,
+    /// Denoise steps of a chunk that goes on from the one before it.
+    pub(super) iterate: Option<usize>,
     pub(super) delay_ms: f64,
 }
 
@@ -83,6 +85,9 @@ impl Variant {
             }
         }
         self.override_prefix(plan, delay_steps)?;
+        if let Some(steps) = self.iterate {
+            plan.iterate = Some(IterateConfig { steps });
+        }
         if let Some(steps) = self.steps {
             plan.levels = Some(if plan.mode == PlanMode::Chunk {
                 steps.round().max(1.0) as usize

@@ -1,4 +1,4 @@
-//! [`Health`] in the text format of Prometheus, version 0.0.4.
+//! [`Health`] of one robot or several in the text format of Prometheus, version 0.0.4.
 //!
 //! Units are the base units of Prometheus (seconds, bytes); counters end in `_total` and begin anew
 //! with the runtime. Rates are left to the reader, which has the counters.
@@ -11,14 +11,21 @@ use kinestream_bridge::health::{ControlHealth, LimitHealth, PolicyHealth, Record
 /// The format's content type.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All of `health`, one family after the other.
-pub(super) fn text(health: &Health) -> String {
+/// All of every robot's health, one family after the other; every sample names its robot.
+pub(super) fn text(robots: &[Health]) -> String {
     let mut out = Exposition::default();
+    for health in robots {
+        out.robot.clone_from(&health.robot);
+        tell(&mut out, health);
+    }
+    out.families.into_iter().map(|family| family.text).collect()
+}
+
+fn tell(out: &mut Exposition, health: &Health) {
     let granted = &health.control.scheduling;
     out.family("info", Gauge, "Names and versions, always 1.");
     let labels = [
-        ("robot", health.robot.as_str()),
-        ("node", &health.node),
+        ("node", health.node.as_str()),
         ("version", &health.version),
         ("scheduling_policy", &granted.policy),
     ];
@@ -63,11 +70,10 @@ pub(super) fn text(health: &Health) -> String {
         "Longest time without a valid command that follows a plan, since the robot was armed.",
         health.longest_without_command_ms / 1e3,
     );
-    control(&mut out, &health.control);
-    policy(&mut out, &health.policy);
-    limits(&mut out, &health.limits);
-    recorder(&mut out, health.recorder.as_ref());
-    out.text
+    control(out, &health.control);
+    policy(out, &health.policy);
+    limits(out, &health.limits);
+    recorder(out, health.recorder.as_ref());
 }
 
 fn control(out: &mut Exposition, control: &ControlHealth) {
@@ -308,33 +314,51 @@ use Kind::{Counter, Gauge, Histogram};
 /// A text under construction. Names are given without the prefix `kinestream_`.
 #[derive(Default)]
 struct Exposition {
+    /// Whose samples follow.
+    robot: String,
+    families: Vec<Family>,
+    /// The family whose samples follow.
+    current: usize,
+}
+
+/// A family with the samples of all robots, which the format wants side by side.
+struct Family {
+    name: String,
     text: String,
 }
 
 impl Exposition {
-    /// Begins a family; its samples follow.
+    /// Begins a family, or goes on with the one of that name; samples follow.
     fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Counter => "counter",
-            Gauge => "gauge",
-            Histogram => "histogram",
-        };
-        // Writing into a String cannot fail, here and below.
-        let _ = writeln!(self.text, "# HELP kinestream_{name} {help}");
-        let _ = writeln!(self.text, "# TYPE kinestream_{name} {kind}");
+        let known = self.families.iter().position(|family| family.name == name);
+        self.current = known.unwrap_or_else(|| {
+            let kind = match kind {
+                Counter => "counter",
+                Gauge => "gauge",
+                Histogram => "histogram",
+            };
+            self.families.push(Family {
+                name: name.to_owned(),
+                text: format!("# HELP kinestream_{name} {help}\n# TYPE kinestream_{name} {kind}\n"),
+            });
+            self.families.len() - 1
+        });
     }
 
     /// A sample.
     fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<_> = labels
+        let own = [("robot", self.robot.as_str())];
+        let labels: Vec<_> = own
             .iter()
+            .chain(labels)
             .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
             .collect();
-        let labels = match labels.is_empty() {
-            true => String::new(),
-            false => format!("{{{}}}", labels.join(",")),
+        let labels = labels.join(",");
+        let Some(family) = self.families.get_mut(self.current) else {
+            return;
         };
-        let _ = writeln!(self.text, "kinestream_{name}{labels} {value}");
+        // Writing into a String cannot fail.
+        let _ = writeln!(family.text, "kinestream_{name}{{{labels}}} {value}");
     }
 
     /// A family of one sample.

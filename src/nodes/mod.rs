@@ -10,6 +10,7 @@ pub(crate) mod ros2;
 pub(crate) mod runtime;
 pub(crate) mod signals;
 pub(crate) mod simulator;
+mod snapshot;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -15,6 +15,7 @@ use kinestream_control::{Cause, Clock, Granted, Monotonic, Percentiles, Rung, Ti
 
 use super::policy::PolicyStatistics;
 use super::signals::Gauges;
+use super::snapshot::Snapshot;
 use super::stamp;
 use crate::recording::Tap;
 
@@ -34,6 +35,7 @@ pub(crate) struct Monitor {
     status: Publisher,
     health: HealthPublisher,
     latest: Option<Health>,
+    snapshot: Arc<Snapshot>,
     /// Present while commands move the robot or may at once.
     token: Option<LivelinessToken>,
     rung: Rung,
@@ -50,6 +52,7 @@ pub(crate) struct Watched {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) timing: Arc<TimingGauge>,
     pub(crate) tap: Tap,
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 impl Monitor {
@@ -61,6 +64,7 @@ impl Monitor {
             gauges,
             timing,
             tap,
+            snapshot,
         } = watched;
         Ok(Self {
             status: node.publisher(Channel::Status)?,
@@ -74,12 +78,18 @@ impl Monitor {
             timing,
             tap,
             latest: None,
+            snapshot,
             token: None,
             rung: Rung::Waiting,
             sequence: 0,
             last: None,
             before: (Instant::now(), [0; 3]),
         })
+    }
+
+    /// The robot's name.
+    pub(crate) fn robot(&self) -> &str {
+        &self.robot
     }
 
     /// The newest health message, none before the first.
@@ -123,6 +133,7 @@ impl Monitor {
         let health = self.measure(statistics);
         self.health.publish(&health)?;
         self.tap.health(Monotonic.now_ns(), &health);
+        self.snapshot.keep_health(&health);
         self.latest = Some(health);
         Ok(())
     }

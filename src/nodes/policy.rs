@@ -1,15 +1,15 @@
-//! The policy node: observations in, plans out.
+//! The policy node: observations in, plans out, for one robot or for several.
 //!
 //! One thread owns LibTorch. It answers every observation with a plan; observations that piled up
-//! meanwhile enter the history, and the newest is answered. The plan rolls by the time between the
-//! observations' stamps.
+//! meanwhile enter the history, and the newest is answered. Robots that wait at the same time are
+//! answered in one batch. A plan rolls by the time between its robot's observations' stamps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
-use kinestream_bridge::node::{Channel, Inbox, Publisher};
+use kinestream_bridge::node::{Bell, Channel, Inbox, Publisher};
 use kinestream_bridge::wire::{PlanSlice, Request, Stamp};
 use kinestream_bridge::{Command, Node, Observation};
 use kinestream_control::{
@@ -20,6 +20,7 @@ use kinestream_policy::engine::{Answer, Sensed, Taken};
 use kinestream_policy::{Engine, Error, Policy};
 
 use super::signals::Signals;
+use super::snapshot::Snapshot;
 use super::{INBOX, PATIENCE, stamp};
 use crate::recording::{PolicyInput, Tap, topic};
 
@@ -61,20 +62,37 @@ pub(crate) struct PolicyOptions {
     pub(crate) cpu: Option<usize>,
 }
 
+/// How the policy node and one robot are joined.
+pub(crate) struct Seat<'a> {
+    pub(crate) node: &'a Node,
+    /// The robot's command loop.
+    pub(crate) commands: PlanWriter,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) tap: Tap,
+    pub(crate) snapshot: Arc<Snapshot>,
+}
+
 /// A running policy node.
 pub(crate) struct PolicyNode {
     thread: JoinHandle<Result<()>>,
-    statistics: Arc<Mutex<PolicyStatistics>>,
+    statistics: Vec<Arc<Mutex<PolicyStatistics>>>,
 }
 
 struct Shell {
     engine: Engine,
+    bell: Bell,
+    robots: Vec<Robot>,
+}
+
+/// One robot, as the thread sees it.
+struct Robot {
     observations: Inbox<Observation>,
     resets: Inbox<Command>,
     plans: Publisher,
     commands: PlanWriter,
     signals: Arc<Signals>,
     tap: Tap,
+    snapshot: Arc<Snapshot>,
     statistics: Arc<Mutex<PolicyStatistics>>,
     latencies: Latencies,
     sequence: u64,
@@ -87,37 +105,33 @@ struct Observed {
 }
 
 impl PolicyNode {
-    /// Warms the policy up, subscribes, and starts the thread. `lossless` has plans wait on
-    /// congestion, for simulators in lock step.
+    /// Warms the policy up, subscribes, and starts the thread. The policy has a stream for every
+    /// seat.
     pub(crate) fn start(
-        node: &Node,
         mut policy: Policy,
-        commands: PlanWriter,
+        seats: Vec<Seat<'_>>,
         options: PolicyOptions,
-        signals: &Arc<Signals>,
-        tap: Tap,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         warm_up(&mut policy)?;
-        let statistics = Arc::new(Mutex::new(PolicyStatistics::default()));
-        let plans = if options.lossless {
-            node.lossless_publisher(Channel::Plan)?
-        } else {
-            node.publisher(Channel::Plan)?
-        };
+        let bell = Bell::default();
+        let alive: Vec<Alive> = seats
+            .iter()
+            .map(|seat| Alive(Arc::clone(&seat.signals)))
+            .collect();
+        let robots = seats
+            .into_iter()
+            .map(|seat| Robot::join(seat, options.lossless, &bell))
+            .collect::<Result<Vec<_>>>()?;
+        let statistics = robots
+            .iter()
+            .map(|robot| Arc::clone(&robot.statistics))
+            .collect();
         let shell = Shell {
-            resets: node.inbox(&node.keys().command("reset")?, INBOX)?,
-            observations: node.inbox(&node.keys().observation("state")?, INBOX)?,
-            plans,
-            commands,
-            signals: Arc::clone(signals),
-            tap,
-            statistics: Arc::clone(&statistics),
-            latencies: Latencies::new(),
-            sequence: 0,
             engine: Engine::new(policy)?,
+            bell,
+            robots,
         };
-        let alive = Alive(Arc::clone(signals));
         let thread = std::thread::Builder::new()
             .name("policy".into())
             .spawn(move || {
@@ -131,8 +145,9 @@ impl PolicyNode {
         Ok(Self { thread, statistics })
     }
 
-    pub(crate) fn statistics(&self) -> PolicyStatistics {
-        self.statistics
+    /// What was done for the robot of a seat.
+    pub(crate) fn statistics(&self, seat: usize) -> PolicyStatistics {
+        self.statistics[seat]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -163,29 +178,78 @@ impl Drop for Alive {
 
 impl Shell {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
+        let Self {
+            engine,
+            bell,
+            robots,
+        } = &mut self;
         while !stop.load(Ordering::SeqCst) {
-            let mut waiting = self.observations.next(PATIENCE);
-            self.take_resets()?;
-            // All enter the history; one plan answers them, made for the newest.
-            let mut newest = None;
-            while let Some(observation) = waiting {
-                newest = self.take(&observation)?.or(newest);
-                waiting = self.observations.try_next();
+            let _ = bell.wait(PATIENCE);
+            let mut waiting = Vec::new();
+            for (seat, robot) in robots.iter_mut().enumerate() {
+                if let Some(observed) = robot.take_all(seat, engine)? {
+                    waiting.push((seat, observed));
+                }
             }
-            if let Some(observed) = newest {
-                self.answer(&observed)?;
+            if waiting.is_empty() {
+                continue;
+            }
+            for (seat, observed) in &waiting {
+                robots[*seat].begin_answer(observed.arrived_ns);
+            }
+            let asked: Vec<(usize, u64)> = waiting
+                .iter()
+                .map(|(seat, observed)| (*seat, observed.arrived_ns))
+                .collect();
+            let answers = engine.answer(&asked)?;
+            for ((seat, observed), answer) in waiting.iter().zip(answers) {
+                match answer {
+                    Some(answer) => {
+                        robots[*seat].publish(&answer, &observed.values, engine.policy())?;
+                    }
+                    None => robots[*seat].refuse(&Error::NonFinitePlan.to_string()),
+                }
             }
         }
         Ok(())
     }
+}
 
-    fn take_resets(&mut self) -> Result<()> {
+impl Robot {
+    fn join(seat: Seat<'_>, lossless: bool, bell: &Bell) -> Result<Self> {
+        let Seat {
+            node,
+            commands,
+            signals,
+            tap,
+            snapshot,
+        } = seat;
+        let observation = node.keys().observation("state")?;
+        Ok(Self {
+            resets: node.inbox(&node.keys().command("reset")?, INBOX)?,
+            observations: node.inbox_with_bell(&observation, INBOX, bell)?,
+            plans: if lossless {
+                node.lossless_publisher(Channel::Plan)?
+            } else {
+                node.publisher(Channel::Plan)?
+            },
+            commands,
+            signals,
+            tap,
+            snapshot,
+            statistics: Arc::default(),
+            latencies: Latencies::new(),
+            sequence: 0,
+        })
+    }
+
+    fn take_resets(&mut self, seat: usize, engine: &mut Engine) -> Result<()> {
         while let Some(command) = self.resets.try_next() {
             if let Request::Reset { seed } = command.request {
                 let stream = command.stamp.stream;
                 self.tap
                     .policy_input(Monotonic.now_ns(), &PolicyInput::Reset { stream, seed });
-                self.engine.begin(stream, seed)?;
+                engine.begin(seat, stream, seed)?;
                 // The plan of the last stream must not move the robot of this one.
                 self.commands.withdraw();
             }
@@ -193,8 +257,26 @@ impl Shell {
         Ok(())
     }
 
+    /// Takes what waits into the history; one plan will answer all of it, made for the newest.
+    fn take_all(&mut self, seat: usize, engine: &mut Engine) -> Result<Option<Observed>> {
+        // An observation first: the reset that was sent before it is there by then.
+        let mut waiting = self.observations.try_next();
+        self.take_resets(seat, engine)?;
+        let mut newest = None;
+        while let Some(observation) = waiting {
+            newest = self.take(&observation, seat, engine)?.or(newest);
+            waiting = self.observations.try_next();
+        }
+        Ok(newest)
+    }
+
     /// Takes an observation into the history; none if it was left out.
-    fn take(&mut self, observation: &Observation) -> Result<Option<Observed>> {
+    fn take(
+        &mut self,
+        observation: &Observation,
+        seat: usize,
+        engine: &mut Engine,
+    ) -> Result<Option<Observed>> {
         let arrived_ns = Monotonic.now_ns();
         self.tap.wire(topic::STATE, arrived_ns, observation);
         self.tap
@@ -206,16 +288,17 @@ impl Shell {
             monotonic_ns: time_ns,
             ..
         } = observation.stamp;
-        if stream != self.engine.stream() {
+        if stream != engine.stream(seat) {
             self.commands.withdraw();
         }
-        let taken = self.engine.take(&Sensed {
+        let sensed = Sensed {
             stream,
             sequence,
             time_ns,
             values: &values,
-        })?;
-        match taken {
+            images: &[],
+        };
+        match engine.take(seat, &sensed)? {
             Taken::Valid => {
                 self.signals.observed(arrived_ns);
                 self.update(|statistics| statistics.observations += 1);
@@ -228,41 +311,32 @@ impl Shell {
         Ok(None)
     }
 
-    fn answer(&mut self, observed: &Observed) -> Result<()> {
-        let arrived_ns = observed.arrived_ns;
+    fn begin_answer(&self, arrived_ns: u64) {
         self.tap
             .policy_input(Monotonic.now_ns(), &PolicyInput::Answer { arrived_ns });
-        match self.engine.answer(arrived_ns)? {
-            Some(answer) => self.publish(&answer, &observed.values),
-            None => {
-                self.refuse(&Error::NonFinitePlan.to_string());
-                Ok(())
-            }
-        }
     }
 
-    fn publish(&mut self, answer: &Answer, observation: &[f32]) -> Result<()> {
+    fn publish(&mut self, answer: &Answer, observation: &[f32], policy: &Policy) -> Result<()> {
         self.sequence += 1;
-        let size = self.engine.policy().action_size();
-        let plan = plan_of(answer, observation, self.engine.policy())?;
+        let plan = plan_of(answer, observation, policy)?;
         self.commands.publish(&plan)?;
         let taken_ns = Monotonic.now_ns().saturating_sub(answer.start_ns);
-        let levels = self.engine.policy().config().plan.ladder_levels() as u32;
         let message = PlanSlice {
             stamp: stamp(self.sequence, answer.stream),
             chunk: answer.chunk,
             observation_sequence: answer.observation_sequence,
             first_action_ns: answer.start_ns,
             period_ns: answer.period_ns,
-            dims: size as u32,
+            dims: policy.action_size() as u32,
             committed: answer.committed as u32,
-            levels,
+            levels: policy.config().plan.ladder_levels() as u32,
             noise: &answer.noise,
             level: &answer.levels,
             actions: &answer.actions,
         };
         self.plans.publish(&message)?;
         self.tap.wire(topic::PLAN, Monotonic.now_ns(), &message);
+        self.snapshot.keep_plan(message.copied());
         let latency_ms = (answer.evaluations > 0).then(|| {
             self.latencies.record(taken_ns);
             (taken_ns as f64 / 1e6, self.latencies.percentiles_ms())
@@ -329,17 +403,24 @@ pub(crate) fn plan_of(answer: &Answer, observation: &[f32], policy: &Policy) -> 
     })
 }
 
-/// Runs the network until LibTorch has chosen kernels and allocated, then forgets it all.
+/// Runs the network, for all robots at once and for one, until LibTorch has chosen kernels and
+/// allocated, then forgets it all.
 fn warm_up(policy: &mut Policy) -> Result<()> {
-    let limits = &policy.config().plan;
-    let steps = limits.action_steps;
+    let steps = policy.config().plan.action_steps;
     let zeros = vec![0.0; policy.observation_size()];
-    policy.reset(0, 0)?;
-    for _ in 0..WARM_UP {
-        policy.observe(0, &zeros)?;
-        while policy.refine(&[0])? > 0 {}
-        policy.advance(0, steps);
+    let all: Vec<usize> = (0..policy.streams()).collect();
+    for streams in [&all[..], &all[..1]] {
+        all.iter().try_for_each(|stream| policy.reset(*stream, 0))?;
+        for _ in 0..WARM_UP {
+            for &stream in streams {
+                policy.observe(stream, &zeros)?;
+            }
+            while policy.refine(streams)? > 0 {}
+            for &stream in streams {
+                policy.advance(stream, steps);
+            }
+        }
     }
-    policy.reset(0, 0)?;
+    all.iter().try_for_each(|stream| policy.reset(*stream, 0))?;
     Ok(())
 }

@@ -14,8 +14,10 @@ Set-up, demo, tests and checks of kinestream. Each command does the set-up it ne
   cargo xtask setup [--cuda | --cpu]
                              only get LibTorch 2.11.0 ready: after it plain `cargo build`,
                              `cargo run` and `cargo nextest run` work in this checkout
+  cargo xtask clients        run the tests of clients/ against the built program; as root, tools that
+                             are missing are installed with apt-get, else their tests are skipped
   cargo xtask ci             everything that is checked of a commit: format, clippy, docs,
-                             licences, Python clients, tests
+                             licences, clients, tests
   cargo xtask --help         this text
 
 Needed: a C++ compiler and python3 with pip (Debian: apt-get install g++ python3-pip) and
@@ -49,6 +51,8 @@ pub(crate) enum Task {
     Demo(Vec<OsString>),
     /// Run the tests with these arguments for the runner.
     Test(Vec<OsString>),
+    /// Run the tests of the clients.
+    Clients,
     /// Run every check.
     Ci,
 }
@@ -66,10 +70,8 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request
         Some("setup") => parse_setup(arguments).map(|kind| Request::Run(Task::Setup(kind))),
         Some("demo") => Ok(Request::Run(Task::Demo(demo_arguments(arguments)))),
         Some("test") => Ok(Request::Run(Task::Test(arguments.collect()))),
-        Some("ci") => match arguments.next() {
-            None => Ok(Request::Run(Task::Ci)),
-            Some(extra) => Err(format!("`ci` takes no argument, got {extra:?}")),
-        },
+        Some("clients") => alone("clients", arguments).map(|()| Request::Run(Task::Clients)),
+        Some("ci") => alone("ci", arguments).map(|()| Request::Run(Task::Ci)),
         Some("help") => Ok(Request::Help),
         _ if is_help(&command) => Ok(Request::Help),
         _ => Err(format!("there is no command {command:?}")),
@@ -78,6 +80,13 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request
 
 fn is_help(argument: &OsString) -> bool {
     argument == "--help" || argument == "-h"
+}
+
+fn alone(command: &str, mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
+    match arguments.next() {
+        None => Ok(()),
+        Some(extra) => Err(format!("`{command}` takes no argument, got {extra:?}")),
+    }
 }
 
 fn parse_setup(arguments: impl Iterator<Item = OsString>) -> Result<Option<Kind>, String> {
@@ -134,6 +143,7 @@ mod tests {
             Ok(Request::Run(Task::Setup(Some(Kind::Cuda))))
         );
         assert_eq!(parse_line("ci"), Ok(Request::Run(Task::Ci)));
+        assert_eq!(parse_line("clients"), Ok(Request::Run(Task::Clients)));
         assert_eq!(
             parse_line("test ladder -- --nocapture"),
             Ok(Request::Run(Task::Test(vec![

@@ -2,7 +2,7 @@
 //! running; the tests come last, so that the output ends with their summary.
 
 use crate::checkout::Checkout;
-use crate::clients::{self, Clients};
+use crate::clients::{Clients, LANGUAGES};
 use crate::{Outcome, cache, setup, steps, suite};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -28,12 +28,16 @@ pub(crate) fn run(checkout: &Checkout) -> Outcome {
     let _ = steps_run.run("docs", || docs(checkout).map(|()| None));
     let _ = steps_run.run("models of the hand-off", || models(checkout).map(|()| None));
     let _ = steps_run.run("dependencies", || dependencies(checkout));
-    let _ = steps_run.run("Python clients", || {
-        clients::run(checkout).map(|became| match became {
-            Clients::Passed => None,
-            Clients::Skipped(reason) => Some(format!("SKIPPED: {reason}")),
-        })
+    let mut clients = None;
+    let _ = steps_run.run("program for the clients", || {
+        clients = Some(Clients::build(checkout)?);
+        Ok(None)
     });
+    if let Some(clients) = clients {
+        for &(name, tests) in LANGUAGES {
+            let _ = steps_run.run(name, || tests(&clients));
+        }
+    }
     eprintln!(
         "ci: tests, after {} of other steps",
         steps::readable(started.elapsed())

@@ -64,6 +64,7 @@ fn run(task: Task) -> Outcome {
             setup::run(&checkout, None)?;
             suite::run(&checkout, &arguments)
         }
+        Task::Clients => clients::run(&checkout),
         Task::Ci => ci::run(&checkout),
     }
 }

@@ -1,4 +1,4 @@
-//! A bounded queue of received messages that drops the oldest when full.
+//! A bounded queue of received messages that drops the oldest when full, and a bell for whoever waits on several.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,42 @@ use super::subscriber::Subscription;
 pub struct Inbox<M> {
     shared: Arc<Shared<M>>,
     subscription: Subscription,
+}
+
+/// Wakes a thread that waits on several inboxes at once; made with them by [`Node::inbox_with_bell`](super::Node).
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Rung>);
+
+#[derive(Debug, Default)]
+struct Rung {
+    is_rung: Mutex<bool>,
+    rang: Condvar,
+}
+
+impl Bell {
+    /// Blocks until something has arrived at one of the inboxes since the last call, or `limit` has passed. Returns
+    /// whether something had.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> bool {
+        let waiting = self.lock();
+        let waited = self
+            .0
+            .rang
+            .wait_timeout_while(waiting, limit, |is_rung| !*is_rung);
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    pub(super) fn ring(&self) {
+        *self.lock() = true;
+        self.0.rang.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0
+            .is_rung
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What arrived at an inbox.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zenoh::Wait;
 use zenoh::sample::{Sample, SampleKind};
 
-use super::inbox::{Inbox, Shared};
+use super::inbox::{Bell, Inbox, Shared};
 use super::{Node, NodeError};
 use crate::wire::{Decode, DecodeError, MAX_MESSAGE_BYTES};
 
@@ -120,10 +120,35 @@ impl Node {
         key: &str,
         capacity: usize,
     ) -> Result<Inbox<M>, NodeError> {
+        self.collect(key, capacity, || ())
+    }
+
+    /// As [`Node::inbox`], and every message rings the bell.
+    ///
+    /// # Errors
+    /// As [`Node::subscribe`].
+    pub fn inbox_with_bell<M: Decode + Send>(
+        &self,
+        key: &str,
+        capacity: usize,
+        bell: &Bell,
+    ) -> Result<Inbox<M>, NodeError> {
+        let bell = bell.clone();
+        self.collect(key, capacity, move || bell.ring())
+    }
+
+    fn collect<M: Decode + Send>(
+        &self,
+        key: &str,
+        capacity: usize,
+        arrived: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Inbox<M>, NodeError> {
         let shared = Arc::new(Shared::new(capacity));
         let queue = Arc::clone(&shared);
-        let subscription =
-            self.subscribe::<M, _>(key, move |view| queue.push(M::from_view(&view)))?;
+        let subscription = self.subscribe::<M, _>(key, move |view| {
+            queue.push(M::from_view(&view));
+            arrived();
+        })?;
         Ok(Inbox::new(shared, subscription))
     }
 }

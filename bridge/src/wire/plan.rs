@@ -60,6 +60,24 @@ impl<F: Array<Item = f32>, U: Array<Item = u32>> Plan<F, U> {
             .get(position.checked_mul(dims)?.checked_add(dim)?)
     }
 
+    /// A copy with vectors of its own.
+    #[must_use]
+    pub fn copied(&self) -> Plan {
+        Plan {
+            stamp: self.stamp,
+            chunk: self.chunk,
+            observation_sequence: self.observation_sequence,
+            first_action_ns: self.first_action_ns,
+            period_ns: self.period_ns,
+            dims: self.dims,
+            committed: self.committed,
+            levels: self.levels,
+            noise: self.noise.iter().collect(),
+            level: self.level.iter().collect(),
+            actions: self.actions.iter().collect(),
+        }
+    }
+
     fn check(&self) -> Result<(), ContentError> {
         let (horizon, dims) = (self.noise.len(), self.dims as usize);
         check_counts(horizon, dims, self.committed, self.levels, self.period_ns)?;
@@ -193,18 +211,6 @@ impl Decode for Plan {
     }
 
     fn from_view(view: &PlanView<'_>) -> Self {
-        Self {
-            stamp: view.stamp,
-            chunk: view.chunk,
-            observation_sequence: view.observation_sequence,
-            first_action_ns: view.first_action_ns,
-            period_ns: view.period_ns,
-            dims: view.dims,
-            committed: view.committed,
-            levels: view.levels,
-            noise: view.noise.to_vec(),
-            level: view.level.to_vec(),
-            actions: view.actions.to_vec(),
-        }
+        view.copied()
     }
 }

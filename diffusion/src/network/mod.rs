@@ -6,7 +6,9 @@
 
 mod blocks;
 mod mlp;
+mod transformer;
 mod unet;
+pub mod vision;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,11 +17,12 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 pub use mlp::{Mlp, timestep_table};
+pub use transformer::{Transformer, TransformerConfig};
 pub use unet::UNet;
 
 use crate::{Error, Result};
 
-/// Which of the U-Nets.
+/// Which of the networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkKind {
@@ -30,6 +33,8 @@ pub enum NetworkKind {
     StreamingDiffusionPolicy,
     /// Each position is modulated by its own noise level (as in RNR-DP) and by the observation.
     PerPosition,
+    /// Diffusion Policy's TransformerForDiffusion: one noise level for the whole plan.
+    Transformer,
 }
 
 /// The non-linearity after every normalisation and inside the encoders.
@@ -79,6 +84,9 @@ pub struct NetworkConfig {
     /// Whether the modulation scales as well as shifts.
     #[serde(default = "default_scale")]
     pub modulation_scale: bool,
+    /// Sizes of the transformer, in place of all of the above but the kind (`transformer` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformer: Option<TransformerConfig>,
 }
 
 fn default_channels() -> Vec<i64> {
@@ -138,10 +146,16 @@ pub fn seeded<T>(seed: u64, build: impl FnOnce() -> T) -> T {
     build()
 }
 
+/// What computes the prediction.
+enum Body {
+    UNet(Box<UNet>),
+    Transformer(Box<Transformer>),
+}
+
 /// A denoiser network together with its parameters.
 pub struct Network {
     store: VarStore,
-    unet: UNet,
+    body: Body,
     config: NetworkConfig,
     dimensions: Dimensions,
 }
@@ -159,10 +173,17 @@ impl Network {
     ) -> Result<Self> {
         config.check(dimensions)?;
         let store = VarStore::new(device);
-        let unet = seeded(seed, || UNet::new(&store.root(), config, dimensions));
+        let root = store.root();
+        let body = seeded(seed, || match config.transformer {
+            Some(sizes) => {
+                let transformer = Transformer::new(&root, sizes, dimensions);
+                Body::Transformer(Box::new(transformer))
+            }
+            None => Body::UNet(Box::new(UNet::new(&root, config, dimensions))),
+        });
         Ok(Self {
             store,
-            unet,
+            body,
             config: config.clone(),
             dimensions,
         })
@@ -187,18 +208,26 @@ impl Network {
     /// (the embeddings of the noise levels) is computed once.
     pub fn freeze(&mut self) {
         self.store.freeze();
-        self.unet.cache_levels(self.dimensions.train_timesteps);
+        if let Body::UNet(unet) = &mut self.body {
+            unet.cache_levels(self.dimensions.train_timesteps);
+        }
     }
 
-    /// The U-Net itself, for looking at its stages.
-    pub fn unet(&self) -> &UNet {
-        &self.unet
+    /// The U-Net itself, for looking at its stages; none if the network is a transformer.
+    pub fn unet(&self) -> Option<&UNet> {
+        match &self.body {
+            Body::UNet(unet) => Some(unet),
+            Body::Transformer(_) => None,
+        }
     }
 }
 
 impl Denoiser for Network {
     fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
-        self.unet.forward(sample, timesteps, condition)
+        match &self.body {
+            Body::UNet(unet) => unet.forward(sample, timesteps, condition),
+            Body::Transformer(transformer) => transformer.forward(sample, timesteps, condition),
+        }
     }
 
     fn dimensions(&self) -> Dimensions {
@@ -206,7 +235,10 @@ impl Denoiser for Network {
     }
 
     fn takes_levels_per_position(&self) -> bool {
-        self.config.kind != NetworkKind::DiffusionPolicy
+        !matches!(
+            self.config.kind,
+            NetworkKind::DiffusionPolicy | NetworkKind::Transformer
+        )
     }
 }
 
@@ -223,6 +255,29 @@ impl NetworkConfig {
                 expected: expected.into(),
             })
         };
+        for (key, size) in [
+            ("task.action dimensions", dimensions.action),
+            ("task.observation dimensions", dimensions.condition),
+        ] {
+            if !(1..=1 << 16).contains(&size) {
+                return refuse(key, size.to_string(), "1 to 65536");
+            }
+        }
+        match (self.kind, &self.transformer) {
+            (NetworkKind::Transformer, Some(sizes)) => return sizes.check(dimensions),
+            (NetworkKind::Transformer, None) => {
+                return refuse(
+                    "network.transformer",
+                    "absent".into(),
+                    "sizes of the transformer",
+                );
+            }
+            (_, Some(_)) => {
+                let expected = "network.kind transformer, or no network.transformer";
+                return refuse("network.transformer", "set".into(), expected);
+            }
+            (_, None) => {}
+        }
         if self.groups < 1 {
             return refuse("network.groups", self.groups.to_string(), "at least 1");
         }
@@ -248,14 +303,6 @@ impl NetworkConfig {
                 self.kernel_size.to_string(),
                 "an odd number from 1 to 31",
             );
-        }
-        for (key, size) in [
-            ("task.action dimensions", dimensions.action),
-            ("task.observation dimensions", dimensions.condition),
-        ] {
-            if !(1..=1 << 16).contains(&size) {
-                return refuse(key, size.to_string(), "1 to 65536");
-            }
         }
         let stages = self.channels.len();
         let multiple = 1_i64 << (stages - 1);

@@ -225,6 +225,7 @@ fn two_small_steps() -> ScheduleConfig {
         train_timesteps: 2,
         beta_start: 0.01,
         beta_end: 0.04,
+        ..ScheduleConfig::default()
     }
 }
 

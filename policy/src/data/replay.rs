@@ -84,6 +84,13 @@ impl Episodes {
         };
         let mut parts = Vec::new();
         for part in &task.observation {
+            if part.image.is_some() {
+                return Err(Error::data(
+                    store.join("data").join(&part.array),
+                    "task.observation names it as an image; policies are trained from numbers, and \
+                     those that see are imported (`kinestream import`)",
+                ));
+            }
             let array = read(&part.array)?;
             let width: usize = array.shape[1..].iter().product();
             let columns = part.columns.clone().unwrap_or_else(|| (0..width).collect());

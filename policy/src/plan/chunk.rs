@@ -8,6 +8,10 @@
 //! estimate in every step for one that does not. In-painting draws the actions behind them towards
 //! the rest of the chunk before, the less the later they are (real-time chunking). The first chunk,
 //! and one that comes when the chunk before is used up, has nothing to take over.
+//!
+//! With `plan.iterate` a chunk begins from the one before it, moved on, with only the last denoise
+//! steps to go (real-time iteration, Duan et al. 2025), so that every observation can be answered
+//! by weights that were made for whole chunks.
 
 use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::noise::NoiseStream;
@@ -28,7 +32,7 @@ pub struct ChunkPlanner {
 }
 
 struct Stream {
-    random: NoiseStream,
+    random: Box<dyn NoiseSource>,
     level: usize,
     consumed: usize,
     chunk: u64,
@@ -58,7 +62,7 @@ struct Handover {
 impl Stream {
     fn new(seed: u64) -> Self {
         Self {
-            random: NoiseStream::new(seed),
+            random: Box::new(NoiseStream::new(seed)),
             level: 0,
             consumed: 0,
             chunk: 0,
@@ -93,9 +97,16 @@ impl ChunkPlanner {
     fn begin(&mut self, stream: usize) {
         let action = self.batch.action();
         let handover = self.handover(stream);
-        let mut rows = self.streams[stream]
-            .random
-            .draw(self.config.horizon * action);
+        let (mut rows, level) = match self.moved_on(stream) {
+            Some(begun) => begun,
+            None => {
+                let random = &mut self.streams[stream].random;
+                (
+                    random.draw(self.config.horizon * action),
+                    self.descent.ladder().levels(),
+                )
+            }
+        };
         if let Some(handover) = &handover {
             let clean = self.clean_positions(handover) * action;
             rows[..clean].copy_from_slice(&handover.actions[..clean]);
@@ -104,10 +115,27 @@ impl ChunkPlanner {
         self.batch.set_buffer(stream, &rows);
         self.descent.forget(stream);
         let state = &mut self.streams[stream];
-        state.level = self.descent.ladder().levels();
+        state.level = level;
         state.consumed = 0;
         state.begun = true;
         state.handover = handover;
+    }
+
+    /// The last plan without what was executed of it, its last action repeated, and the level that
+    /// it counts as; none where nothing is left of it, or a plan begins from noise.
+    fn moved_on(&self, stream: usize) -> Option<(Vec<f32>, usize)> {
+        let steps = self.config.iterate?.steps;
+        let Good { actions, consumed } = self.streams[stream].last_good.as_ref()?;
+        let action = self.batch.action();
+        let mut rows = actions.get(consumed * action..)?.to_vec();
+        let last = actions.get(actions.len() - action..)?;
+        if rows.is_empty() {
+            return None;
+        }
+        while rows.len() < actions.len() {
+            rows.extend_from_slice(last);
+        }
+        Some((rows, steps))
     }
 
     fn handover(&self, stream: usize) -> Option<Handover> {
@@ -207,6 +235,10 @@ impl Planner for ChunkPlanner {
     fn reset(&mut self, stream: usize, seed: u64) {
         self.batch.forget(stream);
         self.streams[stream] = Stream::new(seed);
+    }
+
+    fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
+        self.streams[stream].random = source;
     }
 
     fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {

@@ -44,6 +44,9 @@ pub trait Planner: Send {
     /// Begins a stream anew; its randomness depends on `seed` alone.
     fn reset(&mut self, stream: usize, seed: u64);
 
+    /// Replaces a stream's random numbers until its next reset, for playing back recorded ones.
+    fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>);
+
     /// Takes in a new observation: the normalised history [To Do], and the current value of every
     /// action in normalised units `[Da]`, which the constant primer repeats.
     fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]);

@@ -76,11 +76,6 @@ impl ReleasedPlanner {
         })
     }
 
-    /// Replaces a stream's random numbers, for playing back recorded ones.
-    pub fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
-        self.streams[stream].random = source;
-    }
-
     /// Levels of a stream's positions, K - 1 (pure noise) down to -1 (clean).
     pub fn levels(&self, stream: usize) -> &[i64] {
         &self.streams[stream].levels
@@ -144,6 +139,10 @@ impl Planner for ReleasedPlanner {
             chunk: 0,
             last_good: None,
         };
+    }
+
+    fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
+        self.streams[stream].random = source;
     }
 
     fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {

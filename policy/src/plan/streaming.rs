@@ -35,7 +35,7 @@ pub struct StreamingPlanner {
 }
 
 struct Stream {
-    random: NoiseStream,
+    random: Box<dyn NoiseSource>,
     /// Level of every position; 0 is clean.
     levels: Vec<usize>,
     phase: Phase,
@@ -86,7 +86,7 @@ impl StreamingPlanner {
         }
         let descent = Descent::new(sampler, config.ladder_levels(), streams, config.horizon)?;
         let stream = || Stream {
-            random: NoiseStream::new(0),
+            random: Box::new(NoiseStream::new(0)),
             levels: vec![descent.ladder().levels(); config.horizon],
             phase: Phase::Fresh,
             chunk: 0,
@@ -201,12 +201,16 @@ impl Planner for StreamingPlanner {
     fn reset(&mut self, stream: usize, seed: u64) {
         self.batch.forget(stream);
         self.streams[stream] = Stream {
-            random: NoiseStream::new(seed),
+            random: Box::new(NoiseStream::new(seed)),
             levels: vec![self.descent.ladder().levels(); self.config.horizon],
             phase: Phase::Fresh,
             chunk: 0,
             last_good: None,
         };
+    }
+
+    fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>) {
+        self.streams[stream].random = source;
     }
 
     fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]) {

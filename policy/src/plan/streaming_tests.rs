@@ -33,6 +33,7 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
+        iterate: None,
     }
 }
 
@@ -741,6 +742,7 @@ fn small_network(config: &PlanConfig) -> Shared {
         groups: 4,
         activation: Activation::Mish,
         modulation_scale: true,
+        transformer: None,
     };
     let mut network =
         Network::new(&network, dimensions(config.horizon, 2), Device::Cpu, 11).unwrap();

@@ -116,6 +116,7 @@ mod tests {
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
+            iterate: None,
         };
         LevelSampler::new(&mix, &plan, 100, Ladder::even(levels, 100).unwrap())
     }

@@ -454,5 +454,6 @@ fn fit(episodes: &Episodes, mirror: Option<&(Vec<f32>, Vec<f32>)>) -> Normaliser
             mirror.map(|(_, actions)| actions),
             episodes.action_size,
         ),
+        images: Vec::new(),
     }
 }

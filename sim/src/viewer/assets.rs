@@ -45,6 +45,11 @@ pub(super) const STYLE: Asset = Asset::css("/style.css", include_str!("common/st
 /// The WebSocket to the program.
 pub(super) const CONNECTION: Asset =
     Asset::javascript("/connection.js", include_str!("common/connection.js"));
+/// What opens it again, of the JavaScript client.
+pub(super) const RECONNECTING: Asset = Asset::javascript(
+    "/reconnecting.js",
+    include_str!("../../../clients/javascript/reconnecting.js"),
+);
 /// Numbers as text, and where they are written.
 pub(super) const TEXT: Asset = Asset::javascript("/text.js", include_str!("common/text.js"));
 

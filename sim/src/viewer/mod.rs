@@ -18,9 +18,10 @@
 //! On the WebSocket an introduction is `{"introduction": ...}`, before any frame; frames are bare,
 //! `null` before the first one.
 //!
-//! There is no log-in: whoever reaches the port may watch and take part. Bind to a loopback
-//! address unless the network is trusted. Pages of other sites are refused by their `Origin`.
+//! Whoever reaches the port may watch and take part, unless a [`Token`] is asked for: do so where the
+//! address is no loopback one ([`access`]). Pages of other sites are refused by their `Origin`.
 
+pub mod access;
 mod assets;
 pub mod character;
 mod input;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub use access::Token;
 pub use assets::Asset;
 pub use input::{InputError, PageInput};
 
@@ -78,6 +80,7 @@ pub trait Page: Send + Sync + 'static {
 pub struct Viewer<P: Page> {
     listener: TcpListener,
     address: SocketAddr,
+    token: Option<Token>,
     handle: ViewerHandle<P>,
 }
 
@@ -101,8 +104,16 @@ impl<P: Page> Viewer<P> {
         Ok(Self {
             listener,
             address,
+            token: None,
             handle: ViewerHandle::new(),
         })
+    }
+
+    /// Answers those alone who have the token.
+    #[must_use]
+    pub fn with_token(mut self, token: Option<Token>) -> Self {
+        self.token = token;
+        self
     }
 
     /// The address in use, with the real port where 0 was asked for.
@@ -126,7 +137,7 @@ impl<P: Page> Viewer<P> {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ViewerError> {
         let address = self.address;
-        server::serve(self.listener, self.handle, shutdown)
+        server::serve(self.listener, self.handle, self.token, shutdown)
             .await
             .map_err(|source| ViewerError::Serve { address, source })
     }

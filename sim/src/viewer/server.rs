@@ -19,7 +19,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Page, PageInput, ViewerHandle};
+use super::{Page, PageInput, Token, ViewerHandle, access};
 
 /// A connection hears something at least this often, so that the page notices a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -54,16 +54,20 @@ impl<P: Page> Clone for Shared<P> {
 pub(super) async fn serve<P: Page>(
     listener: TcpListener,
     handle: ViewerHandle<P>,
+    token: Option<Token>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (stop, stopping) = watch::channel(false);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
-    let app = router(Shared {
+    let mut app = router(Shared {
         handle,
         stopping: stopping.clone(),
         places: places.clone(),
     });
+    if let Some(token) = token {
+        app = access::guarded(app, token);
+    }
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         shutdown.await;
         stop.send_replace(true);

@@ -37,31 +37,28 @@ const ENOUGH: u64 = 1000;
 struct Report {
     seconds: f64,
     cores: usize,
-    rows: Vec<Row>,
+    messages: Vec<Row>,
 }
 
 /// One message at one rate to so many subscribers.
 #[derive(Debug, Serialize)]
 struct Row {
-    message: Bridged,
+    kind: Bridged,
     bytes: usize,
     rate_hz: f64,
     subscribers: usize,
-    kinestream: Side,
-    zenoh: Side,
+    sent: u64,
+    /// Share of all subscribers' messages that arrived.
+    delivered: f64,
+    latency_us: Percentiles,
+    /// The same bytes put by bare zenoh.
+    raw_delivered: f64,
+    raw_latency_us: Percentiles,
     /// kinestream's latency over that of bare zenoh.
     ratio_p50: f64,
     ratio_p99: f64,
     /// None with fewer than a thousand samples.
     ratio_p999: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Side {
-    sent: u64,
-    /// Share of all subscribers' messages that arrived.
-    delivered: f64,
-    latency_us: Percentiles,
 }
 
 pub(crate) fn run(arguments: &BenchBridgeArguments) -> Result<()> {
@@ -79,7 +76,7 @@ pub(crate) fn run(arguments: &BenchBridgeArguments) -> Result<()> {
     for rate in rates {
         ensure!(
             *rate > 0.0 && *rate <= 10_000.0,
-            "--rates: {rate} is not between 0 and 10000"
+            "--rate: {rate} is not between 0 and 10000"
         );
     }
     for count in subscribers {
@@ -112,7 +109,7 @@ pub(crate) fn run(arguments: &BenchBridgeArguments) -> Result<()> {
     let report = Report {
         seconds: *seconds,
         cores,
-        rows,
+        messages: rows,
     };
     if arguments.json {
         return output::json(&report);
@@ -321,38 +318,35 @@ impl Network {
         drop((subscriptions, bare_subscriptions));
         let counted = count - WARM_UP;
         let subscribers = self.subscribers.len();
-        let side = |of: fn(&(Seen, Seen)) -> &Seen| {
+        let all_of = |of: fn(&(Seen, Seen)) -> &Seen| {
             let mut all = Latencies::new();
             for seen in &seen {
                 let took = of(seen).0.lock().unwrap_or_else(PoisonError::into_inner);
                 took.iter().for_each(|took| all.record(*took));
             }
-            (
-                all.count(),
-                Side {
-                    sent: counted,
-                    delivered: all.count() as f64 / (counted * subscribers as u64) as f64,
-                    latency_us: all.percentiles_us(),
-                },
-            )
+            all
         };
-        let ((ours_count, kinestream), (bare_count, zenoh)) =
-            (side(|seen| &seen.0), side(|seen| &seen.1));
+        let (ours, raw) = (all_of(|seen| &seen.0), all_of(|seen| &seen.1));
         ensure!(
-            ours_count > 0 && bare_count > 0,
+            ours.count() > 0 && raw.count() > 0,
             "nothing arrived at {rate_hz} Hz with {subscribers} subscribers; try a lower rate"
         );
-        let (one, other) = (&kinestream.latency_us, &zenoh.latency_us);
+        let share = |all: &Latencies| all.count() as f64 / (counted * subscribers as u64) as f64;
+        let (latency_us, raw_latency_us) = (ours.percentiles_us(), raw.percentiles_us());
         Ok(Row {
-            message: name,
+            kind: name,
             bytes: buffer.len(),
             rate_hz,
             subscribers,
-            ratio_p50: one.p50 / other.p50,
-            ratio_p99: one.p99 / other.p99,
-            ratio_p999: (ours_count.min(bare_count) >= ENOUGH).then(|| one.p999 / other.p999),
-            kinestream,
-            zenoh,
+            sent: counted,
+            delivered: share(&ours),
+            raw_delivered: share(&raw),
+            ratio_p50: latency_us.p50 / raw_latency_us.p50,
+            ratio_p99: latency_us.p99 / raw_latency_us.p99,
+            ratio_p999: (ours.count().min(raw.count()) >= ENOUGH)
+                .then(|| latency_us.p999 / raw_latency_us.p999),
+            latency_us,
+            raw_latency_us,
         })
     }
 
@@ -403,21 +397,20 @@ impl Report {
             "x p99",
             "delivered"
         );
-        for row in &self.rows {
-            let (ours, bare) = (&row.kinestream, &row.zenoh);
+        for row in &self.messages {
             say!(
                 "{:8}{:>7}{:>9}{:>6}{:>10.0}{:>10.0}{:>10.0}{:>10.0}{:>8.2}{:>8.2}{:>10.1}%",
-                row.message.name(),
+                row.kind.name(),
                 row.bytes,
                 row.rate_hz,
                 row.subscribers,
-                ours.latency_us.p50,
-                ours.latency_us.p99,
-                ours.latency_us.p999,
-                bare.latency_us.p50,
+                row.latency_us.p50,
+                row.latency_us.p99,
+                row.latency_us.p999,
+                row.raw_latency_us.p50,
                 row.ratio_p50,
                 row.ratio_p99,
-                100.0 * ours.delivered
+                100.0 * row.delivered
             );
         }
     }

@@ -68,17 +68,14 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let page = if arguments.headless {
         None
     } else {
-        Some(Page::open(arguments.port, &stop)?)
+        Some(Page::open(&arguments.page, &stop)?)
     };
     let begun = Instant::now();
     let seeds = [u64::from(arguments.seed)];
     let tap = recording::tap(arguments.record.as_deref(), "demo", &config, &seeds)?;
     let mut system = System::start(&config, policy, arguments, page.as_ref(), &tap)?;
     if let Some(page) = &page {
-        eprintln!(
-            "kinestream demo: open http://{}  (Ctrl-C ends it)",
-            page.address()
-        );
+        eprintln!("kinestream demo: open {}  (Ctrl-C ends it)", page.url());
     }
     let bar = output::progress(arguments.episodes, "episodes");
     let mut meter = Meter::new();
@@ -144,7 +141,7 @@ impl System {
         let world = Node::open(&connector, robot, "simulator")?;
         let observer = Node::open(&connector, robot, "viewer")?;
         let info = json!({ "policy": policy.config(), "control": config.control });
-        let runtime = Runtime::start(&node, config, policy, info, tap.clone())?;
+        let runtime = Runtime::start(std::slice::from_ref(&node), config, policy, &info, tap)?;
         let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let options = SimulatorOptions {
             seed: arguments.seed,
@@ -179,7 +176,8 @@ impl System {
             statistics,
             published,
             timing,
-        } = ended?;
+            ..
+        } = ended?.remove(0);
         let summary = evaluation::summarise(&episodes);
         Ok(Report {
             task: "pusht",

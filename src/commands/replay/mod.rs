@@ -93,13 +93,10 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
     let zenoh = Zenoh::open(arguments, &recording, &survey, skeleton.as_ref())?;
     let screen = match arguments.headless {
         true => None,
-        false => Some(Screen::open(arguments.port, &survey, skeleton, &stop)?),
+        false => Some(Screen::open(&arguments.page, &survey, skeleton, &stop)?),
     };
     if let Some(screen) = &screen {
-        eprintln!(
-            "kinestream replay: open http://{}  (Ctrl-C ends it)",
-            screen.address()
-        );
+        eprintln!("kinestream replay: open {}  (Ctrl-C ends it)", screen.url());
     }
     if let Some(zenoh) = &zenoh {
         zenoh.wait(Duration::from_secs_f64(arguments.wait), &stop);

@@ -1,6 +1,5 @@
 //! The page that a recording is shown on: that of Push-T, or that of a character.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use kinestream_bridge::recording::Survey;
 use kinestream_sim::viewer::character::{self, Character};
 use kinestream_sim::viewer::pusht;
 
+use crate::cli::PageArguments;
 use crate::page::{FRAME, Meter, Page};
 use crate::recording::{Picture, Scene, SimStep, topic};
 
@@ -44,7 +44,7 @@ enum Shows {
 impl Screen {
     /// Opens the page that fits what was recorded.
     pub(super) fn open(
-        port: u16,
+        arguments: &PageArguments,
         survey: &Survey,
         skeleton: Option<SkeletonInfo>,
         stop: &Arc<AtomicBool>,
@@ -58,12 +58,12 @@ impl Screen {
                 )
             })?;
             let scene = Box::new(Scene::new(&skeleton)?);
-            let page = Page::<Character>::open(port, stop)?;
+            let page = Page::<Character>::open(arguments, stop)?;
             page.handle().introduce(scene.body()?);
             Shows::Character { page, scene }
         } else {
             Shows::Pusht {
-                page: Page::open(port, stop)?,
+                page: Page::open(arguments, stop)?,
                 picture: Box::new(Picture::new()),
             }
         };
@@ -73,11 +73,11 @@ impl Screen {
         })
     }
 
-    /// Where the page is.
-    pub(super) fn address(&self) -> SocketAddr {
+    /// What to open in a browser.
+    pub(super) fn url(&self) -> String {
         match &self.shows {
-            Shows::Pusht { page, .. } => page.address(),
-            Shows::Character { page, .. } => page.address(),
+            Shows::Pusht { page, .. } => page.url(),
+            Shows::Character { page, .. } => page.url(),
         }
     }
 

@@ -35,7 +35,8 @@ impl Zenoh {
             (Some(path), _) => {
                 let config = Config::read(path)?;
                 config.check_session(path)?;
-                (config.session, config.runtime.robot)
+                let robot = config.runtime.one(arguments.robot.as_deref(), path)?;
+                (config.session, robot)
             }
             (None, Some(address)) => {
                 let session = SessionOptions {

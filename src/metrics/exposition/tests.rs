@@ -22,15 +22,19 @@ struct Parsed {
 }
 
 impl Parsed {
+    /// The first sample with these labels, whichever robot's it is unless they say so.
     fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let labels: BTreeMap<_, _> = labels
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let found = self
-            .samples
-            .iter()
-            .find(|it| it.name == name && it.labels == labels);
+        let found = self.samples.iter().find(|it| {
+            let mut of_it = it.labels.clone();
+            if !labels.contains_key("robot") {
+                of_it.remove("robot").expect("every sample names its robot");
+            }
+            it.name == name && of_it == labels
+        });
         found
             .unwrap_or_else(|| panic!("no {name} {labels:?}"))
             .value
@@ -141,7 +145,7 @@ fn parse(text: &str) -> Parsed {
 
 #[test]
 fn every_line_follows_the_grammar_and_the_values_are_those_of_the_health() {
-    let parsed = parse(&text(&health()));
+    let parsed = parse(&text(&[health()]));
     let labels = [
         ("robot", "arm"),
         ("node", "runtime"),
@@ -200,7 +204,7 @@ fn the_histogram_adds_up() {
         _ if bound < 50.0 => 10,
         _ => 20,
     });
-    let parsed = parse(&text(&health));
+    let parsed = parse(&text(&[health]));
     const NAME: &str = "kinestream_control_lateness_seconds";
     let bucket = |le: &str| parsed.value(&format!("{NAME}_bucket"), &[("le", le)]);
     assert_eq!(bucket("0.000002"), 0.0);
@@ -225,7 +229,7 @@ fn the_histogram_adds_up() {
 
 #[test]
 fn nothing_known_and_names_full_of_quotes_are_written_too() {
-    let parsed = parse(&text(&Health::default()));
+    let parsed = parse(&text(&[Health::default()]));
     assert_eq!(
         parsed.value("kinestream_control_lateness_seconds_count", &[]),
         0.0
@@ -244,7 +248,20 @@ fn nothing_known_and_names_full_of_quotes_are_written_too() {
     };
     odd.control.ticks = u64::MAX;
     odd.control.measured_hz = 1e-300;
-    let parsed = parse(&text(&odd));
+    let parsed = parse(&text(&[odd]));
     assert_eq!(parsed.samples[0].labels["robot"], robot);
     assert_eq!(parsed.value("kinestream_uptime_seconds", &[]), 1e300);
+}
+
+#[test]
+fn families_hold_the_samples_of_every_robot() {
+    let other = Health {
+        robot: "leg".to_owned(),
+        uptime_s: 2.5,
+        ..Health::default()
+    };
+    // That samples stand with their family, and none twice, is checked by the parser.
+    let parsed = parse(&text(&[health(), other]));
+    let uptime = |robot| parsed.value("kinestream_uptime_seconds", &[("robot", robot)]);
+    assert_eq!((uptime("arm"), uptime("leg")), (3725.0, 2.5));
 }

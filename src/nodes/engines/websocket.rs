@@ -375,7 +375,12 @@ impl Client {
                         self.answered = self.answered.max(number.min(self.sent));
                     }
                     Some(Ok(Message::Ping(_))) => {}
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Ended),
+                    Some(Ok(Message::Close(_))) => {
+                        // The answer (RFC 6455, section 5.5.1) goes out while the library reads on.
+                        let _ = timeout(PARTING, self.socket.recv()).await;
+                        return Err(Ended);
+                    }
+                    Some(Err(_)) | None => return Err(Ended),
                 },
             }
             if self.refused > MAX_REFUSED {

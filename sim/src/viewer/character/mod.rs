@@ -15,7 +15,7 @@ pub use frame::{Control, Frame, Latency, Mode, Motion, Rates, RunState};
 pub use input::{Input, MAX_KNOB, MAX_PATH_POINTS, MAX_SPEED, MIN_PACE};
 
 use super::Page;
-use super::assets::{Asset, CHART, CONNECTION, NODES, STYLE, TEXT};
+use super::assets::{Asset, CHART, CONNECTION, NODES, RECONNECTING, STYLE, TEXT};
 
 /// The page of the motion demo.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,7 @@ impl Page for Character {
         STYLE,
         Asset::css("/character.css", include_str!("page/character.css")),
         CONNECTION,
+        RECONNECTING,
         TEXT,
         CHART,
         NODES,

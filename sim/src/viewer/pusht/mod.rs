@@ -9,7 +9,7 @@ pub use frame::{Frame, Latency, Plan, Rates, RunState};
 pub use input::{Input, MAX_PUSH_SPEED};
 
 use super::Page;
-use super::assets::{Asset, CHART, CONNECTION, NODES, STYLE, TEXT};
+use super::assets::{Asset, CHART, CONNECTION, NODES, RECONNECTING, STYLE, TEXT};
 
 /// The page of the Push-T demo.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,7 @@ impl Page for PushT {
         STYLE,
         Asset::css("/viewer.css", include_str!("page/viewer.css")),
         CONNECTION,
+        RECONNECTING,
         TEXT,
         CHART,
         NODES,

@@ -32,7 +32,12 @@ impl Served<PushT> {
 
 impl<P: Page> Served<P> {
     fn serving() -> Self {
+        Self::serving_with(None)
+    }
+
+    fn serving_with(token: Option<Token>) -> Self {
         let viewer = Viewer::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let viewer = viewer.with_token(token);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -72,10 +77,14 @@ impl<P: Page> Served<P> {
 
     /// Status line, headers and body of a request.
     fn get(&self, path: &str) -> (String, String) {
+        self.get_with(path, "")
+    }
+
+    fn get_with(&self, path: &str, header: &str) -> (String, String) {
         let mut stream = self.connect();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{header}\r\n",
             self.address
         )
         .unwrap();
@@ -487,4 +496,38 @@ fn only_so_many_pages_at_a_time() {
     let (head, _) = served.upgrade(None);
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     drop(pages);
+}
+
+#[test]
+fn with_a_token_nothing_is_served_without_it() {
+    let served = Served::<PushT>::serving_with(Some("0123456789abcdef".parse().unwrap()));
+    for path in [
+        "/",
+        "/healthz",
+        "/frame.json",
+        "/?token=0123456789abcdeX",
+        "/nowhere",
+    ] {
+        let (head, body) = served.get(path);
+        assert!(head.starts_with("HTTP/1.1 401"), "{path}: {head}");
+        assert!(body.contains("needs its token"), "{body}");
+    }
+    let (head, _) = served.upgrade(None);
+    assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    let (head, _) = served.get("/?token=0123456789abcdef");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let cookie = head
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "))
+        .unwrap();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+        "{cookie}"
+    );
+    let pair = cookie.split(';').next().unwrap();
+    let (head, _) = served.get_with("/healthz", &format!("Cookie: {pair}\r\n"));
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let bearer = "Authorization: Bearer 0123456789abcdef\r\n";
+    let (head, _) = served.get_with("/healthz", bearer);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }

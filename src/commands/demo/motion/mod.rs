@@ -149,7 +149,7 @@ fn steered(
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
-    let page = Page::<Character>::open(arguments.port, stop)?;
+    let page = Page::<Character>::open(&arguments.page, stop)?;
     let node = open(
         arguments,
         arguments.listen.as_deref().unwrap_or(USUAL_ADDRESS),
@@ -165,10 +165,7 @@ fn steered(
         rate,
     };
     let ended = CharacterNode::start(live, company, None, Arc::clone(stop))?;
-    eprintln!(
-        "kinestream demo: open http://{}  (Ctrl-C ends it)",
-        page.address()
-    );
+    eprintln!("kinestream demo: open {}  (Ctrl-C ends it)", page.url());
     let ended = wait(ended, arguments.seconds, stop);
     stop.store(true, Ordering::SeqCst);
     page.close()?;

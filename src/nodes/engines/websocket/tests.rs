@@ -363,6 +363,21 @@ fn too_many_clients_are_refused_and_all_are_told_of_the_end() {
 }
 
 #[test]
+fn a_goodbye_is_answered() {
+    let served = Served::start();
+    let mut client = served.client("");
+    client.json();
+    client.socket.close(None).unwrap();
+    // Reading on sees the answer, and that the connection was ended in order.
+    let ended = loop {
+        if let Err(error) = client.socket.read() {
+            break error;
+        }
+    };
+    assert!(matches!(ended, Error::ConnectionClosed), "{ended}");
+}
+
+#[test]
 fn a_port_in_use_is_named_with_its_flag() {
     let served = Served::start();
     let address = served.server.address().to_string();

@@ -1,0 +1,257 @@
+//! The fused kernels behind the denoiser's face.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use kinestream_kernels as kernels;
+use kinestream_kernels::{Isa, NamedTensor, Precision};
+use tch::{Kind, Tensor};
+
+use crate::network::{Activation, Dimensions, NetworkKind};
+use crate::{Denoiser, Error, Network, Result};
+
+/// A network whose weights were packed for the fused kernels.
+///
+/// Plans of a batch are evaluated one after the other.
+pub struct Fused {
+    evaluator: RefCell<Evaluator>,
+    dimensions: Dimensions,
+    takes_levels_per_position: bool,
+}
+
+/// The network with room for its inputs and outputs, all plans of a batch behind one another.
+struct Evaluator {
+    unet: kernels::UNet,
+    sample: Vec<f32>,
+    timesteps: Vec<i64>,
+    condition: Vec<f32>,
+    output: Vec<f32>,
+}
+
+impl Fused {
+    /// Packs the weights of a network on the CPU, which is not needed afterwards.
+    ///
+    /// # Errors
+    /// A network that the kernels do not know, a weight that the precision cannot hold, no memory or
+    /// no thread.
+    pub fn new(network: &Network, precision: Precision, threads: usize) -> Result<Self> {
+        let dimensions = network.dimensions();
+        let network_config = network.config();
+        let size = |value: i64| value as usize;
+        let config = kernels::UNetConfig {
+            kind: match network_config.kind {
+                NetworkKind::DiffusionPolicy => kernels::UNetKind::DiffusionPolicy,
+                NetworkKind::StreamingDiffusionPolicy => {
+                    kernels::UNetKind::StreamingDiffusionPolicy
+                }
+                NetworkKind::PerPosition => kernels::UNetKind::PerPosition,
+                NetworkKind::Transformer => {
+                    return Err(Error::Config {
+                        key: "network.kind",
+                        found: "transformer".into(),
+                        expected: "a U-Net; LibTorch runs transformers".into(),
+                    });
+                }
+            },
+            channels: network_config.channels.iter().copied().map(size).collect(),
+            level_embedding: size(network_config.level_embedding),
+            observation_embedding: size(network_config.observation_embedding),
+            kernel_size: size(network_config.kernel_size),
+            groups: size(network_config.groups),
+            activation: match network_config.activation {
+                Activation::Mish => kernels::Activation::Mish,
+                Activation::Silu => kernels::Activation::Silu,
+            },
+            modulation_scale: network_config.modulation_scale,
+            horizon: size(dimensions.horizon),
+            action: size(dimensions.action),
+            condition: size(dimensions.condition),
+            precision,
+            threads,
+            isa: Isa::detect(),
+        };
+        let variables = network.store().variables();
+        let unet = kernels::UNet::new(&config, &|name| {
+            let tensor = variables.get(name)?.detach().to_kind(Kind::Float);
+            Some(NamedTensor {
+                shape: tensor.size().into_iter().map(size).collect(),
+                values: Cow::Owned(Vec::try_from(tensor.flatten(0, -1)).ok()?),
+            })
+        })?;
+        Ok(Self {
+            evaluator: RefCell::new(Evaluator {
+                unet,
+                sample: Vec::new(),
+                timesteps: Vec::new(),
+                condition: Vec::new(),
+                output: Vec::new(),
+            }),
+            dimensions,
+            takes_levels_per_position: network.takes_levels_per_position(),
+        })
+    }
+}
+
+impl Fused {
+    /// Number format of the weights.
+    pub fn precision(&self) -> Precision {
+        self.evaluator.borrow().unet.precision()
+    }
+
+    /// Bytes of weights that an evaluation of one plan reads.
+    pub fn bytes(&self) -> usize {
+        self.evaluator.borrow().unet.bytes()
+    }
+
+    /// Multiplications of an evaluation of one plan.
+    pub fn multiplications(&self) -> usize {
+        self.evaluator.borrow().unet.multiplications()
+    }
+}
+
+impl Denoiser for Fused {
+    fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
+        let Dimensions {
+            horizon,
+            action,
+            condition: width,
+            ..
+        } = self.dimensions;
+        let rows = sample.size()[0];
+        let evaluator = &mut *self.evaluator.borrow_mut();
+        let Evaluator {
+            unet,
+            sample: plans,
+            timesteps: levels,
+            condition: observations,
+            output,
+        } = evaluator;
+        let numbers = |width: i64| (rows * width) as usize;
+        plans.resize(numbers(horizon * action), 0.0);
+        levels.resize(numbers(horizon), 0);
+        observations.resize(numbers(width), 0.0);
+        output.resize(numbers(horizon * action), 0.0);
+        sample.copy_data(plans, numbers(horizon * action));
+        timesteps.copy_data(levels, numbers(horizon));
+        condition.copy_data(observations, numbers(width));
+        let plan = (horizon * action) as usize;
+        for row in 0..rows as usize {
+            unet.evaluate(
+                &plans[row * plan..][..plan],
+                &levels[row * horizon as usize..][..horizon as usize],
+                &observations[row * width as usize..][..width as usize],
+                &mut output[row * plan..][..plan],
+            );
+        }
+        Tensor::from_slice(output).view([rows, horizon, action])
+    }
+
+    fn dimensions(&self) -> Dimensions {
+        self.dimensions
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        self.takes_levels_per_position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::NetworkConfig;
+    use crate::noise::NoiseStream;
+
+    /// Largest difference between the two executors on random weights and inputs.
+    fn difference(config: &NetworkConfig, precision: Precision, threads: usize) -> f64 {
+        let dimensions = Dimensions {
+            horizon: 16,
+            action: 3,
+            condition: 10,
+            train_timesteps: 100,
+        };
+        let mut network = Network::new(config, dimensions, Device::Cpu, 5).unwrap();
+        network.freeze();
+        let fused = Fused::new(&network, precision, threads).unwrap();
+        let mut random = NoiseStream::new(7);
+        let mut tensor = |shape: [i64; 3]| {
+            let numbers = random.normals(shape.iter().product::<i64>() as usize);
+            Tensor::from_slice(&numbers).view(shape)
+        };
+        let mut worst = 0.0_f64;
+        for offset in 0..3 {
+            let sample = tensor([2, 16, 3]);
+            let condition = tensor([1, 2, 10]).view([2, 10]);
+            let timesteps: Vec<i64> = (0..32).map(|at| (at * 3 + offset) % 101 - 1).collect();
+            let timesteps = Tensor::from_slice(&timesteps).view([2, 16]);
+            let of = |network: &dyn Denoiser| {
+                tch::no_grad(|| network.evaluate(&sample, &timesteps, &condition))
+            };
+            let difference = (of(&fused) - of(&network)).abs().max();
+            worst = worst.max(f64::try_from(difference).unwrap());
+        }
+        worst
+    }
+
+    fn config(kind: NetworkKind) -> NetworkConfig {
+        NetworkConfig {
+            transformer: None,
+            kind,
+            channels: vec![32, 48, 64],
+            level_embedding: 16,
+            observation_embedding: 24,
+            kernel_size: 3,
+            groups: 8,
+            activation: Activation::Silu,
+            modulation_scale: true,
+        }
+    }
+
+    #[test]
+    fn all_kinds_agree_with_libtorch() {
+        for kind in [
+            NetworkKind::DiffusionPolicy,
+            NetworkKind::StreamingDiffusionPolicy,
+            NetworkKind::PerPosition,
+        ] {
+            for activation in [Activation::Silu, Activation::Mish] {
+                for scale in [true, false] {
+                    let config = NetworkConfig {
+                        activation,
+                        modulation_scale: scale,
+                        ..config(kind)
+                    };
+                    for threads in [1, 2] {
+                        let found = difference(&config, Precision::Fp32, threads);
+                        assert!(found < 5e-6, "{config:?}: {found:e}");
+                    }
+                    let found = difference(&config, Precision::Fp16, 1);
+                    assert!(found < 5e-3, "{config:?} fp16: {found:e}");
+                    let found = difference(&config, Precision::Int8, 1);
+                    assert!(found < 0.1, "{config:?} int8: {found:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn odd_sizes_agree_too() {
+        // One stage; channels that fill no vector; many groups; a wide kernel.
+        for (channels, groups, kernel_size) in [
+            (vec![24], 3, 5),
+            (vec![20, 36], 4, 7),
+            (vec![128, 16], 2, 1),
+            (vec![8, 24, 40, 56], 8, 3),
+        ] {
+            let config = NetworkConfig {
+                channels,
+                groups,
+                kernel_size,
+                ..config(NetworkKind::PerPosition)
+            };
+            let found = difference(&config, Precision::Fp32, 2);
+            assert!(found < 5e-6, "{config:?}: {found:e}");
+        }
+    }
+}

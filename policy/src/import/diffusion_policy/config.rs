@@ -1,0 +1,580 @@
+//! `cfg` of a checkpoint: which policy it is and how it is run.
+
+use kinestream_diffusion::network::{Activation, NetworkKind, TransformerConfig};
+use kinestream_diffusion::schedule::{BetaSchedule, Spacing};
+use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver};
+use serde_json::Value as Json;
+
+use crate::PolicyConfig;
+use crate::config::{Alignment, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig};
+use crate::import::fields::Fields;
+
+/// Actions per second where no environment says otherwise.
+const ASSUMED_RATE_HZ: f64 = 10.0;
+
+/// Groups of the group normalisation of the U-Net's last block, whatever `n_groups` says.
+const LAST_GROUPS: i64 = 8;
+
+/// The policies that can be run, by the names of their classes.
+const POLICIES: [(&str, Class); 3] = [
+    ("DiffusionUnetLowdimPolicy", Class::Unet),
+    ("DiffusionTransformerLowdimPolicy", Class::Transformer),
+    ("TEDiUnetLowdimPolicy", Class::Streaming),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Diffusion Policy with a U-Net.
+    Unet,
+    /// Diffusion Policy with a transformer.
+    Transformer,
+    /// Streaming Diffusion Policy, which its code calls TEDi.
+    Streaming,
+}
+
+/// What a `cfg` says.
+#[derive(Debug)]
+pub(super) struct Description {
+    pub(super) policy: PolicyConfig,
+    /// Numbers per observation.
+    pub(super) observation: usize,
+    /// Numbers per action.
+    pub(super) action: usize,
+    /// Whether averaged weights were kept, which are the ones to run.
+    pub(super) averaged: bool,
+    pub(super) assumed: Vec<String>,
+}
+
+/// Reads a `cfg`.
+///
+/// # Errors
+/// In words: everything that is missing, wrong, or cannot be run.
+pub(super) fn describe(cfg: &Json) -> Result<Description, String> {
+    let mut fields = Fields::new(cfg, "cfg");
+    let target = fields.text("policy._target_").unwrap_or_default();
+    let Some(class) = known(target, &POLICIES) else {
+        let names: Vec<&str> = POLICIES.iter().map(|(name, _)| *name).collect();
+        let mut expected = names.join(" or ");
+        if target.contains("image") {
+            expected += "; policies that see images are not read from .ckpt files";
+        }
+        fields.unexpected("policy._target_", &expected);
+        return Err(fields.finish().join("; "));
+    };
+    let mut assumed = Vec::new();
+    let [observation, action] =
+        ["obs_dim", "action_dim"].map(|key| fields.required(&format!("policy.{key}"), "a number"));
+    conditioning(&mut fields, class);
+    let schedule = schedule(&mut fields);
+    let sampler = sampler(&mut fields);
+    let levels = fields.optional(
+        "policy.num_inference_steps",
+        "a number of steps",
+        schedule.train_timesteps,
+    );
+    let plan = plan(&mut fields, class, levels, &mut assumed);
+    let spacing = match class {
+        // One level per timestep is the same either way.
+        Class::Streaming => Spacing::default(),
+        _ if levels == schedule.train_timesteps => Spacing::default(),
+        _ => Spacing::Leading,
+    };
+    let network = match class {
+        Class::Transformer => transformer(&mut fields, plan.observation_steps),
+        Class::Unet | Class::Streaming => unet(&mut fields, class),
+    };
+    let task = task(&mut fields, &mut assumed);
+    let averaged = fields.optional("training.use_ema", "true or false", true);
+    let policy = PolicyConfig {
+        plan: PlanConfig {
+            primer_columns: measured(&task),
+            ..plan
+        },
+        task,
+        network,
+        vision: None,
+        schedule: ScheduleConfig {
+            spacing,
+            ..schedule
+        },
+        sampler,
+    };
+    let problems = fields.finish();
+    if problems.is_empty() {
+        Ok(Description {
+            policy,
+            observation,
+            action,
+            averaged,
+            assumed,
+        })
+    } else {
+        Err(problems.join("; "))
+    }
+}
+
+/// The entry for a class, by the last part of its path.
+fn known<T: Copy>(target: &str, known: &[(&str, T)]) -> Option<T> {
+    let name = target.rsplit('.').next();
+    known
+        .iter()
+        .find_map(|(class, value)| (Some(*class) == name).then_some(*value))
+}
+
+const INPAINTED: &str = "true: observations that are in-painted into the plan cannot be run";
+
+/// Observations enter as one vector; the other two ways are not run.
+fn conditioning(fields: &mut Fields<'_>, class: Class) {
+    if class == Class::Transformer {
+        if !fields.optional("policy.obs_as_cond", "true or false", false) {
+            fields.unexpected("policy.obs_as_cond", INPAINTED);
+        }
+        return;
+    }
+    if fields.optional("policy.obs_as_local_cond", "true or false", false) {
+        fields.unexpected(
+            "policy.obs_as_local_cond",
+            "false: observations as a global condition are what can be run",
+        );
+    }
+    if !fields.optional("policy.obs_as_global_cond", "true or false", false) {
+        fields.unexpected("policy.obs_as_global_cond", INPAINTED);
+    }
+}
+
+/// Defaults are those of the `diffusers` schedulers.
+fn schedule(fields: &mut Fields<'_>) -> ScheduleConfig {
+    let default = ScheduleConfig::default();
+    for key in ["trained_betas", "thresholding", "rescale_betas_zero_snr"] {
+        let path = format!("policy.noise_scheduler.{key}");
+        if fields
+            .find(&path)
+            .is_some_and(|value| *value != Json::Bool(false))
+        {
+            fields.unexpected(&path, "nothing");
+        }
+    }
+    ScheduleConfig {
+        beta_schedule: fields.named(
+            "policy.noise_scheduler.beta_schedule",
+            &[
+                ("squaredcos_cap_v2", BetaSchedule::SquaredCosine),
+                ("linear", BetaSchedule::Linear),
+                ("scaled_linear", BetaSchedule::ScaledLinear),
+            ],
+            "linear",
+        ),
+        train_timesteps: fields.optional(
+            "policy.noise_scheduler.num_train_timesteps",
+            "a number of timesteps",
+            1000,
+        ),
+        beta_start: fields.optional(
+            "policy.noise_scheduler.beta_start",
+            "a number",
+            default.beta_start,
+        ),
+        beta_end: fields.optional(
+            "policy.noise_scheduler.beta_end",
+            "a number",
+            default.beta_end,
+        ),
+        spacing: Spacing::default(),
+    }
+}
+
+fn sampler(fields: &mut Fields<'_>) -> SamplerConfig {
+    let target = "policy.noise_scheduler._target_";
+    let solvers = [
+        ("DDPMScheduler", true),
+        ("DDIMScheduler", false),
+        ("DDPMTEDiScheduler", true),
+        ("DDIMTEDiScheduler", false),
+    ];
+    let ancestral = known(fields.text(target).unwrap_or_default(), &solvers).unwrap_or_else(|| {
+        fields.unexpected(target, &solvers.map(|(name, _)| name).join(" or "));
+        true
+    });
+    let solver = if ancestral {
+        fields.named(
+            "policy.noise_scheduler.variance_type",
+            &[("fixed_small", ())],
+            "fixed_small",
+        );
+        Solver::Ddpm
+    } else {
+        let path = "policy.noise_scheduler.set_alpha_to_one";
+        if !fields.optional(path, "true or false", true) {
+            fields.unexpected(path, "true");
+        }
+        let path = "policy.noise_scheduler.steps_offset";
+        if fields.optional(path, "a number", 0) != 0 {
+            fields.unexpected(path, "0");
+        }
+        fields.named(
+            "policy.noise_scheduler.timestep_spacing",
+            &[("leading", ())],
+            "leading",
+        );
+        Solver::Ddim {
+            eta: fields.optional("policy.eta", "0 to 1", 0.0),
+        }
+    };
+    let clips = fields.optional("policy.noise_scheduler.clip_sample", "true or false", true);
+    let bound = fields.optional("policy.noise_scheduler.clip_sample_range", "a number", 1.0);
+    SamplerConfig {
+        prediction: fields.named(
+            "policy.noise_scheduler.prediction_type",
+            &[
+                ("epsilon", Prediction::Epsilon),
+                ("sample", Prediction::Sample),
+                ("v_prediction", Prediction::Velocity),
+            ],
+            "epsilon",
+        ),
+        solver,
+        clip_sample: clips.then_some(bound),
+    }
+}
+
+fn plan(
+    fields: &mut Fields<'_>,
+    class: Class,
+    levels: usize,
+    assumed: &mut Vec<String>,
+) -> PlanConfig {
+    let mut required = |key: &str| fields.required(&format!("policy.{key}"), "a number");
+    let (horizon, observation_steps) = (required("horizon"), required("n_obs_steps"));
+    let action_steps = required("n_action_steps");
+    if !fields.optional("policy.oa_step_convention", "true or false", true) {
+        fields.unexpected(
+            "policy.oa_step_convention",
+            "true: the first action is the one due at the newest observation",
+        );
+    }
+    // Then a plan is no longer than what is executed of it.
+    let path = "policy.pred_action_steps_only";
+    let due_only = fields.optional(path, "true or false", false);
+    if due_only && class != Class::Unet {
+        fields.unexpected(
+            path,
+            "false, except for the U-Net of DiffusionUnetLowdimPolicy",
+        );
+    }
+    let primer = match class {
+        Class::Unet | Class::Transformer => Primer::Zero,
+        Class::Streaming => fields.named(
+            "policy.buffer_init",
+            &[
+                ("zero", Primer::Zero),
+                ("constant", Primer::Constant),
+                ("denoise", Primer::Denoise),
+            ],
+            "zero",
+        ),
+    };
+    let mode = match (class, primer) {
+        (Class::Unet | Class::Transformer, _) => PlanMode::Chunk,
+        (Class::Streaming, Primer::Zero) => PlanMode::Released,
+        (Class::Streaming, _) => {
+            assumed.push(
+                "plan.mode streaming, which rolls by what was executed; the released code is \
+                 reproduced to the bit with buffer_init zero alone"
+                    .into(),
+            );
+            PlanMode::Streaming
+        }
+    };
+    PlanConfig {
+        mode,
+        horizon: if due_only { action_steps } else { horizon },
+        observation_steps,
+        action_steps,
+        levels: Some(levels),
+        alignment: if due_only {
+            Alignment::NewestObservation
+        } else {
+            Alignment::OldestObservation
+        },
+        primer,
+        primer_columns: None,
+        commit_ahead: 0,
+        inpaint: None,
+        iterate: None,
+    }
+}
+
+fn unet(fields: &mut Fields<'_>, class: Class) -> NetworkConfig {
+    let path = "policy.model._target_";
+    let target = fields.text(path).unwrap_or_default();
+    if known(target, &[("ConditionalUnet1D", ())]).is_none() {
+        fields.unexpected(path, "ConditionalUnet1D");
+    }
+    let path = "policy.model.n_groups";
+    let groups = fields.optional(path, "a number", LAST_GROUPS);
+    if groups != LAST_GROUPS {
+        fields.unexpected(path, "8, which the last block of the U-Net always has");
+    }
+    NetworkConfig {
+        kind: match class {
+            Class::Streaming => NetworkKind::StreamingDiffusionPolicy,
+            Class::Unet | Class::Transformer => NetworkKind::DiffusionPolicy,
+        },
+        channels: fields.optional(
+            "policy.model.down_dims",
+            "a list of numbers",
+            vec![256, 512, 1024],
+        ),
+        level_embedding: fields.optional("policy.model.diffusion_step_embed_dim", "a number", 256),
+        // Not used by these kinds of network.
+        observation_embedding: 256,
+        kernel_size: fields.optional("policy.model.kernel_size", "a number", 3),
+        groups,
+        activation: Activation::Mish,
+        modulation_scale: fields.optional(
+            "policy.model.cond_predict_scale",
+            "true or false",
+            false,
+        ),
+        transformer: None,
+    }
+}
+
+fn transformer(fields: &mut Fields<'_>, observation_steps: usize) -> NetworkConfig {
+    let path = "policy.model._target_";
+    let target = fields.text(path).unwrap_or_default();
+    if known(target, &[("TransformerForDiffusion", ())]).is_none() {
+        fields.unexpected(path, "TransformerForDiffusion");
+    }
+    let path = "policy.model.time_as_cond";
+    if !fields.optional(path, "true or false", true) {
+        fields.unexpected(path, "true: the variant without a memory cannot be run");
+    }
+    let mut size =
+        |key: &str, default| fields.optional(&format!("policy.model.{key}"), "a number", default);
+    let sizes = TransformerConfig {
+        observation_steps: observation_steps as i64,
+        layers: size("n_layer", 12),
+        memory_layers: size("n_cond_layers", 0),
+        heads: size("n_head", 12),
+        width: size("n_emb", 768),
+        causal: fields.optional("policy.model.causal_attn", "true or false", false),
+    };
+    NetworkConfig {
+        kind: NetworkKind::Transformer,
+        // What follows belongs to U-Nets.
+        channels: Vec::new(),
+        level_embedding: sizes.width,
+        observation_embedding: sizes.width,
+        kernel_size: 1,
+        groups: 1,
+        activation: Activation::Mish,
+        modulation_scale: true,
+        transformer: Some(sizes),
+    }
+}
+
+fn task(fields: &mut Fields<'_>, assumed: &mut Vec<String>) -> TaskConfig {
+    let dataset = fields.text("task.dataset._target_").unwrap_or_default();
+    // Its observations are the keypoints of the T and the position of the robot.
+    let pusht = known(dataset, &[("PushTLowdimDataset", ())]).is_some()
+        && fields
+            .find("policy.obs_dim")
+            .is_some_and(|size| *size == 20);
+    let named = fields.text("task.name").or(fields.text("task_name"));
+    let part = |array: &str, columns: Option<Vec<usize>>| ObservationPart {
+        array: array.into(),
+        columns,
+        image: None,
+    };
+    let rate = fields.find("task.env_runner.fps").and_then(Json::as_f64);
+    if rate.is_none() {
+        assumed.push(format!(
+            "actions per second: {ASSUMED_RATE_HZ}, since cfg.task.env_runner.fps is not there"
+        ));
+    }
+    TaskConfig {
+        name: if pusht {
+            "pusht".into()
+        } else {
+            named.unwrap_or("imported").into()
+        },
+        observation: if pusht {
+            vec![part("keypoint", None), part("state", Some(vec![0, 1]))]
+        } else {
+            vec![part("obs", None)]
+        },
+        action: "action".into(),
+        rate_hz: rate.unwrap_or(ASSUMED_RATE_HZ),
+    }
+}
+
+/// Numbers of an observation that hold the current value of every action, where that is known.
+fn measured(task: &TaskConfig) -> Option<Vec<usize>> {
+    (task.name == "pusht").then(|| vec![18, 19])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cfg() -> Json {
+        json!({
+            "task": {
+                "name": "pusht_lowdim",
+                "dataset": {"_target_": "diffusion_policy.dataset.pusht_dataset.PushTLowdimDataset"},
+                "env_runner": {"fps": 10}
+            },
+            "policy": {
+                "_target_": "diffusion_policy.policy.tedi_unet_lowdim_policy.TEDiUnetLowdimPolicy",
+                "model": {
+                    "_target_": "diffusion_policy.model.diffusion.conditional_unet1d_tedi.ConditionalUnet1D",
+                    "diffusion_step_embed_dim": 256, "down_dims": [256, 512, 1024],
+                    "kernel_size": 5, "n_groups": 8, "cond_predict_scale": true
+                },
+                "noise_scheduler": {
+                    "_target_": "diffusion_policy.policy.schedulers.DDIMTEDiScheduler",
+                    "num_train_timesteps": 100, "beta_start": 0.0001, "beta_end": 0.02,
+                    "beta_schedule": "squaredcos_cap_v2", "clip_sample": true,
+                    "set_alpha_to_one": true, "steps_offset": 0, "prediction_type": "epsilon"
+                },
+                "horizon": 16, "obs_dim": 20, "action_dim": 2, "n_action_steps": 5,
+                "n_obs_steps": 2, "num_inference_steps": 16, "obs_as_local_cond": false,
+                "obs_as_global_cond": true, "pred_action_steps_only": false,
+                "oa_step_convention": true, "buffer_init": "zero"
+            },
+            "training": {"use_ema": true}
+        })
+    }
+
+    /// A `cfg` with other values at some paths.
+    fn changed(changes: &[(&str, Json)]) -> Json {
+        let mut cfg = cfg();
+        for (path, value) in changes {
+            let pointer = format!("/{}", path.replace('.', "/"));
+            match cfg.pointer_mut(&pointer) {
+                Some(place) => *place = value.clone(),
+                None => {
+                    let (parent, key) = pointer.rsplit_once('/').unwrap();
+                    let parent = cfg.pointer_mut(parent).unwrap();
+                    parent
+                        .as_object_mut()
+                        .unwrap()
+                        .insert(key.into(), value.clone());
+                }
+            }
+        }
+        cfg
+    }
+
+    #[test]
+    fn streaming_policies_run_as_the_released_code_does() {
+        let found = describe(&cfg()).unwrap();
+        found.policy.check().unwrap();
+        let plan = &found.policy.plan;
+        assert_eq!(plan.mode, PlanMode::Released);
+        assert_eq!(
+            (plan.horizon, plan.action_steps, plan.levels),
+            (16, 5, Some(16))
+        );
+        assert_eq!(plan.primer_columns, Some(vec![18, 19]));
+        assert_eq!(found.policy.task.name, "pusht");
+        assert_eq!((found.observation, found.action), (20, 2));
+        assert!(
+            found.averaged && found.assumed.is_empty(),
+            "{:?}",
+            found.assumed
+        );
+        let other = describe(&changed(&[("policy.buffer_init", json!("denoise"))])).unwrap();
+        assert_eq!(other.policy.plan.mode, PlanMode::Streaming);
+        assert_eq!(other.policy.plan.primer, Primer::Denoise);
+        assert_eq!(other.assumed.len(), 1);
+    }
+
+    #[test]
+    fn plain_policies_run_in_chunks() {
+        let unet = [
+            ("policy._target_", json!("x.DiffusionUnetLowdimPolicy")),
+            (
+                "policy.noise_scheduler._target_",
+                json!("diffusers.DDIMScheduler"),
+            ),
+            ("policy.num_inference_steps", json!(8)),
+            ("policy.obs_dim", json!(7)),
+        ];
+        let found = describe(&changed(&unet)).unwrap().policy;
+        found.check().unwrap();
+        assert_eq!(found.plan.mode, PlanMode::Chunk);
+        assert_eq!(found.schedule.spacing, Spacing::Leading);
+        assert_eq!(found.plan.past(), 1);
+        assert_eq!(found.task.observation[0].array, "obs");
+        let mut due_only = unet.to_vec();
+        due_only.push(("policy.pred_action_steps_only", json!(true)));
+        due_only.push(("policy.n_action_steps", json!(8)));
+        let found = describe(&changed(&due_only)).unwrap().policy;
+        assert_eq!((found.plan.horizon, found.plan.past()), (8, 0));
+    }
+
+    #[test]
+    fn transformers_have_sizes_of_their_own() {
+        let found = describe(&changed(&[
+            ("policy._target_", json!("x.DiffusionTransformerLowdimPolicy")),
+            ("policy.noise_scheduler._target_", json!("diffusers.DDPMScheduler")),
+            ("policy.num_inference_steps", json!(100)),
+            ("policy.obs_as_cond", json!(true)),
+            ("policy.model", json!({
+                "_target_": "diffusion_policy.model.diffusion.transformer_for_diffusion.TransformerForDiffusion",
+                "n_layer": 8, "n_head": 4, "n_emb": 256, "causal_attn": true, "time_as_cond": true
+            })),
+        ]))
+        .unwrap()
+        .policy;
+        found.check().unwrap();
+        assert_eq!((found.plan.mode, found.plan.past()), (PlanMode::Chunk, 1));
+        let sizes = found.network.transformer.unwrap();
+        assert_eq!(
+            (sizes.layers, sizes.width, sizes.observation_steps),
+            (8, 256, 2)
+        );
+        assert!(sizes.causal);
+    }
+
+    #[test]
+    fn everything_that_cannot_be_run_is_named() {
+        let message = describe(&changed(&[
+            ("policy.obs_as_global_cond", json!(false)),
+            ("policy.oa_step_convention", json!(false)),
+            ("policy.model.n_groups", json!(4)),
+            ("policy.noise_scheduler.set_alpha_to_one", json!(false)),
+            ("policy.noise_scheduler.beta_schedule", json!("sigmoid")),
+            ("policy.horizon", Json::Null),
+            ("policy.n_obs_steps", json!("${n_obs_steps}")),
+        ]))
+        .unwrap_err();
+        for expected in [
+            "`cfg.policy.obs_as_global_cond` is false, expected true",
+            "`cfg.policy.oa_step_convention` is false",
+            "`cfg.policy.model.n_groups` is 4, expected 8",
+            "set_alpha_to_one` is false",
+            "beta_schedule` is \"sigmoid\", expected squaredcos_cap_v2 or linear",
+            "`cfg.policy.horizon` is missing, expected a number",
+            "`cfg.policy.n_obs_steps` is \"${n_obs_steps}\", expected a number",
+        ] {
+            assert!(
+                message.contains(expected),
+                "{expected} is not in: {message}"
+            );
+        }
+        let image = "diffusion_policy.policy.diffusion_unet_hybrid_image_policy.\
+                     DiffusionUnetHybridImagePolicy";
+        let message = describe(&changed(&[("policy._target_", json!(image))])).unwrap_err();
+        assert!(message.contains("policies that see images"), "{message}");
+        let message = describe(&json!({})).unwrap_err();
+        assert!(
+            message.contains("`cfg.policy._target_` is missing"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! `kinestream import`: a foreign checkpoint becomes a checkpoint folder with a configuration.
+
+mod configuration;
+mod dry_run;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use kinestream_diffusion::weights::Precision;
+use kinestream_policy::import::{Format, Imported};
+use serde::Serialize;
+use tch::Device;
+
+use crate::checkpoint;
+use crate::cli::ImportArguments;
+use crate::config::Config;
+use crate::output::{self, say};
+
+use dry_run::DryRun;
+
+/// File of the configuration in the folder that is written.
+const RUN_FILE: &str = "run.toml";
+
+#[derive(Debug, Serialize)]
+struct Report {
+    source: String,
+    format: Format,
+    parameters: usize,
+    rate_hz: f64,
+    /// What the source does not say, and what was taken in its place.
+    assumed: Vec<String>,
+    /// What the source says and running does not need.
+    ignored: Vec<String>,
+    /// The folder that was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// What a dry run showed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<DryRun>,
+}
+
+pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
+    let source = &arguments.source;
+    let mut imported = checkpoint::open_any(source, Device::Cpu)?;
+    if imported.format == Format::Kinestream {
+        bail!(
+            "{} is a checkpoint of kinestream already: run it, or copy it",
+            source.display()
+        );
+    }
+    if let Some(rate_hz) = arguments.rate {
+        imported.checkpoint.policy_mut().task.rate_hz = rate_hz;
+        imported.checkpoint.policy().check().context("--rate")?;
+        imported
+            .assumed
+            .retain(|text| !text.starts_with("actions per second"));
+    }
+    let mut report = Report {
+        source: source.display().to_string(),
+        format: imported.format,
+        parameters: imported.checkpoint.parameters(),
+        rate_hz: imported.checkpoint.policy().task.rate_hz,
+        assumed: imported.assumed.clone(),
+        ignored: imported.ignored.clone(),
+        destination: None,
+        check: None,
+    };
+    match &arguments.destination {
+        Some(folder) if !arguments.check => {
+            write(folder, &imported)?;
+            report.destination = Some(folder.display().to_string());
+        }
+        _ => report.check = Some(dry_run::run(imported.checkpoint, arguments.threads)?),
+    }
+    if arguments.json {
+        return output::json(&report);
+    }
+    print(&report);
+    Ok(())
+}
+
+/// The configuration that a checkpoint folder runs with where none is named.
+pub(crate) fn config(folder: &Path) -> Result<Config> {
+    let imported = checkpoint::open_any(folder, Device::Cpu)?;
+    for text in &imported.assumed {
+        tracing::warn!("{}: assumed {text}", folder.display());
+    }
+    let text = configuration::text(folder, &imported.checkpoint)?;
+    Config::parse(&text, &folder.display().to_string())
+}
+
+fn write(folder: &Path, imported: &Imported) -> Result<()> {
+    let empty = match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => !folder.exists(),
+    };
+    ensure!(
+        empty,
+        "{} is there already and not an empty folder; name another one",
+        folder.display()
+    );
+    let text = configuration::text(folder, &imported.checkpoint)?;
+    imported.checkpoint.save(folder, Precision::Fp32)?;
+    let path = folder.join(RUN_FILE);
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn print(report: &Report) {
+    say!(
+        "{}: {:?} policy, {} parameters, {} actions per second",
+        report.source,
+        report.format,
+        report.parameters,
+        report.rate_hz
+    );
+    for (what, texts) in [("assumed", &report.assumed), ("left out", &report.ignored)] {
+        for text in texts {
+            say!("  {what:<11} {text}");
+        }
+    }
+    if let Some(check) = &report.check {
+        check.print();
+    }
+    if let Some(folder) = &report.destination {
+        say!("  wrote       {folder}");
+        say!("  next        kinestream run {folder}/{RUN_FILE}");
+    }
+}

@@ -1,0 +1,88 @@
+//! `kinestream inspect`: what a checkpoint holds and expects, or what has survived of a recording.
+
+mod checkpoint;
+
+use anyhow::{Context, Result};
+use kinestream_bridge::recording::{Recording, Survey};
+use kinestream_policy::import;
+use serde::Serialize;
+
+use crate::cli::InspectArguments;
+use crate::output;
+use crate::output::say;
+use crate::recording::Opening;
+
+#[derive(Debug, Serialize)]
+struct RecordingReport {
+    kind: &'static str,
+    path: String,
+    duration_s: f64,
+    survived: Survey,
+    /// The recording's first message.
+    opening: Option<Opening>,
+}
+
+pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
+    let is_checkpoint = import::detect(&arguments.path).is_ok();
+    if arguments.path.is_file() && !is_checkpoint {
+        return recording(arguments);
+    }
+    checkpoint::show(arguments)
+}
+
+fn recording(arguments: &InspectArguments) -> Result<()> {
+    let recording = Recording::open(&arguments.path).with_context(|| {
+        format!(
+            "{}: neither a checkpoint nor a recording",
+            arguments.path.display()
+        )
+    })?;
+    let survived = recording.survey()?;
+    let first = recording.messages()?.next().transpose()?;
+    let report = RecordingReport {
+        kind: "recording",
+        path: arguments.path.display().to_string(),
+        duration_s: survived.duration_s(),
+        survived,
+        // Recordings of other programs begin otherwise.
+        opening: first.and_then(|first| Opening::decode(&first.bytes).ok()),
+    };
+    if arguments.json {
+        return output::json(&report);
+    }
+    let survived = &report.survived;
+    say!(
+        "{}: a recording of {:.2} s, {}",
+        report.path,
+        report.duration_s,
+        survived.problem.as_deref().unwrap_or("complete")
+    );
+    say!(
+        "  {} messages, {} bytes; {} bytes lost at the end, {} chunks left out, {} messages without \
+         a checksum",
+        survived.messages,
+        survived.bytes,
+        survived.bytes_lost,
+        survived.skipped_chunks,
+        survived.unverified
+    );
+    if let Some(opening) = &report.opening {
+        say!("  recorded by `{}` of {}", opening.command, opening.program);
+        if let Some(checkpoint) = &opening.checkpoint {
+            say!(
+                "  checkpoint {}, weights {:.16}",
+                checkpoint.folder.display(),
+                checkpoint.weights_sha256
+            );
+        }
+    }
+    for (name, topic) in &survived.topics {
+        say!(
+            "  {name:<16} {:>8} messages {:>10} bytes, {} not recorded",
+            topic.messages,
+            topic.bytes,
+            topic.missing
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! How a robot's runtime is at this moment, for those who ask (`info/snapshot`): rung, newest health, newest plan.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kinestream_bridge::{Health, Plan};
+use serde_json::{Value, json};
+
+use super::signals::Gauges;
+
+/// Filled by the runtime's threads, read by zenoh's.
+#[derive(Default)]
+pub(crate) struct Snapshot(Mutex<Newest>);
+
+#[derive(Default)]
+struct Newest {
+    health: Option<Health>,
+    plan: Option<Plan>,
+}
+
+impl Snapshot {
+    /// The newest health.
+    pub(crate) fn keep_health(&self, health: &Health) {
+        self.lock().health = Some(health.clone());
+    }
+
+    /// The newest plan.
+    pub(crate) fn keep_plan(&self, plan: Plan) {
+        self.lock().plan = Some(plan);
+    }
+
+    /// The answer; health and plan are null before the first.
+    pub(crate) fn answer(&self, gauges: &Arc<Gauges>) -> Value {
+        let newest = self.lock();
+        json!({
+            "rung": gauges.rung(),
+            "reason": gauges.cause().text(),
+            "at_rest": gauges.is_at_rest(),
+            "actions": gauges.published(),
+            "health": newest.health,
+            "plan": newest.plan,
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Newest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
