@@ -120,7 +120,7 @@ struct Coefficients {
 
 impl Coefficients {
     /// In the order of the columns that a step looks up.
-    fn as_row(&self) -> [f32; COEFFICIENTS as usize] {
+    fn as_row(&self) -> [f64; COEFFICIENTS as usize] {
         [
             self.sample_in_x0,
             self.output_in_x0,
@@ -132,7 +132,6 @@ impl Coefficients {
             self.deviation,
             self.x0_in_epsilon,
         ]
-        .map(|value| value as f32)
     }
 }
 
@@ -223,11 +222,11 @@ impl Sampler {
         };
         let (mut next, output) = (numbers(sample), numbers(output));
         let noise = noise.filter(|_| self.needs_noise(transitions)).map(numbers);
-        let is_ddim = matches!(self.config.solver, Solver::Ddim { .. });
+        let is_ddim = self.config.solver != Solver::Ddpm;
         let bound = self.config.clip_sample.map(|bound| bound as f32);
         let width = next.len() / transitions.len().max(1);
         for (position, &transition) in transitions.iter().enumerate() {
-            let c = self.position(transition).as_row();
+            let c = self.position(transition).as_row().map(|value| value as f32);
             for at in position * width..(position + 1) * width {
                 let (sample, output) = (next[at], output[at]);
                 let mut x0 = sample * c[0] + output * c[1];

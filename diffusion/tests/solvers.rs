@@ -19,6 +19,7 @@ fn fine() -> NoiseSchedule {
         train_timesteps: 10_000,
         beta_start: 1e-5,
         beta_end: 2e-3,
+        ..ScheduleConfig::default()
     })
     .unwrap()
 }

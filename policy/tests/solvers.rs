@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kinestream_diffusion::network::Dimensions;
-use kinestream_diffusion::{Denoiser, Network, Solver};
+use kinestream_diffusion::{Denoiser, Solver};
 use kinestream_policy::config::{PlanMode, Primer};
 use kinestream_policy::plan::{self, Planner};
 use kinestream_policy::{Checkpoint, Error, PolicyConfig};
 use tch::{Device, Tensor};
 
 /// The shipped network, for any number of planners, which may be told to answer NaN.
-struct Shared(Arc<Mutex<Network>>, Arc<AtomicBool>);
+struct Shared(Arc<Mutex<Checkpoint>>, Arc<AtomicBool>);
 
 impl Denoiser for Shared {
     fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
@@ -23,12 +23,13 @@ impl Denoiser for Shared {
                 .0
                 .lock()
                 .unwrap()
+                .network()
                 .evaluate(sample, timesteps, condition),
         }
     }
 
     fn dimensions(&self) -> Dimensions {
-        self.0.lock().unwrap().dimensions()
+        self.0.lock().unwrap().network().dimensions()
     }
 
     fn takes_levels_per_position(&self) -> bool {
@@ -38,7 +39,7 @@ impl Denoiser for Shared {
 
 struct Shipped {
     config: PolicyConfig,
-    network: Arc<Mutex<Network>>,
+    network: Arc<Mutex<Checkpoint>>,
     broken: Arc<AtomicBool>,
 }
 
@@ -46,10 +47,9 @@ impl Shipped {
     fn open() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/pusht-state");
         let checkpoint = Checkpoint::load(&folder, Device::Cpu).unwrap();
-        let (config, _, network) = checkpoint.into_parts();
         Self {
-            config,
-            network: Arc::new(Mutex::new(network)),
+            config: checkpoint.policy().clone(),
+            network: Arc::new(Mutex::new(checkpoint)),
             broken: Arc::default(),
         }
     }
