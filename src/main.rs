@@ -13,6 +13,7 @@ mod nodes;
 mod output;
 mod page;
 mod recording;
+mod refusals;
 mod shutdown;
 mod top;
 
@@ -22,7 +23,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Bench, Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Counts, so that the control loop can show that it allocates nothing.
 #[global_allocator]
@@ -30,25 +33,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = match cli.verbose {
-        // A log would be written across the picture.
-        _ if matches!(&cli.command, Command::Top(it) if commands::top::takes_the_screen(it)) => {
-            "off"
-        }
-        0 => "warn,zenoh=error,kinestream=info",
-        1 => "info,kinestream=debug",
-        _ => "debug",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        log.init();
-    } else {
-        // Colours are noise in files and pipes.
-        log.with_ansi(false).init();
-    }
+    listen_to_ourselves(&cli);
     let done = match &cli.command {
         Command::Generate(arguments) => commands::clips::generate::run(arguments),
         Command::Train(arguments) if motion::is_clips(&arguments.config) => {
@@ -92,4 +77,26 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs on stderr, at the level asked for.
+fn listen_to_ourselves(cli: &Cli) {
+    // A log would be written across the picture.
+    let silent = matches!(&cli.command, Command::Top(it) if commands::top::takes_the_screen(it));
+    let level = match cli.verbose {
+        _ if silent => "off".to_owned(),
+        0 => format!("warn,zenoh=error,kinestream=info,{}", refusals::SILENCED),
+        1 => format!("info,kinestream=debug,{}", refusals::SILENCED),
+        _ => "debug".to_owned(),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // Colours are noise in files and pipes.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_filter(filter);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(refusals::layer())
+        .init();
 }

@@ -160,6 +160,66 @@ fn runtime_and_simulator_meet_as_two_processes() {
 }
 
 #[test]
+fn one_runtime_serves_several_robots() {
+    let project = Project::trained();
+    let fleet = project.variant(
+        "fleet.toml",
+        "robot = \"pusht\"",
+        "robots = [\"left\", \"right\"]",
+    );
+    let robots = ["left", "right"];
+    let mut simulators = robots.map(|robot| {
+        Running::start(
+            project.folder(),
+            &[
+                "sim",
+                fleet,
+                "--robot",
+                robot,
+                "--episodes",
+                "1",
+                "--seed",
+                "5",
+                "--json",
+            ],
+        )
+    });
+    for simulator in &mut simulators {
+        simulator.wait_for("waiting for a runtime");
+    }
+    let mut runtime = Running::start(project.folder(), &["run", fleet]);
+    runtime.wait_for("ready");
+    for simulator in simulators {
+        let report = json_object(&simulator.finish().succeeds().stdout);
+        assert_eq!(report["episodes"].as_array().unwrap().len(), 1, "{report}");
+        assert_eq!(report["episodes"][0]["steps"], 300, "{report}");
+        assert!(report["actions_received"].as_u64().unwrap() > 0, "{report}");
+    }
+    // One of them is stopped, and the other is not.
+    let stopped = project
+        .run(&["stop", fleet, "--robot", "left", "--json"])
+        .succeeds();
+    assert!(stopped.stdout.contains("left"), "{}", stopped.stdout);
+    let said = runtime.wait_for("EStop");
+    assert!(!said.contains("right: Running -> EStop"), "{said}");
+    runtime.interrupt();
+    let ended = runtime.finish().succeeds();
+    for robot in robots {
+        let line = ended
+            .stderr
+            .lines()
+            .find(|line| line.contains(&format!("{robot} ended:")))
+            .unwrap_or_else(|| panic!("no end of {robot}: {}", ended.stderr));
+        assert!(!line.contains("ended: 0 observations"), "{line}");
+        let emergency = ended
+            .stderr
+            .lines()
+            .any(|line| line.contains(robot) && line.contains("-> EStop"));
+        assert_eq!(emergency, robot == "left", "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn nodes_that_met_nobody_end_at_ctrl_c() {
     let project = Project::trained();
     let mut simulator = Running::start(project.folder(), &["sim", CONFIG, "--json"]);

@@ -1,4 +1,5 @@
-//! configs/secure as it is: who has no certificate, a wrong password or no right to a key gets nothing.
+//! configs/secure as it is: who has no certificate, a wrong password or no right to a key gets nothing,
+//! and the runtime says so once.
 //!
 //! The runtime is the built program; the others are nodes of kinestream-bridge in this process. Certificates are made anew
 //! by the project's own script. Needs openssl; without it the tests say so and end.
@@ -154,14 +155,35 @@ fn certificates_say_who_may_do_what() {
     assert!(!matches!(stopped, Ok(Some(_))), "{stopped:?}");
     drop(node);
     // Another authority's robot, and one without a certificate, get nothing.
+    let bare = session(
+        &project,
+        "robot.json5",
+        &address,
+        "enable_mtls: true",
+        "enable_mtls: false",
+    );
+    let text = std::fs::read_to_string(bare.config_file.as_ref().unwrap()).unwrap();
+    let text: Vec<_> = text
+        .lines()
+        .filter(|line| !line.contains("connect_"))
+        .collect();
+    std::fs::write(bare.config_file.as_ref().unwrap(), text.join("\n")).unwrap();
     assert!(!hears_anything(
         &with("secure/certificates/robot", "secure/strangers/robot"),
         "stranger"
     ));
-    assert!(!hears_anything(&with("connect_", "// connect_"), "nobody"));
+    assert!(!hears_anything(&bare, "nobody"));
     // The robot still drives.
     assert!(is_answered(&with("robot", "robot"), "robot", LIMIT));
-    end(runtime);
+    end(
+        runtime,
+        &[
+            "peer sent no certificates",
+            "invalid peer certificate",
+            "may not Put on kinestream/pusht/obs/state",
+            "may not Query on kinestream/pusht/srv/estop",
+        ],
+    );
 }
 
 #[test]
@@ -181,10 +203,26 @@ fn a_wrong_password_gets_nothing() {
     };
     assert!(!hears_anything(&bare, "nobody"));
     assert!(is_answered(&with("robot", "robot"), "robot", LIMIT));
-    end(runtime);
+    end(
+        runtime,
+        &[
+            "wrong password",
+            "unknown user",
+            "without user and password",
+        ],
+    );
 }
 
-fn end(runtime: Running) {
+/// Ends the runtime; each of the refusals was told exactly once.
+fn end(runtime: Running, refusals: &[&str]) {
     runtime.interrupt();
-    runtime.finish().succeeds();
+    let finished = runtime.finish().succeeds();
+    for refusal in refusals {
+        let told = finished
+            .stderr
+            .lines()
+            .filter(|line| line.contains("refused: ") && line.contains(refusal))
+            .count();
+        assert_eq!(told, 1, "{refusal}: {}", finished.stderr);
+    }
 }
