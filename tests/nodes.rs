@@ -196,12 +196,9 @@ fn one_runtime_serves_several_robots() {
         assert!(report["actions_received"].as_u64().unwrap() > 0, "{report}");
     }
     // One of them is stopped, and the other is not.
-    let stopped = project
-        .run(&["stop", fleet, "--robot", "left", "--json"])
-        .succeeds();
-    assert!(stopped.stdout.contains("left"), "{}", stopped.stdout);
-    let said = runtime.wait_for("EStop");
-    assert!(!said.contains("right: Running -> EStop"), "{said}");
+    project.run(&["stop", fleet, "--robot", "left"]).succeeds();
+    runtime.wait_for("left: ");
+    runtime.wait_for("-> EmergencyStop");
     runtime.interrupt();
     let ended = runtime.finish().succeeds();
     for robot in robots {
@@ -214,7 +211,7 @@ fn one_runtime_serves_several_robots() {
         let emergency = ended
             .stderr
             .lines()
-            .any(|line| line.contains(robot) && line.contains("-> EStop"));
+            .any(|line| line.contains(&format!("{robot}: ")) && line.contains("-> EmergencyStop"));
         assert_eq!(emergency, robot == "left", "{}", ended.stderr);
     }
 }

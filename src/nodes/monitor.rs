@@ -218,14 +218,13 @@ impl Monitor {
     fn announce(&mut self, rung: Rung) -> Result<()> {
         let (before, now) = (self.rung, rung);
         let cause = self.gauges.cause();
+        let change = format!("{}: {before:?} -> {now:?}", self.robot);
         let reason = cause.text();
         match now {
-            Rung::Running | Rung::Continuing => tracing::info!("{before:?} -> {now:?}"),
-            _ if cause == Cause::Shutdown => tracing::debug!("{before:?} -> {now:?}: {reason}"),
-            Rung::Waiting | Rung::Holding => tracing::warn!("{before:?} -> {now:?}: {reason}"),
-            Rung::SafeStop | Rung::EmergencyStop => {
-                tracing::error!("{before:?} -> {now:?}: {reason}");
-            }
+            Rung::Running | Rung::Continuing => tracing::info!("{change}"),
+            _ if cause == Cause::Shutdown => tracing::debug!("{change}: {reason}"),
+            Rung::Waiting | Rung::Holding => tracing::warn!("{change}: {reason}"),
+            Rung::SafeStop | Rung::EmergencyStop => tracing::error!("{change}: {reason}"),
         }
         self.rung = rung;
         self.token = match rung {
