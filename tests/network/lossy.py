@@ -22,8 +22,8 @@ import subprocess
 import sys
 import time
 
+# Of line 0; line N has 10.77.N.1 and 10.77.N.2, and a namespace may be at the end of several lines.
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
-DEVICE = "knet0"
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
 _TUN_WITHOUT_HEADER = 0x0001 | 0x1000
@@ -51,7 +51,12 @@ def within(holder: int, command: list) -> list:
     return ["nsenter", f"--net=/proc/{holder}/ns/net", *command]
 
 
-def open_device(holder: int, here: str, there: str) -> int:
+def addresses(number: int) -> tuple:
+    """Those of both ends of a line."""
+    return tuple(address.replace(".0.", f".{number}.") for address in ADDRESSES)
+
+
+def open_device(holder: int, name: str, here: str, there: str) -> int:
     """A point-to-point TUN device in the namespace of a process; returns its file descriptor."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/self/ns/net") as own, open(f"/proc/{holder}/ns/net") as target:
@@ -59,13 +64,13 @@ def open_device(holder: int, here: str, there: str) -> int:
             raise OSError(ctypes.get_errno(), "setns")
         try:
             device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-            fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH", DEVICE.encode(), _TUN_WITHOUT_HEADER))
+            fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH", name.encode(), _TUN_WITHOUT_HEADER))
         finally:
             libc.setns(own.fileno(), _CLONE_NEWNET)
     for arguments in (
         ["link", "set", "lo", "up"],
-        ["addr", "add", here, "peer", there, "dev", DEVICE],
-        ["link", "set", DEVICE, "up"],
+        ["addr", "add", here, "peer", there, "dev", name],
+        ["link", "set", name, "up"],
     ):
         subprocess.run(within(holder, ["ip", *arguments]), check=True)
     return device
@@ -119,12 +124,14 @@ def main():
     parser.add_argument("--loss", type=float, default=0.0, help="share of packets, each way")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="one way")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--number", type=int, default=0, help="of this line, where there are several")
     parser.add_argument("holders", type=int, nargs=2, metavar="PID")
     arguments = parser.parse_args()
-    first, second = ADDRESSES
+    first, second = addresses(arguments.number)
+    name = f"knet{arguments.number}"
     devices = [
-        open_device(arguments.holders[0], first, second),
-        open_device(arguments.holders[1], second, first),
+        open_device(arguments.holders[0], name, first, second),
+        open_device(arguments.holders[1], name, second, first),
     ]
     line = Line(devices, arguments.loss, arguments.delay_ms / 1e3, arguments.seed)
     ended = False
