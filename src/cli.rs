@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kinestream_diffusion::Solver;
+use kinestream_diffusion::{Executor, Precision, Solver};
 use serde::Serialize;
 
 /// Runs diffusion policies as real-time controllers, without Python.
@@ -492,6 +492,12 @@ pub(crate) struct EvalArguments {
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    /// What evaluates the policy: auto, libtorch or fused; `runtime.executor` by default.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) executor: Option<Executor>,
+    /// How the fused kernels keep weights: fp32, fp16 or int8; `runtime.precision` by default.
+    #[arg(long)]
+    pub(crate) precision: Option<Precision>,
     /// Threads of LibTorch; all cores by default.
     #[arg(long)]
     pub(crate) threads: Option<usize>,
@@ -675,7 +681,22 @@ pub(crate) struct BenchPolicyArguments {
     /// Observations per second; 0 for one after the other.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) rate: f64,
-    /// Threads of LibTorch.
+    /// What evaluates the policy; evaluations by the others are measured beside it.
+    #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
+    pub(crate) executor: Executor,
+    /// How the fused kernels keep weights: fp32, fp16 or int8.
+    #[arg(long, default_value_t = Precision::Fp16)]
+    pub(crate) precision: Precision,
+    /// Numbers of plans that are evaluated at once, after the rest.
+    #[arg(long, value_name = "COUNT,...", value_delimiter = ',', default_values_t = [1, 4, 16, 64])]
+    pub(crate) streams: Vec<usize>,
+    /// Empty the caches before every evaluation, as at one evaluation per control tick.
+    #[arg(long)]
+    pub(crate) cold: bool,
+    /// Keep so many threads busy with nothing meanwhile.
+    #[arg(long, value_name = "THREADS", default_value_t = 0)]
+    pub(crate) busy: usize,
+    /// Threads of an evaluation.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
     /// cpu, cuda or cuda:N.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use kinestream_bridge::SessionOptions;
 use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::SamplerConfig;
-use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
+use kinestream_diffusion::{Execution, Executor, NetworkConfig, Precision, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
 use serde::de::DeserializeOwned;
@@ -72,7 +72,12 @@ pub(crate) struct RuntimeConfig {
     pub(crate) robots: Vec<String>,
     /// cpu, cuda or cuda:N.
     pub(crate) device: String,
-    /// Threads of LibTorch.
+    /// What evaluates the network: `fused`, kernels for one plan at a time on the CPU; `libtorch`, any
+    /// device and any network; `auto`, the first where it can.
+    pub(crate) executor: Executor,
+    /// How the fused kernels keep weights: `fp32`, `fp16`, or `int8` where the checkpoint bears it.
+    pub(crate) precision: Precision,
+    /// Threads of an evaluation.
     pub(crate) threads: usize,
     /// Processor that the policy thread is kept on, counted from 0; absent for any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +101,8 @@ impl Default for RuntimeConfig {
             robot: "pusht".into(),
             robots: Vec::new(),
             device: "cpu".into(),
+            executor: Executor::Auto,
+            precision: Precision::Fp16,
             threads: 1,
             cpu: None,
             metrics_port: None,
@@ -110,6 +117,15 @@ impl Default for RuntimeConfig {
 const MOST_ROBOTS: usize = 64;
 
 impl RuntimeConfig {
+    /// How the network is evaluated.
+    pub(crate) fn execution(&self) -> Execution {
+        Execution {
+            executor: self.executor,
+            precision: self.precision,
+            threads: self.threads,
+        }
+    }
+
     /// The names of all robots, at least one.
     pub(crate) fn names(&self) -> &[String] {
         match self.robots.is_empty() {

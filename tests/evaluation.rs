@@ -173,6 +173,72 @@ fn bench_relates_latency_to_one_evaluation_and_to_the_floor() {
         / report["evaluation_ms"]["p50"].as_f64().unwrap();
     assert!((report["ratio_to_one_evaluation"].as_f64().unwrap() - ratio).abs() < 1e-9);
 
+    // By every executor, in one run; the fused kernels know this network.
+    let evaluations = report["evaluations"].as_array().unwrap();
+    let named: Vec<_> = evaluations
+        .iter()
+        .map(|one| (one["executor"].as_str().unwrap(), one["precision"].as_str()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("libtorch", None),
+            ("fused", Some("fp32")),
+            ("fused", Some("fp16")),
+            ("fused", Some("int8")),
+        ]
+    );
+    let errors: Vec<_> = evaluations
+        .iter()
+        .map(|one| one["relative_error"].as_f64().unwrap())
+        .collect();
+    assert!(errors[1] < 1e-5 && errors[2] < 2e-3, "{errors:?}");
+    assert_eq!(report["executor"], "fused");
+    let streams = report["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 4, "{report}");
+
     let text = project.run(&bench).succeeds().stdout;
     assert!(text.contains("one network evaluation"), "{text}");
+}
+
+#[test]
+fn both_executors_play_the_same_episodes() {
+    let project = Project::trained();
+    let score = |executor: &str, precision: &str| {
+        let eval = [
+            "eval",
+            CONFIG,
+            "--checkpoint",
+            OUT,
+            "--seeds",
+            "100000..100001",
+            "--executor",
+            executor,
+            "--precision",
+            precision,
+            "--threads",
+            "1",
+            "--json",
+        ];
+        json_object(&project.run(&eval).succeeds().stdout)
+    };
+    let libtorch = score("libtorch", "fp16");
+    assert_eq!(libtorch["executor"], "libtorch");
+    assert!(libtorch.get("precision").is_none(), "{libtorch}");
+    let fused = score("auto", "fp32");
+    assert_eq!(fused["executor"], "fused");
+    assert_eq!(fused["precision"], "fp32");
+    for (one, other) in libtorch["scores"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(fused["scores"].as_array().unwrap())
+    {
+        // Contacts amplify what the order of summation changes.
+        let difference = one.as_f64().unwrap() - other.as_f64().unwrap();
+        assert!(difference.abs() < 0.2, "{libtorch} {fused}");
+    }
+    project
+        .run(&["eval", CONFIG, "--executor", "gpu"])
+        .reports_wrong_usage(&["libtorch or fused"]);
 }

@@ -7,12 +7,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Tensor};
 
 pub use fused::Fused;
 pub use kinestream_kernels::Precision;
 
+use crate::noise::NoiseStream;
 use crate::{Denoiser, Error, Network, Result};
+
+/// Relative error of an evaluation up to which weights of one byte are admitted, root mean square
+/// over root mean square.
+pub const ADMITTED_ERROR: f64 = 1.2e-2;
 
 /// A program that evaluates networks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +56,8 @@ impl Execution {
     /// A frozen network on `device` as what evaluates it, and which program that is.
     ///
     /// # Errors
-    /// The fused kernels were asked for, and do not run on this device or do not know the network.
+    /// The fused kernels were asked for, and do not run on this device or do not know the network;
+    /// or weights of one byte, and they change what it tells by more than [`ADMITTED_ERROR`].
     pub fn denoiser(
         &self,
         network: Network,
@@ -67,15 +73,70 @@ impl Execution {
             }
             Fused::new(&network, self.precision, self.threads)
         };
-        match self.executor {
-            Executor::LibTorch => Ok((Box::new(network), Executor::LibTorch)),
-            Executor::Fused => Ok((Box::new(fused()?), Executor::Fused)),
-            Executor::Auto => match fused() {
-                Ok(fused) => Ok((Box::new(fused), Executor::Fused)),
-                Err(_) => Ok((Box::new(network), Executor::LibTorch)),
-            },
+        let fused = match self.executor {
+            Executor::LibTorch => None,
+            Executor::Fused => Some(fused()?),
+            Executor::Auto => fused().ok(),
+        };
+        let Some(fused) = fused else {
+            return Ok((Box::new(network), Executor::LibTorch));
+        };
+        if self.precision == Precision::Int8 {
+            let error = relative_error(&fused, &network)?;
+            if error > ADMITTED_ERROR {
+                return Err(Error::Config {
+                    key: "precision",
+                    found: format!(
+                        "int8, which changes this network's output by {:.2} %",
+                        100.0 * error
+                    ),
+                    expected: format!("at most {:.1} %; write fp16", 100.0 * ADMITTED_ERROR),
+                });
+            }
         }
+        Ok((Box::new(fused), Executor::Fused))
     }
+}
+
+/// How far one denoiser's outputs are from another's, root mean square over root mean square, on
+/// plans and conditions of random numbers at levels that rise along the plan and at one level.
+///
+/// # Errors
+/// LibTorch's.
+pub fn relative_error(found: &dyn Denoiser, reference: &dyn Denoiser) -> Result<f64> {
+    const TRIALS: i64 = 8;
+    let sizes = reference.dimensions();
+    let mut random = NoiseStream::new(0x0e11_0e11);
+    let mut tensor = |shape: &[i64]| {
+        let numbers = random.normals(shape.iter().product::<i64>() as usize);
+        Tensor::from_slice(&numbers).view(shape)
+    };
+    let (mut difference, mut whole) = (0.0, 0.0);
+    for trial in 0..TRIALS {
+        let sample = tensor(&[1, sizes.horizon, sizes.action]);
+        let condition = tensor(&[1, sizes.condition]).clamp(-1.0, 1.0);
+        let last = sizes.train_timesteps - 1;
+        let timesteps: Vec<i64> = (0..sizes.horizon)
+            .map(|at| match trial % 2 {
+                0 => last * (trial + 1) / TRIALS,
+                _ => (last * (at + 1) / sizes.horizon - trial).max(0),
+            })
+            .collect();
+        let level = timesteps[0];
+        let timesteps: Vec<i64> = match reference.takes_levels_per_position() {
+            true => timesteps,
+            false => vec![level; timesteps.len()],
+        };
+        let timesteps = Tensor::from_slice(&timesteps).view([1, -1]);
+        let of = |network: &dyn Denoiser| {
+            tch::no_grad(|| network.evaluate(&sample, &timesteps, &condition))
+        };
+        let (found, expected) = (of(found), of(reference));
+        let square = |tensor: &Tensor| f64::try_from(tensor.square().sum(tch::Kind::Double));
+        difference += square(&(found - &expected))?;
+        whole += square(&expected)?;
+    }
+    Ok((difference / whole.max(f64::MIN_POSITIVE)).sqrt())
 }
 
 impl fmt::Display for Executor {

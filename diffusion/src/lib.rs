@@ -25,7 +25,7 @@ pub mod weights;
 
 pub use descent::Descent;
 pub use error::{Error, Result};
-pub use executor::{Execution, Executor};
+pub use executor::{Execution, Executor, Precision};
 pub use guidance::Guide;
 pub use ladder::Ladder;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};

@@ -1,6 +1,6 @@
 //! A policy: checkpoint, observation histories and planner behind one face, in the task's units.
 
-use kinestream_diffusion::Denoiser;
+use kinestream_diffusion::{Denoiser, Execution, Executor};
 use tch::Device;
 
 use crate::checkpoint::Checkpoint;
@@ -23,14 +23,28 @@ pub struct Policy {
     /// Whether [`Policy::step`] has handed out an action since the reset, by stream.
     handed_out: Vec<bool>,
     evaluations: u64,
+    executor: Executor,
 }
 
 impl Policy {
-    /// A policy from a checkpoint, on the device that its weights are on.
+    /// A policy from a checkpoint, on the device that its weights are on, evaluated by LibTorch.
     ///
     /// # Errors
     /// A plan configuration that does not fit the network.
     pub fn new(checkpoint: Checkpoint, device: Device, streams: usize) -> Result<Self> {
+        Self::executed(checkpoint, device, streams, Execution::LIBTORCH)
+    }
+
+    /// A policy from a checkpoint, whose network is evaluated as `execution` says.
+    ///
+    /// # Errors
+    /// As [`Policy::new`], and those of [`Execution::denoiser`].
+    pub fn executed(
+        checkpoint: Checkpoint,
+        device: Device,
+        streams: usize,
+        execution: Execution,
+    ) -> Result<Self> {
         let (config, normalisers, network, vision) = checkpoint.into_parts();
         let sizes = network.dimensions();
         let observation = normalisers.observation.size();
@@ -45,7 +59,8 @@ impl Policy {
             });
         }
         let observer = Observer::new(&config, &normalisers, vision, device);
-        let planner = plan::planner(&config, Box::new(network), device, streams)?;
+        let (network, executor) = execution.denoiser(network, device)?;
+        let planner = plan::planner(&config, network, device, streams)?;
         let history = ObservationHistory::new(config.plan.observation_steps);
         Ok(Self {
             config,
@@ -56,7 +71,13 @@ impl Policy {
             consumed: vec![0; streams],
             handed_out: vec![false; streams],
             evaluations: 0,
+            executor,
         })
+    }
+
+    /// What evaluates the network: LibTorch or the fused kernels.
+    pub fn executor(&self) -> Executor {
+        self.executor
     }
 
     /// The configuration.

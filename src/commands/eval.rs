@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use kinestream_control::Percentiles;
-use kinestream_diffusion::Solver;
+use kinestream_diffusion::{Execution, Executor, Precision, Solver};
 use kinestream_policy::config::{PlanConfig, PlanMode};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::delay::Delayed;
@@ -28,12 +28,14 @@ const LATENCY_OBSERVATIONS: usize = 300;
 pub(super) struct Setup<'a> {
     pub(super) folder: PathBuf,
     pub(super) device: Device,
+    pub(super) execution: Execution,
     pub(super) arguments: &'a EvalArguments,
 }
 
 /// What a variant scored.
 pub(super) struct Scored {
     pub(super) episodes: Vec<Episode>,
+    pub(super) executor: Executor,
     pub(super) evaluations_per_action: f64,
     pub(super) plan: PlanConfig,
     pub(super) solver: Solver,
@@ -54,6 +56,10 @@ struct Report {
     scores: Vec<f64>,
     #[serde(flatten)]
     summary: Summary,
+    /// What evaluated the network, and with which weights.
+    executor: Executor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<Precision>,
     evaluations_per_action: f64,
     evaluations_per_observation: f64,
     action_steps: usize,
@@ -75,6 +81,11 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let setup = Setup {
         folder,
         device,
+        execution: Execution {
+            executor: arguments.executor.unwrap_or(config.runtime.executor),
+            precision: arguments.precision.unwrap_or(config.runtime.precision),
+            threads,
+        },
         arguments,
     };
     if arguments.delay_curve {
@@ -97,7 +108,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let scored = setup.score(&variant, &seeds, |running| bar.inc(running as u64))?;
     bar.finish_and_clear();
     let wall_s = begun.elapsed().as_secs_f64();
-    let latency = latency(setup.open(&variant)?, device, seeds[0])?;
+    let latency = latency(setup.open(&variant)?, device, setup.execution, seeds[0])?;
     let plan = scored.plan;
     let report = Report {
         task: "pusht".into(),
@@ -114,6 +125,8 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             .map(|episode| episode.score)
             .collect(),
         summary: evaluation::summarise(&scored.episodes),
+        executor: scored.executor,
+        precision: (scored.executor == Executor::Fused).then_some(setup.execution.precision),
         evaluations_per_action: scored.evaluations_per_action,
         evaluations_per_observation: match plan.mode {
             PlanMode::Chunk => plan.ladder_levels() as f64,
@@ -148,12 +161,14 @@ impl Setup<'_> {
         let mut checkpoint = Some(checkpoint);
         let mut episodes = Vec::new();
         let mut evaluations = 0.0;
+        let mut executor = self.execution.executor;
         for batch in seeds.chunks(self.arguments.batch) {
             let opened = match checkpoint.take() {
                 Some(checkpoint) => checkpoint,
                 None => self.open(variant)?,
             };
-            let policy = Policy::new(opened, self.device, batch.len())?;
+            let policy = Policy::executed(opened, self.device, batch.len(), self.execution)?;
+            executor = policy.executor();
             let mut controller = PolicyController::new(policy)?;
             let progress = |_, running| progress(running);
             let per_action = if delay.steps == 0 {
@@ -168,6 +183,7 @@ impl Setup<'_> {
         }
         Ok(Scored {
             episodes,
+            executor,
             evaluations_per_action: evaluations / seeds.len() as f64,
             plan,
             solver,
@@ -204,8 +220,14 @@ pub(crate) fn score<C: Controller<Error = kinestream_policy::Error>>(
 }
 
 /// Latency of single observations on an episode of its own, the first plan left out.
-fn latency(checkpoint: Checkpoint, device: Device, seed: u32) -> Result<Percentiles> {
-    let mut controller = PolicyController::new(Policy::new(checkpoint, device, 1)?)?;
+fn latency(
+    checkpoint: Checkpoint,
+    device: Device,
+    execution: Execution,
+    seed: u32,
+) -> Result<Percentiles> {
+    let mut controller =
+        PolicyController::new(Policy::executed(checkpoint, device, 1, execution)?)?;
     let steps = LATENCY_OBSERVATIONS;
     evaluation::evaluate(&mut controller, &[seed], steps, |_, _| {})
         .map_err(|error| anyhow!("{error}"))?;
@@ -247,8 +269,12 @@ fn print(report: &Report) {
     let Percentiles { p50, p99, .. } = report.latency_ms;
     say!("  latency, batch 1        p50 {p50:.2} ms, p99 {p99:.2} ms");
     say!(
-        "  wall time               {:.1} s on {} threads",
+        "  wall time               {:.1} s on {} threads, {}{}",
         report.wall_s,
-        report.threads
+        report.threads,
+        report.executor,
+        report
+            .precision
+            .map_or_else(String::new, |precision| format!(" {precision}"))
     );
 }

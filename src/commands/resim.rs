@@ -91,7 +91,12 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
     let loaded = checkpoint::open_to_run(folder, &config, device)?;
-    let mut engine = Engine::new(Policy::new(loaded, device, 1)?)?;
+    let mut engine = Engine::new(Policy::executed(
+        loaded,
+        device,
+        1,
+        config.runtime.execution(),
+    )?)?;
     let bar = output::progress(survey.messages, "messages");
     let mut policy = PolicyAgain::new(&mut engine, begun_ns);
     let mut ticks = Vec::new();

@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             names.len()
         );
     }
-    let policy = Policy::new(loaded, device, names.len())?;
+    let policy = Policy::executed(loaded, device, names.len(), config.runtime.execution())?;
     let cameras: Vec<&str> = policy.cameras().map(|(name, _)| name).collect();
     ensure!(
         cameras.is_empty(),

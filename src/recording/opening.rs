@@ -92,7 +92,14 @@ impl Opening {
 
     /// The configuration, which other versions may not know.
     pub(crate) fn config(&self) -> Result<Config> {
-        serde_json::from_value(self.config.clone()).with_context(|| {
+        let mut config = self.config.clone();
+        if let Some(runtime) = config.get_mut("runtime").and_then(|it| it.as_object_mut()) {
+            // Recordings that do not name the executor are of a time when there was one.
+            runtime
+                .entry("executor")
+                .or_insert_with(|| "libtorch".into());
+        }
+        serde_json::from_value(config).with_context(|| {
             format!(
                 "the recording's configuration is that of {}, this is {}",
                 self.program,

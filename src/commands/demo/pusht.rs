@@ -59,10 +59,11 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         config.runtime.checkpoint.clone_from(folder);
     }
     device::set_threads(Some(config.runtime.threads))?;
-    let policy = Policy::new(
+    let policy = Policy::executed(
         checkpoint::open_to_run(&config.runtime.checkpoint, &config, Device::Cpu)?,
         Device::Cpu,
         1,
+        config.runtime.execution(),
     )?;
     let stop = shutdown::flag()?;
     let page = if arguments.headless {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kinestream_control::{
     Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter, realtime,
 };
+use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_policy::Policy;
 use kinestream_sim::pusht::{OBSERVATION_SIZE, PushT};
 use serde::Serialize;
@@ -70,7 +71,16 @@ impl Inference {
             .checkpoint
             .clone()
             .unwrap_or_else(|| checkpoint::SHIPPED.into());
-        let policy = Policy::new(checkpoint::open(&folder, device)?, device, 1)?;
+        let policy = Policy::executed(
+            checkpoint::open(&folder, device)?,
+            device,
+            1,
+            Execution {
+                executor: Executor::Auto,
+                precision: Precision::Fp16,
+                threads,
+            },
+        )?;
         // More threads than one would share the processor that the first is pinned to.
         let cpu = cpu.filter(|_| threads == 1);
         let positions = policy.config().plan.horizon;

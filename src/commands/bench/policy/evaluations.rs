@@ -1,0 +1,201 @@
+//! One network evaluation by every executor, turn by turn.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use kinestream_control::{Latencies, Percentiles};
+use kinestream_diffusion::executor::{Fused, relative_error};
+use kinestream_diffusion::noise::NoiseStream;
+use kinestream_diffusion::{Denoiser, Execution, Executor, Precision};
+use kinestream_policy::Checkpoint;
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use super::floor::Floor;
+use super::wait;
+
+/// Evaluations of each number of streams.
+const ROUNDS: usize = 60;
+/// Of these the first are not measured.
+const WARM_UP: usize = 10;
+
+/// Time of one evaluation.
+#[derive(Debug, Serialize)]
+pub(super) struct Evaluated {
+    pub(super) executor: Executor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) precision: Option<Precision>,
+    /// Bytes of weights that are read.
+    pub(super) weight_bytes: usize,
+    /// Distance of the outputs from LibTorch's, root mean square over root mean square.
+    pub(super) relative_error: f64,
+    pub(super) ms: Percentiles,
+    pub(super) floor_ms: f64,
+    pub(super) ratio_to_floor: f64,
+    pub(super) ratio_to_libtorch: f64,
+}
+
+/// Time of one evaluation of several plans.
+#[derive(Debug, Serialize)]
+pub(super) struct Streams {
+    pub(super) streams: usize,
+    pub(super) executor: Executor,
+    pub(super) ms: Percentiles,
+    pub(super) libtorch_ms: Percentiles,
+    /// Of the faster of both.
+    pub(super) plans_per_second: f64,
+}
+
+/// The executors that can run a network on a device.
+pub(super) struct Evaluations<'a> {
+    checkpoint: &'a Checkpoint,
+    device: Device,
+    inputs: Inputs,
+    libtorch: Latencies,
+    fused: Vec<(Fused, Latencies, f64)>,
+}
+
+struct Inputs {
+    sample: Tensor,
+    timesteps: Tensor,
+    condition: Tensor,
+}
+
+impl<'a> Evaluations<'a> {
+    /// Packs the weights in every precision, where the kernels know the network.
+    pub(super) fn new(checkpoint: &'a Checkpoint, device: Device, threads: usize) -> Result<Self> {
+        let network = checkpoint.network();
+        let mut fused = Vec::new();
+        for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
+            if device == Device::Cpu
+                && let Ok(packed) = Fused::new(network, precision, threads)
+            {
+                let error = relative_error(&packed, network)?;
+                fused.push((packed, Latencies::new(), error));
+            }
+        }
+        Ok(Self {
+            checkpoint,
+            device,
+            inputs: Inputs::new(network, 1, device),
+            libtorch: Latencies::new(),
+            fused,
+        })
+    }
+
+    /// One evaluation by each; `evict` is called before each.
+    pub(super) fn round(&mut self, is_measured: bool, evict: &impl Fn()) -> Result<()> {
+        let (inputs, device) = (&self.inputs, self.device);
+        let mut all: Vec<(&dyn Denoiser, &mut Latencies)> =
+            vec![(self.checkpoint.network(), &mut self.libtorch)];
+        all.extend(
+            self.fused
+                .iter_mut()
+                .map(|(fused, latencies, _)| (fused as &dyn Denoiser, latencies)),
+        );
+        for (denoiser, latencies) in all {
+            evict();
+            let nanoseconds = inputs.time(denoiser, device)?;
+            if is_measured {
+                latencies.record(nanoseconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluations of several plans at once, by LibTorch and as `execution` says.
+    pub(super) fn streams(&self, counts: &[usize], execution: Execution) -> Result<Vec<Streams>> {
+        let network = self.checkpoint.network();
+        let chosen = self.fused.iter().map(|(fused, _, _)| fused).find(|fused| {
+            execution.executor != Executor::LibTorch && fused.precision() == execution.precision
+        });
+        counts
+            .iter()
+            .map(|&streams| {
+                let inputs = Inputs::new(network, streams as i64, self.device);
+                let (mut own, mut libtorch) = (Latencies::new(), Latencies::new());
+                for round in 0..ROUNDS {
+                    let theirs = inputs.time(network, self.device)?;
+                    let ours = match chosen {
+                        Some(fused) => inputs.time(fused, self.device)?,
+                        None => theirs,
+                    };
+                    if round >= WARM_UP {
+                        libtorch.record(theirs);
+                        own.record(ours);
+                    }
+                }
+                let (ms, libtorch_ms) = (own.percentiles_ms(), libtorch.percentiles_ms());
+                Ok(Streams {
+                    streams,
+                    executor: chosen.map_or(Executor::LibTorch, |_| Executor::Fused),
+                    ms,
+                    libtorch_ms,
+                    plans_per_second: streams as f64 * 1e3 / ms.p50.min(libtorch_ms.p50),
+                })
+            })
+            .collect()
+    }
+
+    /// What was measured.
+    pub(super) fn report(&self, floor: &Floor) -> Vec<Evaluated> {
+        let libtorch = self.libtorch.percentiles_ms();
+        let row = |executor, precision, weight_bytes, relative_error, ms: Percentiles| {
+            let floor_ms = floor.milliseconds(weight_bytes);
+            Evaluated {
+                executor,
+                precision,
+                weight_bytes,
+                relative_error,
+                ms,
+                floor_ms,
+                ratio_to_floor: ms.p50 / floor_ms,
+                ratio_to_libtorch: ms.p50 / libtorch.p50,
+            }
+        };
+        let bytes = self.checkpoint.network().parameters() * 4;
+        let mut rows = vec![row(Executor::LibTorch, None, bytes, 0.0, libtorch)];
+        rows.extend(self.fused.iter().map(|(fused, latencies, error)| {
+            let precision = Some(fused.precision());
+            let ms = latencies.percentiles_ms();
+            row(Executor::Fused, precision, fused.bytes(), *error, ms)
+        }));
+        rows
+    }
+}
+
+impl Inputs {
+    /// Random plans at levels that rise along the plan.
+    fn new(network: &dyn Denoiser, plans: i64, device: Device) -> Self {
+        let sizes = network.dimensions();
+        let mut random = NoiseStream::new(1);
+        let mut tensor = |shape: &[i64]| {
+            let numbers = random.normals(shape.iter().product::<i64>() as usize);
+            Tensor::from_slice(&numbers).view(shape).to_device(device)
+        };
+        let last = sizes.train_timesteps;
+        let levels: Vec<i64> = (0..sizes.horizon)
+            .map(|at| match network.takes_levels_per_position() {
+                true => (last * (at + 1) / sizes.horizon - 1).max(0),
+                false => last - 1,
+            })
+            .collect();
+        Self {
+            sample: tensor(&[plans, sizes.horizon, sizes.action]),
+            condition: tensor(&[plans, sizes.condition]),
+            timesteps: Tensor::from_slice(&levels)
+                .view([1, -1])
+                .repeat([plans, 1])
+                .to_device(device),
+        }
+    }
+
+    /// Nanoseconds of one evaluation.
+    fn time(&self, denoiser: &dyn Denoiser, device: Device) -> Result<u64> {
+        let started = Instant::now();
+        let output =
+            tch::no_grad(|| denoiser.evaluate(&self.sample, &self.timesteps, &self.condition));
+        wait(device, &output)?;
+        Ok(started.elapsed().as_nanos() as u64)
+    }
+}
