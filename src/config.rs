@@ -79,6 +79,10 @@ pub(crate) struct RuntimeConfig {
     pub(crate) precision: Precision,
     /// Threads of an evaluation.
     pub(crate) threads: usize,
+    /// How far apart, in milliseconds by their senders' clock, an observation and the pictures that belong to it may be;
+    /// absent for a control period. An observation without pictures that are near enough is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pictures_apart_ms: Option<f64>,
     /// Processor that the policy thread is kept on, counted from 0; absent for any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<usize>,
@@ -104,6 +108,7 @@ impl Default for RuntimeConfig {
             executor: Executor::Auto,
             precision: Precision::Fp16,
             threads: 1,
+            pictures_apart_ms: None,
             cpu: None,
             metrics_port: None,
             metrics_host: Ipv4Addr::LOCALHOST.into(),
@@ -156,6 +161,12 @@ impl RuntimeConfig {
             "{}: runtime.robots has {} names, expected at most {MOST_ROBOTS}, each once",
             source.display(),
             self.robots.len()
+        );
+        let apart_ms = self.pictures_apart_ms.unwrap_or(0.0);
+        ensure!(
+            (0.0..=60_000.0).contains(&apart_ms),
+            "{}: runtime.pictures_apart_ms is {apart_ms}, expected 0 to 60000",
+            source.display()
         );
         Ok(())
     }

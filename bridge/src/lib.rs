@@ -23,4 +23,4 @@ pub use node::{
     Inbox, Node, NodeError, Presence, Publisher, SessionOptions, Subscription, loopback_pair,
 };
 pub use skeleton::{EndInfo, JointInfo, SkeletonInfo};
-pub use wire::{Action, Command, Control, Message, Observation, Plan, Pose, Stamp, Status};
+pub use wire::{Action, Command, Control, Image, Message, Observation, Plan, Pose, Stamp, Status};

@@ -9,6 +9,9 @@ const VERSION = 1;
 const HEADER_BYTES = 40;
 /** Longest message, bytes. */
 export const MAX_BYTES = 524_368;
+/** Longest picture, bytes. */
+export const MAX_IMAGE_BYTES = 16 * 2 ** 20;
+const MAX_IMAGE_SIDE = 16_384;
 const MAX_VALUES = 65_536;
 const MAX_HORIZON = 4_096;
 const MAX_JOINTS = 1_024;
@@ -20,6 +23,8 @@ export const STATES = ["starting", "waiting", "running", "paused", "holding", "s
 /** By code; there is none for 0. */
 export const REQUESTS = [null, "reset", "pause", "resume", "stop", "move_block", "move_agent", "release_agent"];
 export const MODES = ["stick", "path"];
+/** By code, with the bytes of a pixel; there is none for 0. */
+const ENCODINGS = [null, ["rgb8", 3], ["bgr8", 3], ["mono8", 1], ["jpeg", 0]];
 
 /** Bytes that are no message, or a message that the format cannot hold. */
 export class WireError extends Error {
@@ -44,7 +49,7 @@ export function decode(data) {
   if (!kind) throw new WireError(`kind: expected 1 to ${KINDS.length - 1}, found ${code}`);
   const stamp = stampOf(fields, {});
   const body = fields.u32();
-  if (length !== HEADER_BYTES + body || length > MAX_BYTES) {
+  if (length !== HEADER_BYTES + body || length > MAX_BYTES + (kind === "image" ? MAX_IMAGE_BYTES : 0)) {
     throw new WireError(`message length: expected ${HEADER_BYTES + body} bytes, found ${length}`);
   }
   const message = { kind, stamp };
@@ -179,6 +184,18 @@ function control(f, m) {
   });
 }
 
+function image(f, m) {
+  m.width = f.u32(m.width);
+  m.height = f.u32(m.height);
+  m.encoding = word(f, "encoding", m.encoding, ENCODINGS.map((known) => known?.[0]));
+  const pixel = ENCODINGS.find((known) => known?.[0] === m.encoding)[1];
+  if (pixel || m.width || m.height) for (const side of ["width", "height"]) count(side, m[side], MAX_IMAGE_SIDE);
+  const length = count("data", f.u32(m.data?.length), MAX_IMAGE_BYTES);
+  if (pixel) within("data", length, m.width * m.height * pixel, m.width * m.height * pixel);
+  m.name = f.text(m.name, NAME_BYTES);
+  m.data = f.bytes(length, m.data);
+}
+
 /** By code. */
 const KINDS = [
   null,
@@ -189,6 +206,7 @@ const KINDS = [
   ["command", command],
   ["pose", pose],
   ["control", control],
+  ["image", image],
 ];
 
 function within(name, found, least, most) {
@@ -236,7 +254,7 @@ class Reader {
   at = 0;
 
   constructor(bytes) {
-    this.bytes = bytes;
+    this.data = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -251,9 +269,15 @@ class Reader {
     return Array.from({ length }, () => this.#number(type));
   }
 
+  bytes(length) {
+    this.#need(length);
+    this.at += length;
+    return this.data.slice(this.at - length, this.at);
+  }
+
   text(_, bytes) {
     this.#need(bytes);
-    const field = this.bytes.subarray(this.at, this.at + bytes);
+    const field = this.data.subarray(this.at, this.at + bytes);
     this.at += bytes;
     let length = bytes;
     while (length > 0 && field[length - 1] === 0) length -= 1;
@@ -275,7 +299,7 @@ class Reader {
   }
 
   #need(bytes) {
-    const length = this.bytes.byteLength;
+    const length = this.data.byteLength;
     if (length - this.at < bytes) {
       throw new WireError(`message of ${length} bytes is cut short: expected at least ${this.at + bytes}`);
     }
@@ -295,6 +319,13 @@ class Writer {
   list(length, type, values) {
     if (values?.length !== length) throw new WireError(`count of values: expected ${length}, found ${values?.length}`);
     return Array.from(values, (value) => this.#number(type, value));
+  }
+
+  bytes(length, value) {
+    this.#room(length);
+    new Uint8Array(this.view.buffer).set(value, this.at);
+    this.at += length;
+    return value;
   }
 
   text(value, bytes) {

@@ -17,6 +17,8 @@ MAX_VALUES = 65_536
 MAX_HORIZON = 4_096
 MAX_JOINTS = 1_024
 MAX_POINTS = 256
+MAX_IMAGE_BYTES = 16 << 20
+MAX_IMAGE_SIDE = 16_384
 
 _HEADER = struct.Struct("<4sHHQQQII")
 _OBSERVATION = struct.Struct("<IHH32s")
@@ -26,6 +28,7 @@ _STATUS = struct.Struct("<QQQQQddddII")
 _COMMAND = struct.Struct("<IIQddd")
 _POSE = struct.Struct("<QQQIIIf3d3ff")
 _CONTROL = struct.Struct("<I2f2fffI")
+_IMAGE = struct.Struct("<IIII32s")
 
 MAX_MESSAGE_BYTES = _HEADER.size + _OBSERVATION.size + MAX_VALUES * 8
 
@@ -209,7 +212,21 @@ class Control:
     stamp: Stamp = field(default_factory=Stamp)
 
 
-Message = Union[Observation, Action, Plan, Status, Command, Pose, Control]
+@dataclass
+class Image:
+    """A picture of a camera: rgb8, bgr8 or mono8 row by row from the top left, or the bytes of a jpeg file (width and height
+    may be 0 then). stamp.monotonic_ns is when it was taken, on the clock of the robot's observations."""
+
+    kind: ClassVar[int] = 8
+    name: str
+    width: int
+    height: int
+    encoding: str
+    data: bytes
+    stamp: Stamp = field(default_factory=Stamp)
+
+
+Message = Union[Observation, Action, Plan, Status, Command, Pose, Control, Image]
 
 
 def encode(message: Message) -> bytes:
@@ -236,7 +253,8 @@ def decode(data: bytes) -> Message:
     decoder = _DECODERS.get(kind)
     if decoder is None:
         raise WireError(f"kind: expected 1 to {max(_DECODERS)}, found {kind}")
-    if len(data) != _HEADER.size + body_bytes or len(data) > MAX_MESSAGE_BYTES:
+    limit = MAX_MESSAGE_BYTES + (MAX_IMAGE_BYTES if kind == Image.kind else 0)
+    if len(data) != _HEADER.size + body_bytes or len(data) > limit:
         raise WireError(f"message length: expected {_HEADER.size + body_bytes} bytes, found {len(data)}")
     message = decoder(data[_HEADER.size :])
     message.stamp = Stamp(sequence, monotonic_ns, wall_ns, stream)
@@ -339,10 +357,25 @@ def _encode_observation(message: Observation) -> bytes:
     if message.element not in codes:
         raise WireError(f"element: expected 'f32' or 'f64', found {message.element!r}")
     code, letter = codes[message.element]
-    name = message.name.encode()
-    if not 1 <= len(name) <= 32 or not _plain(message.name):
-        raise WireError("name: expected 1 to 32 bytes of UTF-8 without control characters")
+    name = _encode_name(message.name)
     return _OBSERVATION.pack(dims, code, 0, name) + struct.pack(f"<{dims}{letter}", *message.values)
+
+
+def _encode_name(text: str) -> bytes:
+    name = text.encode()
+    if not 1 <= len(name) <= 32 or not _plain(text):
+        raise WireError("name: expected 1 to 32 bytes of UTF-8 without control characters")
+    return name
+
+
+def _decode_name(name: bytes) -> str:
+    try:
+        text = name.rstrip(b"\0").decode()
+    except UnicodeDecodeError as error:
+        raise WireError(f"name: {error}") from error
+    if not text or not _plain(text):
+        raise WireError("name: expected 1 to 32 bytes of UTF-8 without control characters")
+    return text
 
 
 def _plain(text: str) -> bool:
@@ -355,12 +388,7 @@ def _decode_observation(body: bytes) -> Observation:
     if code not in (1, 2):
         raise WireError(f"element: expected 1 (f32) or 2 (f64), found {code}")
     _size("body bytes", _OBSERVATION.size + dims * (4, 8)[code - 1], len(body))
-    try:
-        text = name.rstrip(b"\0").decode()
-    except UnicodeDecodeError as error:
-        raise WireError(f"name: {error}") from error
-    if not text or not _plain(text):
-        raise WireError("name: expected 1 to 32 bytes of UTF-8 without control characters")
+    text = _decode_name(name)
     values = list(struct.unpack_from(f"<{dims}{'fd'[code - 1]}", body, _OBSERVATION.size))
     return Observation(text, values, ("f32", "f64")[code - 1])
 
@@ -588,6 +616,38 @@ def _check_control(message: Control) -> None:
         before = point.time_s
 
 
+_IMAGE_ENCODINGS = {"rgb8": (1, 3), "bgr8": (2, 3), "mono8": (3, 1), "jpeg": (4, 0)}
+
+
+def _encode_image(message: Image) -> bytes:
+    if message.encoding not in _IMAGE_ENCODINGS:
+        raise WireError(f"encoding: expected one of {', '.join(_IMAGE_ENCODINGS)}, found {message.encoding!r}")
+    code, pixel = _IMAGE_ENCODINGS[message.encoding]
+    data = bytes(message.data)
+    _check_image(message.width, message.height, pixel, len(data))
+    return _IMAGE.pack(message.width, message.height, code, len(data), _encode_name(message.name)) + data
+
+
+def _decode_image(body: bytes) -> Image:
+    width, height, code, length, name = _unpack(_IMAGE, body)
+    encodings = [(word, pixel) for word, (number, pixel) in _IMAGE_ENCODINGS.items() if number == code]
+    if not encodings:
+        raise WireError(f"encoding: found the unknown code {code}")
+    _size("body bytes", _IMAGE.size + length, len(body))
+    (encoding, pixel) = encodings[0]
+    _check_image(width, height, pixel, length)
+    return Image(_decode_name(name), width, height, encoding, body[_IMAGE.size :])
+
+
+def _check_image(width: int, height: int, pixel: int, length: int) -> None:
+    if pixel or width or height:
+        _count("width", width, MAX_IMAGE_SIDE)
+        _count("height", height, MAX_IMAGE_SIDE)
+    _count("data", length, MAX_IMAGE_BYTES)
+    if pixel:
+        _size("data", width * height * pixel, length)
+
+
 _ENCODERS = {
     Observation: _encode_observation,
     Action: _encode_action,
@@ -596,6 +656,7 @@ _ENCODERS = {
     Command: _encode_command,
     Pose: _encode_pose,
     Control: _encode_control,
+    Image: _encode_image,
 }
 _DECODERS = {
     1: _decode_observation,
@@ -605,4 +666,5 @@ _DECODERS = {
     5: _decode_command,
     6: _decode_pose,
     7: _decode_control,
+    8: _decode_image,
 }

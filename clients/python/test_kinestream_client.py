@@ -34,12 +34,14 @@ def mirror(message: kinestream.Message) -> dict:
     if isinstance(message, kinestream.Control):
         fields["mode"] = message.mode.name.lower()
         fields["points"] = [dict(vars(point)) for point in message.points]
+    if isinstance(message, kinestream.Image):
+        fields["data"] = message.data.hex()
     return {"kind": type(message).__name__.lower(), **fields}
 
 
 class Codec(unittest.TestCase):
     def test_golden_bytes(self):
-        self.assertGreaterEqual(len(golden()), 11)
+        self.assertGreaterEqual(len(golden()), 13)
         for name, (data, fields) in golden().items():
             with self.subTest(name):
                 message = kinestream.decode(data)

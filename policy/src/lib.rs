@@ -10,6 +10,7 @@ pub mod config;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod frames;
 pub mod history;
 pub mod image;
 pub mod import;

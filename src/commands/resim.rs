@@ -7,15 +7,16 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use kinestream_bridge::Observation;
 use kinestream_bridge::recording::{RecordedMessage, Recording};
-use kinestream_bridge::wire::{Decode, Plan as WirePlan};
+use kinestream_bridge::wire::{Decode, Header, Kind, Plan as WirePlan};
+use kinestream_bridge::{Image, Observation};
 use kinestream_control::{Plan, TickOutput};
 use kinestream_policy::engine::{Answer, Sensed, Taken};
 use kinestream_policy::{Engine, Policy};
 use serde::Serialize;
 
 use crate::cli::ResimArguments;
+use crate::nodes::cameras::Cameras;
 use crate::nodes::policy::{numbers, plan_of};
 use crate::output::{self, say};
 use crate::recording::{CheckpointIdentity, Opening, PolicyInput, TickRecord, decode, topic};
@@ -97,8 +98,9 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
         1,
         config.runtime.execution(),
     )?)?;
+    let cameras = Cameras::of(engine.policy(), config.runtime.pictures_apart_ms);
     let bar = output::progress(survey.messages, "messages");
-    let mut policy = PolicyAgain::new(&mut engine, begun_ns);
+    let mut policy = PolicyAgain::new(&mut engine, cameras, begun_ns);
     let mut ticks = Vec::new();
     let mut missing = Gaps::default();
     for message in messages {
@@ -185,6 +187,9 @@ struct PolicyAgain<'a> {
     begun_ns: u64,
     /// The newest observation's bytes, which the next input is about.
     observation: Option<Observation>,
+    cameras: Cameras,
+    /// The newest picture's bytes, which the next input is about.
+    picture: Option<Image>,
     /// Numbers of the newest valid observation.
     values: Vec<f32>,
     answer: Option<Answer>,
@@ -195,9 +200,11 @@ struct PolicyAgain<'a> {
 }
 
 impl<'a> PolicyAgain<'a> {
-    fn new(engine: &'a mut Engine, begun_ns: u64) -> Self {
+    fn new(engine: &'a mut Engine, cameras: Cameras, begun_ns: u64) -> Self {
         Self {
             engine,
+            cameras,
+            picture: None,
             begun_ns,
             observation: None,
             values: Vec::new(),
@@ -211,6 +218,7 @@ impl<'a> PolicyAgain<'a> {
 
     fn take(&mut self, message: &RecordedMessage) -> Result<()> {
         match &*message.topic {
+            _ if is_picture(message) => self.picture = Some(Image::decode(&message.bytes)?),
             topic::STATE => self.observation = Some(Observation::decode(&message.bytes)?),
             topic::POLICY_INPUT => self.input(decode(topic::POLICY_INPUT, &message.bytes)?)?,
             topic::PLAN => self.compare(&WirePlan::decode(&message.bytes)?, message.log_ns),
@@ -227,6 +235,10 @@ impl<'a> PolicyAgain<'a> {
                     return Ok(());
                 };
                 let values = numbers(&observation);
+                // One without its pictures was refused then, too.
+                let Ok(images) = self.cameras.at(&observation.stamp) else {
+                    return Ok(());
+                };
                 let taken = self.engine.take(
                     0,
                     &Sensed {
@@ -234,11 +246,19 @@ impl<'a> PolicyAgain<'a> {
                         sequence: observation.stamp.sequence,
                         time_ns: observation.stamp.monotonic_ns,
                         values: &values,
-                        images: &[],
+                        images: &images,
                     },
                 )?;
                 if taken == Taken::Valid {
                     self.values = values;
+                }
+            }
+            PolicyInput::Picture { camera } => {
+                if let Some(picture) = self.picture.take()
+                    && (camera as usize) < self.cameras.names().count()
+                {
+                    // What is no picture was refused then, too.
+                    let _ = self.cameras.take(camera as usize, &picture);
                 }
             }
             PolicyInput::Answer { arrived_ns } => {
@@ -271,6 +291,12 @@ impl<'a> PolicyAgain<'a> {
             resimulated,
         });
     }
+}
+
+/// Whether a message is a picture of a camera.
+fn is_picture(message: &RecordedMessage) -> bool {
+    message.topic.starts_with("obs/")
+        && Header::decode(&message.bytes).is_ok_and(|header| header.kind == Kind::Image)
 }
 
 type Field = (&'static str, String, String);

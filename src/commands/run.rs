@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kinestream_bridge::{Keys, Node};
 use kinestream_policy::Policy;
+use kinestream_policy::config::ImageSize;
 use serde_json::json;
 
 use crate::cli::RunArguments;
@@ -60,14 +61,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         );
     }
     let policy = Policy::executed(loaded, device, names.len(), config.runtime.execution())?;
-    let cameras: Vec<&str> = policy.cameras().map(|(name, _)| name).collect();
-    ensure!(
-        cameras.is_empty(),
-        "{}: the policy observes images ({}), and images do not come in over zenoh yet; `kinestream \
-         import --check` runs it on synthetic ones",
-        config.runtime.checkpoint.display(),
-        cameras.join(", ")
-    );
+    let cameras: Vec<(String, ImageSize)> = policy
+        .cameras()
+        .map(|(name, size)| (name.to_owned(), size))
+        .collect();
     let sizes = Sizes {
         observation: Some(policy.observation_size()),
         action: Some(policy.action_size()),
@@ -93,8 +90,17 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap)?;
     for node in &nodes {
         let prefix = node.keys().prefix();
+        let pictures: String = cameras
+            .iter()
+            .map(|(name, size)| {
+                format!(
+                    " and {prefix}/obs/{name} ({} x {} pixels)",
+                    size.height, size.width
+                )
+            })
+            .collect();
         tracing::info!(
-            "ready: {prefix}/obs/state in, {prefix}/plan and {prefix}/act out; listening on {:?}",
+            "ready: {prefix}/obs/state{pictures} in, {prefix}/plan and {prefix}/act out; listening on {:?}",
             config.session.listen
         );
     }

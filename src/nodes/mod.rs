@@ -1,6 +1,7 @@
 //! The nodes of a running system, each with threads of its own: policy, command loop, simulator.
 //! [`runtime`] puts policy and command loop together, as a robot sees them.
 
+pub(crate) mod cameras;
 pub(crate) mod character;
 pub(crate) mod commands;
 pub(crate) mod engines;

@@ -11,21 +11,28 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use kinestream_bridge::node::{Bell, Channel, Inbox, Publisher};
 use kinestream_bridge::wire::{PlanSlice, Request, Stamp};
-use kinestream_bridge::{Command, Node, Observation};
+use kinestream_bridge::{Command, Image, Node, Observation};
 use kinestream_control::{
     Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter, pin_current_thread,
 };
 use kinestream_policy::arrivals::Arrival;
+use kinestream_policy::config::ImageSize;
 use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::image::{Image as Picture, Pixels};
 use kinestream_policy::{Engine, Error, Policy};
 
+use super::cameras::Cameras;
 use super::signals::Signals;
 use super::snapshot::Snapshot;
 use super::{INBOX, PATIENCE, stamp};
 use crate::recording::{PolicyInput, Tap, topic};
 
+/// Pictures of a camera that wait; a raw one of a large camera has megabytes.
+const PICTURES: usize = 4;
 /// Evaluations before the node says that it is ready; they are not measured.
 const WARM_UP: usize = 20;
+/// Slow policies are warm after fewer: none begin after this time.
+const WARM_UP_NS: u64 = 2_000_000_000;
 
 /// What a policy node did so far.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +67,8 @@ pub(crate) struct PolicyOptions {
     pub(crate) lossless: bool,
     /// Processor that the thread is kept on.
     pub(crate) cpu: Option<usize>,
+    /// How far apart, in milliseconds, an observation and its pictures may be; a period by default.
+    pub(crate) pictures_apart_ms: Option<f64>,
 }
 
 /// How the policy node and one robot are joined.
@@ -87,6 +96,9 @@ struct Shell {
 /// One robot, as the thread sees it.
 struct Robot {
     observations: Inbox<Observation>,
+    /// In the order of the policy's cameras.
+    pictures: Vec<Inbox<Image>>,
+    cameras: Cameras,
     resets: Inbox<Command>,
     plans: Publisher,
     commands: PlanWriter,
@@ -121,7 +133,10 @@ impl PolicyNode {
             .collect();
         let robots = seats
             .into_iter()
-            .map(|seat| Robot::join(seat, options.lossless, &bell))
+            .map(|seat| {
+                let cameras = Cameras::of(&policy, options.pictures_apart_ms);
+                Robot::join(seat, cameras, options.lossless, &bell)
+            })
             .collect::<Result<Vec<_>>>()?;
         let statistics = robots
             .iter()
@@ -216,7 +231,7 @@ impl Shell {
 }
 
 impl Robot {
-    fn join(seat: Seat<'_>, lossless: bool, bell: &Bell) -> Result<Self> {
+    fn join(seat: Seat<'_>, cameras: Cameras, lossless: bool, bell: &Bell) -> Result<Self> {
         let Seat {
             node,
             commands,
@@ -225,7 +240,13 @@ impl Robot {
             snapshot,
         } = seat;
         let observation = node.keys().observation("state")?;
+        let pictures = cameras
+            .names()
+            .map(|name| Ok(node.inbox(&node.keys().observation(name)?, PICTURES)?))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
+            pictures,
+            cameras,
             resets: node.inbox(&node.keys().command("reset")?, INBOX)?,
             observations: node.inbox_with_bell(&observation, INBOX, bell)?,
             plans: if lossless {
@@ -262,12 +283,31 @@ impl Robot {
         // An observation first: the reset that was sent before it is there by then.
         let mut waiting = self.observations.try_next();
         self.take_resets(seat, engine)?;
+        self.take_pictures();
         let mut newest = None;
         while let Some(observation) = waiting {
             newest = self.take(&observation, seat, engine)?.or(newest);
             waiting = self.observations.try_next();
+            self.take_pictures();
         }
         Ok(newest)
+    }
+
+    /// Takes the pictures that have come, in the order of the cameras.
+    fn take_pictures(&mut self) {
+        for at in 0..self.pictures.len() {
+            while let Some(picture) = self.pictures[at].try_next() {
+                let now_ns = Monotonic.now_ns();
+                let camera = at as u32;
+                self.tap
+                    .wire(&topic::of_camera(picture.name.as_str()), now_ns, &picture);
+                self.tap
+                    .policy_input(now_ns, &PolicyInput::Picture { camera });
+                if let Err(reason) = self.cameras.take(at, &picture) {
+                    self.refuse(&reason);
+                }
+            }
+        }
     }
 
     /// Takes an observation into the history; none if it was left out.
@@ -291,12 +331,19 @@ impl Robot {
         if stream != engine.stream(seat) {
             self.commands.withdraw();
         }
+        let images = match self.cameras.at(&observation.stamp) {
+            Ok(images) => images,
+            Err(reason) => {
+                self.refuse(&reason);
+                return Ok(None);
+            }
+        };
         let sensed = Sensed {
             stream,
             sequence,
             time_ns,
             values: &values,
-            images: &[],
+            images: &images,
         };
         match engine.take(seat, &sensed)? {
             Taken::Valid => {
@@ -408,12 +455,27 @@ pub(crate) fn plan_of(answer: &Answer, observation: &[f32], policy: &Policy) -> 
 fn warm_up(policy: &mut Policy) -> Result<()> {
     let steps = policy.config().plan.action_steps;
     let zeros = vec![0.0; policy.observation_size()];
+    let black: Vec<(ImageSize, Vec<u8>)> = policy
+        .cameras()
+        .map(|(_, size)| (size, vec![0; 3 * size.height * size.width]))
+        .collect();
+    let images: Vec<Picture<'_>> = black
+        .iter()
+        .map(|(size, pixels)| Picture {
+            size: *size,
+            pixels: Pixels::Bytes(pixels),
+        })
+        .collect();
     let all: Vec<usize> = (0..policy.streams()).collect();
     for streams in [&all[..], &all[..1]] {
         all.iter().try_for_each(|stream| policy.reset(*stream, 0))?;
-        for _ in 0..WARM_UP {
+        let begun = Monotonic.now_ns();
+        for round in 0..WARM_UP {
+            if round > 1 && Monotonic.now_ns() - begun > WARM_UP_NS {
+                break;
+            }
             for &stream in streams {
-                policy.observe(stream, &zeros)?;
+                policy.observe_images(stream, &zeros, &images)?;
             }
             while policy.refine(streams)? > 0 {}
             for &stream in streams {

@@ -80,6 +80,7 @@ impl Runtime {
         let options = PolicyOptions {
             lossless: config.runtime.lossless,
             cpu: config.runtime.cpu,
+            pictures_apart_ms: config.runtime.pictures_apart_ms,
         };
         let planner = PolicyNode::start(policy, seats, options, Arc::clone(&stop))?;
         let metrics = metrics::serve(&config.runtime, &stop)?;

@@ -24,6 +24,11 @@ pub(crate) enum PolicyInput {
         /// When that observation was taken: the plan's first action is due.
         arrived_ns: u64,
     },
+    /// A picture was taken; its bytes are the last ones before on the camera's `obs/<name>`.
+    Picture {
+        /// Its camera, in the order of the policy's.
+        camera: u32,
+    },
 }
 
 /// One period of the control thread: what it was told and what it did. Encoded from a slice, without

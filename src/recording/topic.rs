@@ -33,6 +33,11 @@ pub(crate) const SIM_STEP: &str = "sim/step";
 /// What else changed the simulator's world.
 pub(crate) const SIM_INPUT: &str = "sim/input";
 
+/// Pictures of a camera.
+pub(crate) fn of_camera(name: &str) -> String {
+    format!("obs/{name}")
+}
+
 /// Whether the messages of a topic travel over zenoh under the same name.
 pub(crate) fn is_on_zenoh(topic: &str) -> bool {
     matches!(topic, PLAN | ACTION | STATUS | HEALTH | POSE | CONTROL)
@@ -57,7 +62,7 @@ pub(crate) fn format(topic: &str) -> Format<'static> {
         POLICY_INPUT => own(
             "kinestream.PolicyInput",
             "enum (u32): 0 Reset { stream: u32, seed: u64 }, 1 Observation { arrived_ns: u64 }, \
-             2 Answer { arrived_ns: u64 }",
+             2 Answer { arrived_ns: u64 }, 3 Picture { camera: u32 }",
         ),
         SIM_STEP => own(
             "kinestream.SimStep",

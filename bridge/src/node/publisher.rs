@@ -31,6 +31,8 @@ pub enum Channel<'a> {
     Pose,
     /// `control`: as observations.
     Control,
+    /// `obs/<name>`: pictures, as observations, so that one arrives before the observation that is sent after it.
+    Image(&'a str),
 }
 
 impl Channel<'_> {
@@ -45,12 +47,13 @@ impl Channel<'_> {
             Self::Command(_) => Kind::Command,
             Self::Pose => Kind::Pose,
             Self::Control => Kind::Control,
+            Self::Image(_) => Kind::Image,
         }
     }
 
     pub(super) fn key(self, keys: &Keys) -> Result<String, KeyError> {
         Ok(match self {
-            Self::Observation(name) => keys.observation(name)?,
+            Self::Observation(name) | Self::Image(name) => keys.observation(name)?,
             Self::Action => keys.action(),
             Self::Plan => keys.plan(),
             Self::Status => keys.status(),
@@ -68,7 +71,7 @@ impl Channel<'_> {
 
     pub(super) fn quality(self) -> (Priority, CongestionControl, bool) {
         match self {
-            Self::Observation(_) | Self::Action | Self::Pose | Self::Control => {
+            Self::Observation(_) | Self::Action | Self::Pose | Self::Control | Self::Image(_) => {
                 (Priority::RealTime, CongestionControl::Drop, true)
             }
             Self::Plan => (Priority::InteractiveHigh, CongestionControl::Drop, true),

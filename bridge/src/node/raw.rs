@@ -10,7 +10,7 @@ use zenoh::sample::{Sample, SampleKind};
 use super::publisher::{Channel, Matching};
 use super::subscriber::{Counts, Subscription};
 use super::{Node, NodeError};
-use crate::wire::MAX_MESSAGE_BYTES;
+use crate::wire::{Header, Kind};
 
 /// Topics below `<namespace>/<robot>` that a recorder listens to.
 const TOPICS: [&str; 8] = [
@@ -51,7 +51,7 @@ impl Node {
                     if sample.kind() != SampleKind::Put {
                         return;
                     }
-                    if payload.len() > MAX_MESSAGE_BYTES {
+                    if payload.len() > Kind::Image.most_bytes() {
                         counted.count_malformed();
                     } else if let Some(topic) = sample.key_expr().as_str().get(skipped..) {
                         counted.count_received();
@@ -121,14 +121,17 @@ impl RawPublisher {
         if !self.is_matched() {
             return Ok(false);
         }
-        self.inner
-            .put(bytes)
-            .wait()
-            .map_err(|source| NodeError::Zenoh {
-                doing: "publish",
-                key: self.inner.key_expr().to_string(),
-                source,
-            })?;
+        let put = self.inner.put(bytes);
+        // Observations and pictures share their keys, and say by their header what they are.
+        let put = match Header::decode(bytes) {
+            Ok(header) if header.kind == Kind::Image => put.encoding(Channel::Image("").encoding()),
+            _ => put,
+        };
+        put.wait().map_err(|source| NodeError::Zenoh {
+            doing: "publish",
+            key: self.inner.key_expr().to_string(),
+            source,
+        })?;
         Ok(true)
     }
 

@@ -9,7 +9,7 @@ use zenoh::sample::{Sample, SampleKind};
 
 use super::inbox::{Bell, Inbox, Shared};
 use super::{Node, NodeError};
-use crate::wire::{Decode, DecodeError, MAX_MESSAGE_BYTES};
+use crate::wire::{Decode, DecodeError};
 
 /// A running subscription; dropping it ends it.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Node {
         M: Decode,
         F: for<'a> Fn(M::View<'a>) + Send + Sync + 'static,
     {
-        self.subscribe_bytes(key, MAX_MESSAGE_BYTES, move |bytes, counts| {
+        self.subscribe_bytes(key, M::KIND.most_bytes(), move |bytes, counts| {
             let view = M::view(bytes)?;
             counts.count_received();
             callback(view);

@@ -10,8 +10,9 @@ use zenoh::Wait;
 use super::*;
 use crate::health::{Health, Rung};
 use crate::wire::{
-    Action, ActionFlags, Command, Contacts, Control, ControlMode, DecodeError, Kind, Message, Name,
-    Observation, ObservationView, Plan, Pose, PoseFlags, Request, Stamp, Status, Values,
+    Action, ActionFlags, Command, Contacts, Control, ControlMode, DecodeError, Image,
+    ImageEncoding, Kind, Message, Name, Observation, ObservationView, Plan, Pose, PoseFlags,
+    Request, Stamp, Status, Values,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -176,7 +177,7 @@ fn malformed_payloads_are_counted_and_skipped() {
     crate::wire::Encode::encode_into(&action(1), &mut good).unwrap();
     let mut other_kind = Vec::new();
     crate::wire::Encode::encode_into(&plan(1), &mut other_kind).unwrap();
-    let huge = vec![0_u8; crate::wire::MAX_MESSAGE_BYTES + 1];
+    let huge = vec![0_u8; Kind::Observation.most_bytes() + 1];
     for payload in [
         &b""[..],
         b"KNST",
@@ -317,6 +318,7 @@ fn every_channel_has_its_quality_of_service() {
             Message::Command(message) => publisher.publish(&message),
             Message::Pose(message) => publisher.publish(&message),
             Message::Control(message) => publisher.publish(&message),
+            Message::Image(message) => publisher.publish(&message),
         };
         assert!(sent.unwrap());
         let sample = samples.recv_timeout(LIMIT).unwrap().unwrap();
@@ -338,6 +340,19 @@ fn every_channel_has_its_quality_of_service() {
         name: Name::new("state").unwrap(),
         values,
     };
+    let picture = Image {
+        stamp: Stamp::default(),
+        name: Name::new("top").unwrap(),
+        width: 1,
+        height: 1,
+        encoding: ImageEncoding::Rgb8,
+        data: vec![1, 2, 3],
+    };
+    check(
+        Channel::Image("top"),
+        Message::Image(picture),
+        (RealTime, Drop, true),
+    );
     let stop = Command {
         stamp: Stamp::default(),
         request: Request::Stop,

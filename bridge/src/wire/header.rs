@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::reader::Reader;
-use super::{ContentError, DecodeError, MAX_MESSAGE_BYTES};
+use super::{ContentError, DecodeError, MAX_IMAGE_BYTES, MAX_MESSAGE_BYTES};
 
 /// First four bytes of every message.
 pub const MAGIC: [u8; 4] = *b"KNST";
@@ -33,11 +33,13 @@ pub enum Kind {
     Pose = 6,
     /// What a character is asked to do.
     Control = 7,
+    /// One picture of a camera.
+    Image = 8,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Observation,
         Self::Action,
         Self::Plan,
@@ -45,6 +47,7 @@ impl Kind {
         Self::Command,
         Self::Pose,
         Self::Control,
+        Self::Image,
     ];
 
     /// The kind's name as the JSON mirror and zenoh's encoding schema write it.
@@ -58,6 +61,16 @@ impl Kind {
             Self::Command => "command",
             Self::Pose => "pose",
             Self::Control => "control",
+            Self::Image => "image",
+        }
+    }
+
+    /// Longest message of this kind in bytes.
+    #[must_use]
+    pub const fn most_bytes(self) -> usize {
+        match self {
+            Self::Image => MAX_IMAGE_BYTES + MAX_MESSAGE_BYTES,
+            _ => MAX_MESSAGE_BYTES,
         }
     }
 
@@ -118,7 +131,7 @@ impl Header {
         let kind = Kind::from_number(reader.u16()?)?;
         let (sequence, monotonic_ns, wall_ns) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (stream, body_bytes) = (reader.u32()?, reader.u32()?);
-        let limit = (MAX_MESSAGE_BYTES - HEADER_BYTES) as u64;
+        let limit = (kind.most_bytes() - HEADER_BYTES) as u64;
         if u64::from(body_bytes) > limit {
             return Err(ContentError::TooLarge {
                 field: "body_bytes",

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header::{Header, Kind};
 use super::{
-    Action, Command, ContentError, Control, Decode, DecodeError, Encode, Observation, Plan, Pose,
-    Status,
+    Action, Command, ContentError, Control, Decode, DecodeError, Encode, Image, Observation, Plan,
+    Pose, Status,
 };
 
 /// One message of any kind. As JSON it is one object with `"kind"` beside the fields of docs/WIRE.md.
@@ -26,6 +26,8 @@ pub enum Message {
     Pose(Pose),
     /// What a character is asked to do.
     Control(Control),
+    /// One picture of a camera.
+    Image(Image),
 }
 
 impl Message {
@@ -40,6 +42,7 @@ impl Message {
             Self::Command(_) => Kind::Command,
             Self::Pose(_) => Kind::Pose,
             Self::Control(_) => Kind::Control,
+            Self::Image(_) => Kind::Image,
         }
     }
 
@@ -56,6 +59,7 @@ impl Message {
             Kind::Command => Self::Command(Command::decode(bytes)?),
             Kind::Pose => Self::Pose(Pose::decode(bytes)?),
             Kind::Control => Self::Control(Control::decode(bytes)?),
+            Kind::Image => Self::Image(Image::decode(bytes)?),
         })
     }
 
@@ -72,6 +76,7 @@ impl Message {
             Self::Command(message) => message.encode_into(out),
             Self::Pose(message) => message.encode_into(out),
             Self::Control(message) => message.encode_into(out),
+            Self::Image(message) => message.encode_into(out),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The wire format: fixed little-endian header, fixed fields of the message's kind, arrays.
 //!
 //! Promises, for any bytes whatever: decoding never panics; a `View` decode allocates nothing and an owned decode no more
-//! than [`MAX_MESSAGE_BYTES`]; what is refused is refused by name ([`DecodeError`]); what encodes also decodes.
+//! than [`MAX_MESSAGE_BYTES`], for an image [`MAX_IMAGE_BYTES`]; what is refused is refused by name ([`DecodeError`]); what encodes also decodes.
 //! Each message is one struct, generic over where its arrays live: a `Vec` (owned), a slice (to encode what already lies
 //! in memory) or an [`ArrayView`] (decoded in place). The layout stands in docs/WIRE.md.
 
@@ -12,6 +12,7 @@ mod command;
 mod control;
 mod error;
 mod header;
+mod image;
 mod message;
 mod observation;
 mod plan;
@@ -25,6 +26,7 @@ pub use command::{Command, Request};
 pub use control::{Control, ControlMode, ControlSlice, ControlView, PathPoint};
 pub use error::{ContentError, DecodeError};
 pub use header::{HEADER_BYTES, Header, Kind, MAGIC, Stamp, VERSION};
+pub use image::{Image, ImageEncoding, ImageSlice, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE};
 pub use message::Message;
 pub use observation::{Name, Observation, ObservationView, Values, ValuesView};
 pub use plan::{Plan, PlanSlice, PlanView};
@@ -39,7 +41,8 @@ pub const MAX_HORIZON: usize = 4_096;
 pub const MAX_JOINTS: usize = 1_024;
 /// Most points that the path of a control may have.
 pub const MAX_POINTS: usize = 256;
-/// Longest message in bytes: an observation of [`MAX_VALUES`] f64. Longer ones are refused before anything is read.
+/// Longest message in bytes, but for images: an observation of [`MAX_VALUES`] f64. Longer ones are refused before
+/// anything is read.
 pub const MAX_MESSAGE_BYTES: usize = HEADER_BYTES + observation::FIXED_BYTES + MAX_VALUES * 8;
 
 /// A message that can be written to the wire.

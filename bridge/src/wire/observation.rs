@@ -225,7 +225,12 @@ impl Name {
             .unwrap_or_default()
     }
 
-    fn from_padded(bytes: [u8; Self::MAX_BYTES]) -> Result<Self, ContentError> {
+    /// The text with zeros behind it, as on the wire.
+    pub(super) fn padded(&self) -> &[u8; Self::MAX_BYTES] {
+        &self.bytes
+    }
+
+    pub(super) fn from_padded(bytes: [u8; Self::MAX_BYTES]) -> Result<Self, ContentError> {
         let length = bytes
             .iter()
             .position(|byte| *byte == 0)

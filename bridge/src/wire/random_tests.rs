@@ -240,6 +240,31 @@ fn controls() -> impl Strategy<Value = Message> {
         )
 }
 
+fn images() -> impl Strategy<Value = Message> {
+    let raw = prop_oneof![
+        Just(ImageEncoding::Rgb8),
+        Just(ImageEncoding::Bgr8),
+        Just(ImageEncoding::Mono8)
+    ];
+    let pixels = (raw, 1..6_u32, 1..6_u32).prop_flat_map(|(encoding, width, height)| {
+        let bytes = (width * height) as usize * encoding.pixel_bytes().unwrap();
+        vec(any::<u8>(), bytes).prop_map(move |data| (encoding, width, height, data))
+    });
+    let file = vec(any::<u8>(), 1..60).prop_map(|data| (ImageEncoding::Jpeg, 0, 0, data));
+    (stamps(), "[a-z_äß0-9]{1,16}", prop_oneof![pixels, file]).prop_map(
+        |(stamp, name, (encoding, width, height, data))| {
+            Message::Image(Image {
+                stamp,
+                name: Name::new(&name).unwrap(),
+                width,
+                height,
+                encoding,
+                data,
+            })
+        },
+    )
+}
+
 fn messages() -> impl Strategy<Value = Message> {
     prop_oneof![
         observations(),
@@ -248,7 +273,8 @@ fn messages() -> impl Strategy<Value = Message> {
         statuses(),
         commands(),
         poses(),
-        controls()
+        controls(),
+        images()
     ]
 }
 

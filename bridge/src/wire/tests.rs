@@ -330,3 +330,55 @@ fn unknown_json_keys_and_values_are_refused() {
         .unwrap();
     assert!(Message::from_json(&json.replace("reset", "explode")).is_err());
 }
+
+#[test]
+fn pictures_are_as_large_as_they_say() {
+    let good = Image::decode(&golden("image_rgb8")).unwrap();
+    assert_eq!((good.width, good.height, good.name.as_str()), (2, 1, "top"));
+    let refused = |change: fn(&mut Image)| {
+        let mut image = good.clone();
+        change(&mut image);
+        let mut out = vec![1];
+        let error = image.encode_into(&mut out).unwrap_err();
+        assert!(out.is_empty());
+        error.to_string()
+    };
+    for (error, word) in [
+        (refused(|image| image.width = 3), "data"),
+        (refused(|image| image.height = 0), "height"),
+        (refused(|image| image.width = u32::MAX), "width"),
+        (
+            refused(|image| image.encoding = ImageEncoding::Mono8),
+            "data",
+        ),
+        (
+            refused(|image| {
+                image.encoding = ImageEncoding::Jpeg;
+                image.data.clear();
+            }),
+            "data",
+        ),
+        (
+            refused(|image| {
+                image.encoding = ImageEncoding::Jpeg;
+                image.data = vec![0; MAX_IMAGE_BYTES + 1];
+            }),
+            "data",
+        ),
+    ] {
+        assert!(error.contains(word), "{error}");
+    }
+    // A file may leave its size to itself, pixels may not.
+    let mut bytes = golden("image_jpeg");
+    assert_eq!(Image::decode(&bytes).unwrap().width, 0);
+    bytes[48] = 1;
+    assert!(Image::decode(&bytes).is_err());
+    bytes[48] = 9;
+    assert_eq!(
+        Image::decode(&bytes),
+        Err(DecodeError::UnknownCode {
+            field: "encoding",
+            found: 9
+        })
+    );
+}

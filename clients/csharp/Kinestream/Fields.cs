@@ -144,6 +144,23 @@ namespace Kinestream
             }
         }
 
+        /// <summary>Bytes as they are.</summary>
+        internal void Bytes(ref byte[] bytes, int count)
+        {
+            if (written != null)
+            {
+                written.AddRange(bytes);
+                return;
+            }
+            if (end - at < count)
+            {
+                throw new WireException("message of " + end + " bytes is cut short: expected at least " + (at + count));
+            }
+            bytes = new byte[count];
+            Array.Copy(data, at, bytes, 0, count);
+            at += count;
+        }
+
         /// <summary>UTF-8 without control characters, with zeros behind.</summary>
         internal void Name(ref string name, int bytes)
         {

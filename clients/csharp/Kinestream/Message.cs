@@ -73,7 +73,7 @@ namespace Kinestream
             Message message = OfKind(kind);
             uint body = 0;
             message.PassStamp(fields, ref body);
-            if (length != HeaderBytes + (long)body || length > MaxBytes)
+            if (length != HeaderBytes + (long)body || length > MaxBytes + (message is Image ? Image.MaxDataBytes : 0))
             {
                 throw new WireException(
                     "message length: expected " + (HeaderBytes + (long)body) + " bytes, found " + length);
@@ -125,7 +125,8 @@ namespace Kinestream
                 case 5: return new Command();
                 case 6: return new Pose();
                 case 7: return new Control();
-                default: throw new WireException("kind: expected 1 to 7, found " + kind);
+                case 8: return new Image();
+                default: throw new WireException("kind: expected 1 to 8, found " + kind);
             }
         }
     }

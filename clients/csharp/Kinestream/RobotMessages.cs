@@ -30,6 +30,65 @@ namespace Kinestream
         }
     }
 
+    /// <summary>What the bytes of a picture are.</summary>
+    public enum ImageEncoding
+    {
+        /// <summary>Red, green, blue, a byte each.</summary>
+        Rgb8 = 1,
+        /// <summary>Blue, green, red, a byte each.</summary>
+        Bgr8 = 2,
+        /// <summary>A byte a pixel.</summary>
+        Mono8 = 3,
+        /// <summary>A JPEG file.</summary>
+        Jpeg = 4,
+    }
+
+    /// <summary>A picture of a camera.</summary>
+    public sealed class Image : Message
+    {
+        /// <summary>Longest picture in bytes.</summary>
+        public const int MaxDataBytes = 16 << 20;
+        /// <summary>As in the key obs/NAME, 1 to 32 bytes.</summary>
+        public string Name = "";
+        /// <summary>Columns; with Height 0 where a JPEG file says it.</summary>
+        public uint Width;
+        /// <summary>Rows.</summary>
+        public uint Height;
+        /// <summary>What Data is.</summary>
+        public ImageEncoding Encoding = ImageEncoding.Rgb8;
+        /// <summary>Row by row from the top left without gaps, or the file.</summary>
+        public byte[] Data = new byte[0];
+
+        internal override ushort Kind { get { return 8; } }
+
+        internal override void Pass(Fields fields)
+        {
+            fields.U32(ref Width);
+            fields.U32(ref Height);
+            uint code = (uint)Encoding;
+            fields.U32(ref code);
+            if (code < 1 || code > 4)
+            {
+                throw new WireException("encoding: found the unknown code " + code);
+            }
+            Encoding = (ImageEncoding)code;
+            int length = fields.Count("data", Data.Length, MaxDataBytes);
+            bool isFile = Encoding == ImageEncoding.Jpeg;
+            if (!isFile || Width != 0 || Height != 0)
+            {
+                Fields.InRange("width", Width, 1, 16384);
+                Fields.InRange("height", Height, 1, 16384);
+            }
+            if (!isFile)
+            {
+                double bytes = (double)Width * Height * (Encoding == ImageEncoding.Mono8 ? 1 : 3);
+                Fields.InRange("data", length, bytes, bytes);
+            }
+            fields.Name(ref Name, 32);
+            fields.Bytes(ref Data, length);
+        }
+    }
+
     /// <summary>The command for one period of the control loop.</summary>
     public sealed class Action : Message
     {

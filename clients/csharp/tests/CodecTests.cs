@@ -20,7 +20,7 @@ internal static class CodecTests
     internal static void Run(string golden)
     {
         List<Row> rows = Read(golden);
-        Check.That(rows.Count >= 11, "eleven golden messages");
+        Check.That(rows.Count >= 13, "thirteen golden messages");
         foreach (Row row in rows)
         {
             Message message = Message.Decode(row.Bytes);
@@ -71,7 +71,7 @@ internal static class CodecTests
         foreach (Tuple<int, byte, string> wrong in new[]
         {
             Tuple.Create(0, (byte)0, "magic"), Tuple.Create(4, (byte)2, "version: expected 1, found 2"),
-            Tuple.Create(6, (byte)99, "kind: expected 1 to 7, found 99"),
+            Tuple.Create(6, (byte)99, "kind: expected 1 to 8, found 99"),
         })
         {
             byte[] changed = (byte[])action.Clone();
@@ -189,6 +189,11 @@ internal static class CodecTests
         {
             mirror.Remove("is_double");
             mirror["element"] = observation.IsDouble ? "f64" : "f32";
+        }
+        Image image = message as Image;
+        if (image != null)
+        {
+            mirror["data"] = string.Concat(image.Data.Select(part => part.ToString("x2")));
         }
         Pose pose = message as Pose;
         if (pose != null)

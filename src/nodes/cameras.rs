@@ -1,0 +1,210 @@
+//! The cameras of a policy: pictures of the wire as the policy takes them, and which of them belong to an observation.
+
+use kinestream_bridge::Image;
+use kinestream_bridge::wire::{ImageEncoding, Stamp};
+use kinestream_policy::config::ImageSize;
+use kinestream_policy::frames::Frames;
+use kinestream_policy::image::{Image as View, Pixels};
+use kinestream_policy::{Policy, config::PolicyConfig};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// Pictures of one robot's cameras, newest ones only.
+pub(crate) struct Cameras {
+    sizes: Vec<(String, ImageSize)>,
+    frames: Frames<Vec<u8>>,
+}
+
+impl Cameras {
+    /// The cameras that a policy observes. A picture may be `apart_ms` away from its observation, or a control period where
+    /// nothing else is said.
+    pub(crate) fn of(policy: &Policy, apart_ms: Option<f64>) -> Self {
+        let sizes: Vec<(String, ImageSize)> = policy
+            .cameras()
+            .map(|(name, size)| (name.to_owned(), size))
+            .collect();
+        let apart_ms = apart_ms.unwrap_or_else(|| a_period_ms(policy.config()));
+        let names = sizes.iter().map(|(name, _)| name.as_str());
+        Self {
+            frames: Frames::new(names, (apart_ms * 1e6) as u64),
+            sizes,
+        }
+    }
+
+    /// Their names, as in the keys `obs/<name>`.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.sizes.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Takes a picture of the camera at `index`.
+    ///
+    /// # Errors
+    /// Another size than the policy expects, or a file that is none.
+    pub(crate) fn take(&mut self, index: usize, image: &Image) -> Result<(), String> {
+        let (name, size) = &self.sizes[index];
+        let pixels = pixels(image, *size).map_err(|reason| format!("camera {name}: {reason}"))?;
+        let Stamp {
+            stream,
+            monotonic_ns,
+            ..
+        } = image.stamp;
+        self.frames.take(index, stream, monotonic_ns, pixels);
+        Ok(())
+    }
+
+    /// The pictures that belong to an observation, one of every camera.
+    ///
+    /// # Errors
+    /// The camera that has none near enough.
+    pub(crate) fn at(&self, stamp: &Stamp) -> Result<Vec<View<'_>>, String> {
+        let pictures = self.frames.at(stamp.stream, stamp.monotonic_ns)?;
+        Ok(pictures
+            .into_iter()
+            .zip(&self.sizes)
+            .map(|(pixels, (_, size))| View {
+                size: *size,
+                pixels: Pixels::Bytes(pixels),
+            })
+            .collect())
+    }
+}
+
+fn a_period_ms(config: &PolicyConfig) -> f64 {
+    1e3 / config.task.rate_hz
+}
+
+/// Red, green and blue of every pixel of a picture, which must be of one size.
+fn pixels(image: &Image, size: ImageSize) -> Result<Vec<u8>, String> {
+    let misfit = |width: usize, height: usize| {
+        let found = format!("{height} x {width}");
+        let expected = format!("{} x {}", size.height, size.width);
+        format!("a picture of {found} pixels (height x width), the policy expects {expected}")
+    };
+    let check = |width: usize, height: usize| match (width, height) == (size.width, size.height) {
+        true => Ok(()),
+        false => Err(misfit(width, height)),
+    };
+    if image.encoding != ImageEncoding::Jpeg {
+        check(image.width as usize, image.height as usize)?;
+    }
+    Ok(match image.encoding {
+        ImageEncoding::Rgb8 => image.data.clone(),
+        ImageEncoding::Bgr8 => {
+            let colours = image.data.chunks_exact(3);
+            colours.flat_map(|bgr| [bgr[2], bgr[1], bgr[0]]).collect()
+        }
+        ImageEncoding::Mono8 => image.data.iter().flat_map(|grey| [*grey; 3]).collect(),
+        ImageEncoding::Jpeg => {
+            let options = DecoderOptions::default()
+                .jpeg_set_out_colorspace(ColorSpace::RGB)
+                .set_max_width(size.width)
+                .set_max_height(size.height);
+            let file = ZCursor::new(&image.data[..]);
+            let mut decoder = JpegDecoder::new_with_options(file, options);
+            let broken = |error: &dyn std::fmt::Debug| format!("not a JPEG file ({error:?})");
+            decoder
+                .decode_headers()
+                .map_err(|error| match sides(&image.data) {
+                    Some((width, height)) if (width, height) != (size.width, size.height) => {
+                        misfit(width, height)
+                    }
+                    _ => broken(&error),
+                })?;
+            let (width, height) = decoder.dimensions().unwrap_or_default();
+            check(width, height)?;
+            decoder.decode().map_err(|error| broken(&error))?
+        }
+    })
+}
+
+/// What a JPEG file says of its size, where it is larger than a decoder was told to take.
+fn sides(file: &[u8]) -> Option<(usize, usize)> {
+    let mut decoder = JpegDecoder::new(ZCursor::new(file));
+    decoder.decode_headers().ok()?;
+    decoder.dimensions()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kinestream_bridge::wire::Name;
+
+    use super::*;
+
+    const SIZE: ImageSize = ImageSize {
+        height: 16,
+        width: 24,
+    };
+    /// 24 x 16 pixels: the left half red, the right half blue.
+    const FILE: &[u8] = include_bytes!("../../tests/data/halves.jpg");
+
+    fn image(encoding: ImageEncoding, data: &[u8]) -> Image {
+        let (width, height) = match encoding {
+            ImageEncoding::Jpeg => (0, 0),
+            _ => (SIZE.width as u32, SIZE.height as u32),
+        };
+        Image {
+            stamp: Stamp::default(),
+            name: Name::new("top").unwrap(),
+            width,
+            height,
+            encoding,
+            data: data.to_vec(),
+        }
+    }
+
+    #[test]
+    fn every_encoding_becomes_red_green_and_blue() {
+        let count = SIZE.width * SIZE.height;
+        let rgb = pixels(&image(ImageEncoding::Rgb8, &[1, 2, 3].repeat(count)), SIZE).unwrap();
+        assert_eq!(rgb[..3], [1, 2, 3]);
+        let bgr = pixels(&image(ImageEncoding::Bgr8, &[3, 2, 1].repeat(count)), SIZE).unwrap();
+        assert_eq!(bgr, rgb);
+        let grey = pixels(&image(ImageEncoding::Mono8, &vec![7; count]), SIZE).unwrap();
+        assert_eq!(grey, vec![7; 3 * count]);
+        let file = pixels(&image(ImageEncoding::Jpeg, FILE), SIZE).unwrap();
+        assert_eq!(file.len(), 3 * count);
+        let near = |at: usize, colour: [u8; 3]| {
+            let found = &file[3 * at..3 * at + 3];
+            let apart = found
+                .iter()
+                .zip(colour)
+                .map(|(one, other)| one.abs_diff(other));
+            assert!(apart.max().unwrap() < 12, "{found:?} at {at}");
+        };
+        near(0, [254, 0, 0]);
+        near(count - 1, [0, 0, 254]);
+    }
+
+    #[test]
+    fn other_sizes_and_broken_files_are_told() {
+        let other = ImageSize {
+            height: 96,
+            width: 96,
+        };
+        for (encoding, data) in [
+            (ImageEncoding::Mono8, &vec![7; SIZE.width * SIZE.height][..]),
+            (ImageEncoding::Jpeg, FILE),
+        ] {
+            let told = pixels(&image(encoding, data), other).unwrap_err();
+            assert!(
+                told.contains("16 x 24") && told.contains("96 x 96"),
+                "{told}"
+            );
+        }
+        let small = ImageSize {
+            height: 8,
+            width: 8,
+        };
+        let told = pixels(&image(ImageEncoding::Jpeg, FILE), small).unwrap_err();
+        assert!(told.contains("16 x 24"), "{told}");
+        for length in [1, 20, 200, FILE.len() / 2] {
+            // A file that is cut may show its upper half; it never panics.
+            let _ = pixels(&image(ImageEncoding::Jpeg, &FILE[..length]), SIZE);
+        }
+        let told = pixels(&image(ImageEncoding::Jpeg, b"GIF89a"), SIZE).unwrap_err();
+        assert!(told.contains("not a JPEG"), "{told}");
+    }
+}

@@ -1,0 +1,234 @@
+//! A policy with a camera over zenoh: pictures as pixels and as JPEG, those that do not belong to an observation, a recording.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kinestream_bridge::node::{Channel, Inbox, Publisher, SessionOptions};
+use kinestream_bridge::wire::{Image, ImageEncoding, Name, Values};
+use kinestream_bridge::{Node, Observation, Plan, Stamp};
+use kinestream_diffusion::Network;
+use kinestream_diffusion::network::vision::VisionEncoder;
+use kinestream_diffusion::weights::{self, Precision};
+use kinestream_policy::checkpoint::{Normalisers, WeightsFile};
+use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig};
+use support::child::{Running, kinestream};
+use support::json_object;
+use support::project::free_port;
+use tch::Device;
+use tempfile::TempDir;
+
+/// Longest wait for what must come; only a failed test reaches it.
+const LIMIT: Duration = Duration::from_secs(60);
+const PERIOD_NS: u64 = 100_000_000;
+/// 24 x 16 pixels.
+const FILE: &[u8] = include_bytes!("data/halves.jpg");
+
+const POLICY: &str = r#"
+[task]
+name = "reach"
+rate_hz = 10.0
+observation = [{ array = "state", columns = [0, 1] }, { array = "observation.images.top", image = { height = 16, width = 24 } }]
+action = "action"
+
+[plan]
+mode = "streaming"
+horizon = 8
+observation_steps = 2
+action_steps = 1
+levels = 8
+alignment = "newest_observation"
+primer = "zero"
+
+[network]
+kind = "per_position"
+channels = [16, 32]
+kernel_size = 3
+groups = 8
+level_embedding = 16
+observation_embedding = 16
+
+[vision]
+backbone = "resnet18"
+norm = "group"
+pool = { kind = "average" }
+projection = 8
+
+[schedule]
+beta_schedule = "squaredcos_cap_v2"
+train_timesteps = 100
+
+[sampler]
+prediction = "sample"
+solver = { kind = "ddim", eta = 0.0 }
+clip_sample = 1.0
+"#;
+
+/// A checkpoint of random weights in a folder, and the configuration that runs it; returns where it listens.
+fn write(folder: &Path) -> String {
+    let policy: PolicyConfig = toml::from_str(POLICY).unwrap();
+    let same = |count: usize| Normaliser {
+        scale: vec![1.0; count],
+        offset: vec![0.0; count],
+        centre: vec![],
+        minimum: vec![],
+        maximum: vec![],
+    };
+    let normalisers = Normalisers {
+        observation: same(2),
+        action: same(2),
+        images: vec![same(3)],
+    };
+    let network = Network::new(&policy.network, policy.dimensions(2, 2), Device::Cpu, 1).unwrap();
+    let vision = VisionEncoder::new(policy.vision.as_ref().unwrap(), 1, Device::Cpu, 1);
+    let mut tensors = weights::snapshot(network.store(), Precision::Fp32);
+    tensors.extend(
+        weights::snapshot(vision.store(), Precision::Fp32)
+            .into_iter()
+            .map(|(name, tensor)| (format!("vision.{name}"), tensor)),
+    );
+    let file = WeightsFile {
+        path: folder,
+        tensors,
+        name_in_file: &str::to_owned,
+    };
+    Checkpoint::assemble(&policy, &normalisers, 2, &file, Device::Cpu)
+        .unwrap()
+        .save(&folder.join("out"), Precision::Fp16)
+        .unwrap();
+    let address = format!("tcp/127.0.0.1:{}", free_port());
+    let runtime = format!(
+        "[runtime]\ncheckpoint = \"out\"\nrobot = \"arm\"\n\n[control.watchdog]\nrearm = \"automatic\"\n\n\
+         [session]\nnamespace = \"test\"\nlisten = [\"{address}\"]\n"
+    );
+    std::fs::write(folder.join("reach.toml"), format!("{POLICY}\n{runtime}")).unwrap();
+    address
+}
+
+/// The robot's side: it sends a picture or none, then an observation.
+struct Robot {
+    _node: Node,
+    pictures: Publisher,
+    observations: Publisher,
+    plans: Inbox<Plan>,
+    sequence: u64,
+}
+
+impl Robot {
+    fn connect(address: String) -> Self {
+        let session = SessionOptions {
+            namespace: "test".into(),
+            connect: vec![address],
+            ..SessionOptions::default()
+        };
+        let node = Node::open(&session, "arm", "robot").unwrap();
+        let pictures = node.publisher(Channel::Image("top")).unwrap();
+        let observations = node.publisher(Channel::Observation("state")).unwrap();
+        let plans = node.inbox::<Plan>(&node.keys().plan(), 16).unwrap();
+        assert!(pictures.wait_until_matched(LIMIT) && observations.wait_until_matched(LIMIT));
+        Self {
+            _node: node,
+            pictures,
+            observations,
+            plans,
+            sequence: 0,
+        }
+    }
+
+    fn show(&mut self, encoding: ImageEncoding, (width, height): (u32, u32), data: Vec<u8>) {
+        let image = Image {
+            stamp: self.stamp(self.sequence + 1),
+            name: Name::new("top").unwrap(),
+            width,
+            height,
+            encoding,
+            data,
+        };
+        assert!(self.pictures.publish(&image).unwrap());
+    }
+
+    fn observe(&mut self) {
+        self.sequence += 1;
+        let observation = Observation {
+            stamp: self.stamp(self.sequence),
+            name: Name::new("state").unwrap(),
+            values: Values::F64(vec![0.25, -0.5]),
+        };
+        assert!(self.observations.publish(&observation).unwrap());
+    }
+
+    /// The plan that answers the newest observation.
+    fn plan(&self) -> Plan {
+        let begun = Instant::now();
+        loop {
+            let plan = self.plans.next(LIMIT).expect("a plan");
+            if plan.observation_sequence == self.sequence {
+                return plan;
+            }
+            assert!(begun.elapsed() < LIMIT, "no plan for {}", self.sequence);
+        }
+    }
+
+    fn stamp(&self, sequence: u64) -> Stamp {
+        Stamp {
+            sequence,
+            monotonic_ns: sequence * PERIOD_NS,
+            stream: 3,
+            ..Stamp::default()
+        }
+    }
+}
+
+#[test]
+fn pictures_come_over_zenoh_and_are_recorded() {
+    let folder = TempDir::new().unwrap();
+    let address = write(folder.path());
+    let mut runtime = Running::start(
+        folder.path(),
+        &["run", "reach.toml", "--record", "run.mcap"],
+    );
+    let ready = runtime.wait_for("ready");
+    assert!(ready.contains("obs/top (16 x 24 pixels)"), "{ready}");
+    let mut robot = Robot::connect(address);
+
+    // Without a picture there is nothing to plan from.
+    robot.observe();
+    runtime.wait_for("camera top: no picture of this stream yet");
+    // Pixels, and a file.
+    let grey = vec![90; 24 * 16 * 3];
+    robot.show(ImageEncoding::Rgb8, (24, 16), grey.clone());
+    robot.observe();
+    let from_pixels = robot.plan();
+    assert_eq!(from_pixels.dims, 2);
+    robot.show(ImageEncoding::Jpeg, (0, 0), FILE.to_vec());
+    robot.observe();
+    let from_file = robot.plan();
+    assert_ne!(from_file.actions, from_pixels.actions);
+    // One of another size is refused; the picture of a period before still belongs to the observation.
+    robot.show(ImageEncoding::Mono8, (8, 8), vec![0; 64]);
+    robot.observe();
+    runtime.wait_for(
+        "camera top: a picture of 8 x 8 pixels (height x width), the policy expects 16 x 24",
+    );
+    robot.plan();
+    // Two periods later it does not.
+    robot.observe();
+    runtime.wait_for("its nearest picture is more than 100 ms from the observation");
+    // A broken file changes nothing; a good picture mends it.
+    robot.show(ImageEncoding::Jpeg, (0, 0), FILE[..40].to_vec());
+    runtime.wait_for("not a JPEG file");
+    robot.show(ImageEncoding::Bgr8, (24, 16), grey);
+    robot.observe();
+    robot.plan();
+    drop(robot);
+    runtime.interrupt();
+    runtime.finish().succeeds();
+
+    let again = kinestream(folder.path(), &["resim", "run.mcap", "--json"]).succeeds();
+    let report = json_object(&again.stdout);
+    assert_eq!(report["plans_compared"], 4, "{report}");
+    assert_eq!(report["differing"], 0, "{report}");
+}
