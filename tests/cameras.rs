@@ -4,109 +4,19 @@
 
 mod support;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kinestream_bridge::node::{Channel, Inbox, Publisher, SessionOptions};
 use kinestream_bridge::wire::{Image, ImageEncoding, Name, Values};
 use kinestream_bridge::{Node, Observation, Plan, Stamp};
-use kinestream_diffusion::Network;
-use kinestream_diffusion::network::vision::VisionEncoder;
-use kinestream_diffusion::weights::{self, Precision};
-use kinestream_policy::checkpoint::{Normalisers, WeightsFile};
-use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig};
+use support::camera::{self, FILE};
 use support::child::{Running, kinestream};
 use support::json_object;
-use support::project::free_port;
-use tch::Device;
 use tempfile::TempDir;
 
 /// Longest wait for what must come; only a failed test reaches it.
 const LIMIT: Duration = Duration::from_secs(60);
 const PERIOD_NS: u64 = 100_000_000;
-/// 24 x 16 pixels.
-const FILE: &[u8] = include_bytes!("data/halves.jpg");
-
-const POLICY: &str = r#"
-[task]
-name = "reach"
-rate_hz = 10.0
-observation = [{ array = "state", columns = [0, 1] }, { array = "observation.images.top", image = { height = 16, width = 24 } }]
-action = "action"
-
-[plan]
-mode = "streaming"
-horizon = 8
-observation_steps = 2
-action_steps = 1
-levels = 8
-alignment = "newest_observation"
-primer = "zero"
-
-[network]
-kind = "per_position"
-channels = [16, 32]
-kernel_size = 3
-groups = 8
-level_embedding = 16
-observation_embedding = 16
-
-[vision]
-backbone = "resnet18"
-norm = "group"
-pool = { kind = "average" }
-projection = 8
-
-[schedule]
-beta_schedule = "squaredcos_cap_v2"
-train_timesteps = 100
-
-[sampler]
-prediction = "sample"
-solver = { kind = "ddim", eta = 0.0 }
-clip_sample = 1.0
-"#;
-
-/// A checkpoint of random weights in a folder, and the configuration that runs it; returns where it listens.
-fn write(folder: &Path) -> String {
-    let policy: PolicyConfig = toml::from_str(POLICY).unwrap();
-    let same = |count: usize| Normaliser {
-        scale: vec![1.0; count],
-        offset: vec![0.0; count],
-        centre: vec![],
-        minimum: vec![],
-        maximum: vec![],
-    };
-    let normalisers = Normalisers {
-        observation: same(2),
-        action: same(2),
-        images: vec![same(3)],
-    };
-    let network = Network::new(&policy.network, policy.dimensions(2, 2), Device::Cpu, 1).unwrap();
-    let vision = VisionEncoder::new(policy.vision.as_ref().unwrap(), 1, Device::Cpu, 1);
-    let mut tensors = weights::snapshot(network.store(), Precision::Fp32);
-    tensors.extend(
-        weights::snapshot(vision.store(), Precision::Fp32)
-            .into_iter()
-            .map(|(name, tensor)| (format!("vision.{name}"), tensor)),
-    );
-    let file = WeightsFile {
-        path: folder,
-        tensors,
-        name_in_file: &str::to_owned,
-    };
-    Checkpoint::assemble(&policy, &normalisers, 2, &file, Device::Cpu)
-        .unwrap()
-        .save(&folder.join("out"), Precision::Fp16)
-        .unwrap();
-    let address = format!("tcp/127.0.0.1:{}", free_port());
-    let runtime = format!(
-        "[runtime]\ncheckpoint = \"out\"\nrobot = \"arm\"\n\n[control.watchdog]\nrearm = \"automatic\"\n\n\
-         [session]\nnamespace = \"test\"\nlisten = [\"{address}\"]\n"
-    );
-    std::fs::write(folder.join("reach.toml"), format!("{POLICY}\n{runtime}")).unwrap();
-    address
-}
 
 /// The robot's side: it sends a picture or none, then an observation.
 struct Robot {
@@ -185,7 +95,7 @@ impl Robot {
 #[test]
 fn pictures_come_over_zenoh_and_are_recorded() {
     let folder = TempDir::new().unwrap();
-    let address = write(folder.path());
+    let address = camera::write(folder.path(), "");
     let mut runtime = Running::start(
         folder.path(),
         &["run", "reach.toml", "--record", "run.mcap"],

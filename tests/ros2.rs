@@ -13,10 +13,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::camera;
 use support::child::{Finished, Running};
 use support::project::{CONFIG, Project, free_port};
 use support::{json_object, motion};
 
+const IMAGE: &str = "sensor_msgs/Image";
+const COMPRESSED: &str = "sensor_msgs/CompressedImage";
 const TWIST: &str = "geometry_msgs/Twist";
 const ARRAY: &str = "std_msgs/Float64MultiArray";
 const JOINTS: &str = "sensor_msgs/JointState";
@@ -353,5 +356,43 @@ fn what_does_not_fit_the_policy_is_refused_before_anything_starts() {
         project
             .run(&["run", "ros2.toml", "--checkpoint", "out"])
             .fails(words);
+    }
+}
+
+#[test]
+fn a_policy_sees_what_a_camera_of_ros_2_sees() {
+    let header = json!({ "stamp": { "sec": 12, "nanosec": 500 }, "frame_id": "lens" });
+    let joints = json!({
+        "header": header, "name": ["x", "y"], "position": [0.25, -0.5], "velocity": [], "effort": [],
+    });
+    let pixels = json!({
+        "header": header, "height": 16, "width": 24, "encoding": "bgr8", "is_bigendian": 0,
+        "step": 72, "data": vec![90; 72 * 16],
+    });
+    let file =
+        json!({ "header": header, "format": "bgr8; jpeg compressed bgr8", "data": camera::FILE });
+    for (message, picture) in [(IMAGE, pixels), (COMPRESSED, file)] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let topics = format!(
+            "[ros2]\ndomain = 3\n\n[ros2.observation]\nparts = [{{ topic = \"joints\", message = \"{JOINTS}\", \
+             names = [\"x\", \"y\"] }}]\ncameras = [{{ name = \"top\", topic = \"camera\", message = \"{message}\" }}]\n\n\
+             [[ros2.publish]]\ntopic = \"commands\"\nmessage = \"{ARRAY}\"\n"
+        );
+        let address = camera::write(folder.path(), &topics);
+        let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+        let mut runtime = Running::start(folder.path(), &["run", "reach.toml"]);
+        runtime.wait_for("ready");
+        let mut arm = start_peer(folder.path(), port, &["say", JOINTS, "/joints"]);
+        let mut lens = start_peer(folder.path(), port, &["say", message, "/camera"]);
+        let hear = ["hear", ARRAY, "/commands", "--count", "5"];
+        let mut commands = start_peer(folder.path(), port, &hear);
+        while !commands.has_ended() {
+            assert!(lens.say(&picture.to_string()) && arm.say(&joints.to_string()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let commands = heard(commands.finish());
+        assert_eq!(commands[4]["data"].as_array().unwrap().len(), 2);
+        runtime.interrupt();
+        runtime.finish().succeeds();
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Ros2Arguments) -> Result<()> {
     );
     let interrupted = shutdown::flag()?;
     let node = Arc::new(Node::open(&session, &robot, "ros2")?);
-    let bridge = Ros2Bridge::start(&node, &ros2, Sizes::default(), &path.display())?;
+    let bridge = Ros2Bridge::start(&node, &ros2, &Sizes::default(), &path.display())?;
     tracing::info!(
         "topics of ROS 2 beside {}, domain {}; Ctrl-C ends",
         node.keys(),

@@ -69,6 +69,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         observation: Some(policy.observation_size()),
         action: Some(policy.action_size()),
         rate_hz: Some(config.task.rate_hz),
+        cameras: Some(cameras.iter().map(|(name, _)| name.clone()).collect()),
     };
     let interrupted = shutdown::flag()?;
     let tap = recording::tap(arguments.record.as_deref(), "run", &config, &[])?;
@@ -85,7 +86,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let ros2 = config
         .ros2
         .as_ref()
-        .map(|ros2| Ros2Bridge::start(node, ros2, sizes, &arguments.config.display()));
+        .map(|ros2| Ros2Bridge::start(node, ros2, &sizes, &arguments.config.display()));
     let ros2 = ros2.transpose()?;
     let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap)?;
     for node in &nodes {

@@ -4,6 +4,7 @@
 // Every test file uses a part of this.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub(crate) mod camera;
 pub(crate) mod child;
 pub(crate) mod clips;
 pub(crate) mod engine;

@@ -37,6 +37,35 @@ pub(crate) struct ObservationConfig {
     pub(crate) max_age_s: f64,
     /// Topics, in the order of the observation's numbers.
     pub(crate) parts: Vec<PartConfig>,
+    /// Topics of the policy's cameras.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cameras: Vec<CameraConfig>,
+}
+
+/// A camera's topic.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CameraConfig {
+    /// Which of the policy's cameras.
+    pub(crate) name: String,
+    /// Its name.
+    pub(crate) topic: String,
+    /// Its messages.
+    pub(crate) message: CameraMessage,
+    /// How it is delivered.
+    #[serde(default)]
+    pub(crate) qos: QosConfig,
+}
+
+/// Messages of cameras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CameraMessage {
+    /// Pixels.
+    #[serde(rename = "sensor_msgs/Image")]
+    Image,
+    /// A JPEG file.
+    #[serde(rename = "sensor_msgs/CompressedImage")]
+    CompressedImage,
 }
 
 fn half_a_second() -> f64 {

@@ -4,6 +4,7 @@
 //! It stands between two sets of keys of one zenoh session and knows nothing else of a runtime, so that it runs inside
 //! `kinestream run` as well as in a process of its own. Everything happens on zenoh's receiving threads; nothing waits.
 
+mod camera;
 mod character;
 pub(crate) mod config;
 mod robot;
@@ -24,7 +25,7 @@ use self::config::Ros2Config;
 use self::robot::RobotSide;
 
 /// Sizes of what a policy takes and gives, and how often, where they are known.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sizes {
     /// Numbers of an observation.
     pub(crate) observation: Option<usize>,
@@ -32,6 +33,8 @@ pub(crate) struct Sizes {
     pub(crate) action: Option<usize>,
     /// Observations per second.
     pub(crate) rate_hz: Option<f64>,
+    /// Cameras that are observed.
+    pub(crate) cameras: Option<Vec<String>>,
 }
 
 /// What went where so far.
@@ -64,7 +67,7 @@ impl Ros2Bridge {
     pub(crate) fn start(
         node: &Arc<Node>,
         config: &Ros2Config,
-        sizes: Sizes,
+        sizes: &Sizes,
         source: &dyn Display,
     ) -> Result<Self> {
         ensure!(

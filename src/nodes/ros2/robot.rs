@@ -17,7 +17,7 @@ use kinestream_bridge::{Action, Node, Observation, Plan};
 use kinestream_control::{Clock, Monotonic};
 
 use super::config::{ObservationConfig, PartConfig, PublishConfig, Ros2Config, Source};
-use super::{Counters, Sizes, complain, lock, period_ns, wall_ns};
+use super::{Counters, Sizes, camera, complain, lock, period_ns, wall_ns};
 use crate::nodes::stamp;
 
 /// Noise level up to which a position of a plan is clean.
@@ -34,7 +34,7 @@ impl RobotSide {
         node: &Node,
         ros: &Ros2Node,
         config: &Ros2Config,
-        sizes: Sizes,
+        sizes: &Sizes,
         counters: &Arc<Counters>,
     ) -> Result<Self> {
         let theirs = match &config.observation {
@@ -73,7 +73,7 @@ fn listen(
     node: &Node,
     ros: &Ros2Node,
     config: &ObservationConfig,
-    sizes: Sizes,
+    sizes: &Sizes,
     counters: &Arc<Counters>,
 ) -> Result<Vec<Ros2Subscription>> {
     ensure!(
@@ -171,6 +171,7 @@ fn listen(
             VectorMessage::JointTrajectory => bail!("{topic}: not read"),
         }?);
     }
+    subscriptions.extend(camera::listen(node, ros, &config.cameras, sizes, counters)?);
     Ok(subscriptions)
 }
 
@@ -247,7 +248,7 @@ enum Kind {
 }
 
 impl Outlet {
-    fn open(ros: &Ros2Node, config: &PublishConfig, sizes: Sizes) -> Result<Self> {
+    fn open(ros: &Ros2Node, config: &PublishConfig, sizes: &Sizes) -> Result<Self> {
         let PublishConfig {
             topic,
             message,
