@@ -11,7 +11,7 @@ gymnasium, and what merely behaves like an environment will do. Two ways to play
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, List, Mapping, Optional, Sequence
 
 from kinestream_policy import Policy
 
@@ -43,7 +43,8 @@ class Robot:
 
     `observe` turns the environment's observation into the numbers that the policy was trained on, in their order and units;
     left out, the observation is flattened. `act` turns the numbers of an action into what the environment takes; left out,
-    an array of the shape and type of its action space. `rate_hz` is left out where the environment's metadata names it
+    an array of the shape and type of its action space. `see` turns the observation into what the policy's cameras see, arrays
+    [height, width, 3] of uint8 by the cameras' names; left out, nothing is seen. `rate_hz` is left out where the environment's metadata names it
     (`render_fps`).
     """
 
@@ -54,10 +55,12 @@ class Robot:
         observe: Optional[Callable[[Any], Sequence[float]]] = None,
         act: Optional[Callable[[Sequence[float]], Any]] = None,
         rate_hz: Optional[float] = None,
+        see: Optional[Callable[[Any], Mapping[str, Any]]] = None,
     ):
         self.environment = environment
         self.policy = policy
         self._observe = observe or flattened
+        self._see = see or (lambda _: {})
         self._act = act or self._as_the_action_space
         rate_hz = rate_hz or (getattr(environment, "metadata", None) or {}).get("render_fps")
         if not rate_hz:
@@ -108,7 +111,8 @@ class Robot:
         return Episode(seed, info=info), observation, begun_ns
 
     def _tell(self, observation: Any, time_ns: int) -> None:
-        self.policy.observe([float(value) for value in self._observe(observation)], time_ns)
+        numbers = [float(value) for value in self._observe(observation)]
+        self.policy.observe(numbers, time_ns, self._see(observation))
 
     def _step(self, episode: Episode, values: Sequence[float]) -> Any:
         observation, reward, terminated, truncated, info = self.environment.step(self._act(values))

@@ -7,7 +7,7 @@ times are given to it. Needs eclipse-zenoh.
 import sys
 import threading
 import time
-from typing import Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import zenoh
 
@@ -48,6 +48,10 @@ class Policy:
         self._observations = session.declare_publisher(
             keys.observation(observation), congestion_control=dropping, **quality
         )
+        self._declare_pictures = lambda camera: session.declare_publisher(
+            keys.observation(camera), congestion_control=dropping, **quality
+        )
+        self._pictures = {}
         self._resets = session.declare_publisher(
             keys.command(kinestream.Request.RESET), congestion_control=congestion.BLOCK, **quality
         )
@@ -70,10 +74,19 @@ class Policy:
         stamp = kinestream.Stamp(0, time_ns, time.time_ns(), self._stream)
         self._resets.put(kinestream.encode(kinestream.Command(kinestream.Request.RESET, seed, stamp=stamp)))
 
-    def observe(self, values: Sequence[float], time_ns: int) -> int:
-        """Sends an observation of this moment on the robot's own clock; returns its sequence number."""
+    def observe(self, values: Sequence[float], time_ns: int, pictures: Optional[Mapping[str, Any]] = None) -> int:
+        """Sends an observation of this moment on the robot's own clock; returns its sequence number.
+
+        `pictures` are what the policy's cameras see now, by their names: arrays [height, width, 3] of uint8, red, green and
+        blue, or the bytes of JPEG files.
+        """
         self._sequence += 1
         stamp = kinestream.Stamp(self._sequence, time_ns, time.time_ns(), self._stream)
+        # Before the observation that they belong to: it is answered when it comes.
+        for camera, picture in (pictures or {}).items():
+            if camera not in self._pictures:
+                self._pictures[camera] = self._declare_pictures(camera)
+            self._pictures[camera].put(kinestream.encode(image_of(camera, picture, stamp)))
         self._observations.put(kinestream.encode(kinestream.Observation(self._name, values, "f64", stamp)))
         return self._sequence
 
@@ -104,7 +117,7 @@ class Policy:
 
     def close(self) -> None:
         """Leaves; the session stays open."""
-        for declared in (*self._subscribers, self._observations, self._resets, self._token):
+        for declared in (*self._subscribers, *self._pictures.values(), self._observations, self._resets, self._token):
             declared.undeclare()
 
     def __enter__(self) -> "Policy":
@@ -133,3 +146,14 @@ class Policy:
             elif isinstance(message, kinestream.Action):
                 self._command = message
             self._news.notify_all()
+
+
+def image_of(camera: str, picture: Any, stamp: kinestream.Stamp) -> kinestream.Image:
+    """A picture as a message: an array [height, width, 3] of uint8, or the bytes of a JPEG file."""
+    if isinstance(picture, (bytes, bytearray)):
+        return kinestream.Image(camera, 0, 0, "jpeg", bytes(picture), stamp)
+    shape, kind = getattr(picture, "shape", ()), str(getattr(picture, "dtype", type(picture).__name__))
+    if len(shape) != 3 or shape[2] != 3 or kind != "uint8":
+        raise ValueError(f"{camera}: expected an array [height, width, 3] of uint8, found {list(shape)} of {kind}")
+    height, width, _ = shape
+    return kinestream.Image(camera, width, height, "rgb8", picture.tobytes(), stamp)
