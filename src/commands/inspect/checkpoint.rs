@@ -171,10 +171,13 @@ fn print(report: &Report, horizon: i64) {
         policy.task.name,
         report.format
     );
+    let shape = match &policy.network.transformer {
+        Some(transformer) => format!("{transformer:?}"),
+        None => format!("channels {:?}", policy.network.channels),
+    };
     say!(
-        "  network     {:?}, channels {:?}, {} parameters",
+        "  network     {:?}, {shape}, {} parameters",
         policy.network.kind,
-        policy.network.channels,
         report.parameters_of.denoiser
     );
     if let Some(vision) = &policy.vision {
