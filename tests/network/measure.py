@@ -91,7 +91,7 @@ def measure(arguments, transport: str, loss: float) -> dict:
             line.terminate()
             packets = json.loads(line.communicate(timeout=10)[0])
             log.seek(0)
-            said = [text.split("INFO ")[-1].strip() for text in log if "->" in text or "ended:" in text]
+            said = [text.split("kinestream::", 1)[-1].strip() for text in log if "->" in text or "ended:" in text]
         finally:
             for process in reversed(running):
                 if process.poll() is None:
