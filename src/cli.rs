@@ -678,7 +678,7 @@ pub(crate) struct BenchPolicyArguments {
     /// Seconds to measure.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// Observations per second; 0 for one after the other.
+    /// Turns per second; 0 for one after the other.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) rate: f64,
     /// What evaluates the policy; evaluations by the others are measured beside it.

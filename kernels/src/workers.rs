@@ -23,7 +23,8 @@ const PATIENCE: u32 = 50_000;
 const LATE: Duration = Duration::from_micros(500);
 /// Rounds of waiting before the time is looked at.
 const SHORT: u32 = 256;
-/// Evaluations without the other threads after the first time that one was late; doubles each time.
+/// Evaluations without the other threads after the first time that one was late; doubles each time, and halves after as
+/// many evaluations with them.
 const PENALTY: u32 = 64;
 /// The most of these.
 const LONGEST_PENALTY: u32 = 4096;
@@ -63,6 +64,8 @@ pub(crate) struct Workers {
     /// Evaluations that are still done without them.
     alone: u32,
     penalty: u32,
+    /// Evaluations with them since the penalty changed.
+    together: u32,
     late: bool,
 }
 
@@ -85,6 +88,7 @@ impl Workers {
             allowed: allowed(),
             alone: 0,
             penalty: PENALTY,
+            together: 0,
             late: false,
         };
         pool.place();
@@ -108,8 +112,15 @@ impl Workers {
             self.late = false;
             self.alone = self.penalty;
             self.penalty = (2 * self.penalty).min(LONGEST_PENALTY);
+            self.together = 0;
         } else if self.alone > 0 {
             self.alone -= 1;
+        } else {
+            self.together += 1;
+            if self.together >= self.penalty {
+                self.penalty = (self.penalty / 2).max(PENALTY);
+                self.together = 0;
+            }
         }
         if self.alone == 0 && !self.threads.is_empty() {
             let own = current().map_or(usize::MAX, |cpu| cpu + 1);

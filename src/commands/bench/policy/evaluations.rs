@@ -1,6 +1,6 @@
 //! One network evaluation by every executor, turn by turn.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kinestream_control::{Latencies, Percentiles};
@@ -18,6 +18,35 @@ use super::wait;
 const ROUNDS: usize = 60;
 /// Of these the first are not measured.
 const WARM_UP: usize = 10;
+
+/// Time after which threads that wait for work, spinning, have gone to sleep: each executor has some of its own.
+const SETTLING: Duration = Duration::from_millis(10);
+
+/// What an executor does before it is the next one's turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) evaluations: usize,
+    /// Of these the first are not measured.
+    pub(super) unmeasured: usize,
+}
+
+impl Turn {
+    /// One after the other.
+    pub(super) const BURST: Self = Self {
+        evaluations: 6,
+        unmeasured: 2,
+    };
+    /// A single one, as of a loop with a rate.
+    pub(super) const ONE: Self = Self {
+        evaluations: 1,
+        unmeasured: 0,
+    };
+}
+
+/// Waits until the threads of what ran last leave the processors alone.
+pub(super) fn settle() {
+    std::thread::sleep(SETTLING);
+}
 
 /// Time of one evaluation.
 #[derive(Debug, Serialize)]
@@ -83,8 +112,8 @@ impl<'a> Evaluations<'a> {
         })
     }
 
-    /// One evaluation by each; `evict` is called before each.
-    pub(super) fn round(&mut self, is_measured: bool, evict: &impl Fn()) -> Result<()> {
+    /// A turn of each; `evict` is called before every evaluation.
+    pub(super) fn round(&mut self, turn: Turn, is_measured: bool, evict: &impl Fn()) -> Result<()> {
         let (inputs, device) = (&self.inputs, self.device);
         let mut all: Vec<(&dyn Denoiser, &mut Latencies)> =
             vec![(self.checkpoint.network(), &mut self.libtorch)];
@@ -94,10 +123,13 @@ impl<'a> Evaluations<'a> {
                 .map(|(fused, latencies, _)| (fused as &dyn Denoiser, latencies)),
         );
         for (denoiser, latencies) in all {
-            evict();
-            let nanoseconds = inputs.time(denoiser, device)?;
-            if is_measured {
-                latencies.record(nanoseconds);
+            settle();
+            for index in 0..turn.evaluations {
+                evict();
+                let nanoseconds = inputs.time(denoiser, device)?;
+                if is_measured && index >= turn.unmeasured {
+                    latencies.record(nanoseconds);
+                }
             }
         }
         Ok(())
@@ -114,16 +146,20 @@ impl<'a> Evaluations<'a> {
             .map(|&streams| {
                 let inputs = Inputs::new(network, streams as i64, self.device);
                 let (mut own, mut libtorch) = (Latencies::new(), Latencies::new());
-                for round in 0..ROUNDS {
-                    let theirs = inputs.time(network, self.device)?;
-                    let ours = match chosen {
-                        Some(fused) => inputs.time(fused, self.device)?,
-                        None => theirs,
-                    };
-                    if round >= WARM_UP {
-                        libtorch.record(theirs);
-                        own.record(ours);
+                let measure = |denoiser: &dyn Denoiser, latencies: &mut Latencies| {
+                    settle();
+                    for round in 0..ROUNDS {
+                        let nanoseconds = inputs.time(denoiser, self.device)?;
+                        if round >= WARM_UP {
+                            latencies.record(nanoseconds);
+                        }
                     }
+                    anyhow::Ok(())
+                };
+                measure(network, &mut libtorch)?;
+                match chosen {
+                    Some(fused) => measure(fused, &mut own)?,
+                    None => measure(network, &mut own)?,
                 }
                 let (ms, libtorch_ms) = (own.percentiles_ms(), libtorch.percentiles_ms());
                 Ok(Streams {

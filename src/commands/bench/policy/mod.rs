@@ -16,14 +16,16 @@ use kinestream_sim::pusht::PushT;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
-use self::evaluations::{Evaluated, Evaluations, Streams};
+use self::evaluations::{Evaluated, Evaluations, Streams, Turn};
 use self::floor::Floor;
 use crate::cli::BenchPolicyArguments;
 use crate::output::say;
 use crate::{checkpoint, device, output};
 
 /// Rounds that are not measured: LibTorch picks kernels and allocates.
-const WARM_UP: usize = 50;
+const WARM_UP: usize = 3;
+/// Rounds that are measured at least.
+const LEAST: usize = 10;
 /// Bytes that are read to put everything else out of the caches.
 const EVICTING: usize = 256 << 20;
 
@@ -113,34 +115,43 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     let evict = || {
         std::hint::black_box(memory.iter().fold(0_u64, |sum, x| sum.wrapping_add(*x)));
     };
+    let turn = if arguments.rate > 0.0 {
+        Turn::ONE
+    } else {
+        Turn::BURST
+    };
     let begun = Instant::now();
-    let mut round = 0;
-    // Evaluations and observations alternate, so that all of them meet the same state of the machine.
-    while begun.elapsed().as_secs_f64() < arguments.seconds || round < WARM_UP + 100 {
-        evaluations.round(round >= WARM_UP, &evict)?;
-        let observation: Vec<f32> = world
-            .observation()
-            .iter()
-            .map(|value| *value as f32)
-            .collect();
-        if round > 0 {
-            policy.advance(0, plan.action_steps);
-        }
-        evict();
-        let started = Instant::now();
-        policy.observe(0, &observation)?;
-        while policy.refine(&[0])? > 0 {}
-        let plan = policy.plan(0)?;
-        let answered = started.elapsed();
-        let at = plan.current * 2;
-        world.step([f64::from(plan.actions[at]), f64::from(plan.actions[at + 1])])?;
-        if round >= WARM_UP {
-            latency.record(answered.as_nanos() as u64);
+    let (mut round, mut steps) = (0, 0_u32);
+    // They take turns, so that all of them meet the same state of the machine.
+    while begun.elapsed().as_secs_f64() < arguments.seconds || round < WARM_UP + LEAST {
+        evaluations.round(turn, round >= WARM_UP, &evict)?;
+        evaluations::settle();
+        for index in 0..turn.evaluations {
+            let observation: Vec<f32> = world
+                .observation()
+                .iter()
+                .map(|value| *value as f32)
+                .collect();
+            if steps > 0 {
+                policy.advance(0, plan.action_steps);
+            }
+            evict();
+            let started = Instant::now();
+            policy.observe(0, &observation)?;
+            while policy.refine(&[0])? > 0 {}
+            let plan = policy.plan(0)?;
+            let answered = started.elapsed();
+            let at = plan.current * 2;
+            world.step([f64::from(plan.actions[at]), f64::from(plan.actions[at + 1])])?;
+            if round >= WARM_UP && index >= turn.unmeasured {
+                latency.record(answered.as_nanos() as u64);
+            }
+            steps += 1;
+            if steps.is_multiple_of(300) {
+                world.reset(100_000 + steps / 300);
+            }
         }
         round += 1;
-        if round % 300 == 0 {
-            world.reset(100_000 + round as u32 / 300);
-        }
         if arguments.rate > 0.0 {
             let period = Duration::from_secs_f64(1.0 / arguments.rate);
             std::thread::sleep((period * round as u32).saturating_sub(begun.elapsed()));
