@@ -299,8 +299,9 @@ impl Robot {
             while let Some(picture) = self.pictures[at].try_next() {
                 let now_ns = Monotonic.now_ns();
                 let camera = at as u32;
-                self.tap
-                    .wire(&topic::of_camera(picture.name.as_str()), now_ns, &picture);
+                // Under the camera's own name, whatever the sender calls it.
+                let name = self.cameras.names().nth(at).unwrap_or_default();
+                self.tap.wire(&topic::of_camera(name), now_ns, &picture);
                 self.tap
                     .policy_input(now_ns, &PolicyInput::Picture { camera });
                 if let Err(reason) = self.cameras.take(at, &picture) {
