@@ -319,7 +319,9 @@ mod tests {
             assert!(!workers.are_ready());
             workers.begin();
         }
+        // It may have fallen asleep again before anybody looked.
         while !workers.are_ready() {
+            workers.begin();
             std::thread::yield_now();
         }
     }
