@@ -13,7 +13,7 @@ use kinestream_control::{
     Cause, Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, PerJoint, Plan,
     PlanHeader, PlanReader, PlanWriter, Rung, TickInputs, TickOutput, WatchdogConfig, latest_plan,
 };
-use kinestream_diffusion::{Execution, Executor, Precision};
+use kinestream_diffusion::Execution;
 use kinestream_policy::engine::{Answer, Sensed, Taken};
 use kinestream_policy::{Checkpoint, Engine, Policy};
 use kinestream_sim::pusht::PushT;
@@ -100,13 +100,8 @@ impl World {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pusht-state");
         let checkpoint = Checkpoint::load(&folder, Device::Cpu).unwrap();
         // As `run` does it: with LibTorch's threads, two tests beside each other take minutes on two cores.
-        let execution = Execution {
-            executor: Executor::Auto,
-            precision: Precision::Fp16,
-            threads: 1,
-        };
         tch::set_num_threads(1);
-        let policy = Policy::executed(checkpoint, Device::Cpu, 1, execution).unwrap();
+        let policy = Policy::executed(checkpoint, Device::Cpu, 1, Execution::auto(1)).unwrap();
         let mut engine = Engine::new(policy).unwrap();
         engine.begin(0, 1, 7).unwrap();
         let config = ControllerConfig {

@@ -53,6 +53,15 @@ impl Execution {
         threads: 1,
     };
 
+    /// What a policy runs on where nothing else is said.
+    pub fn auto(threads: usize) -> Self {
+        Self {
+            executor: Executor::default(),
+            precision: Precision::default(),
+            threads,
+        }
+    }
+
     /// A frozen network on `device` as what evaluates it, and which program that is.
     ///
     /// # Errors

@@ -258,7 +258,7 @@ impl<'a> PolicyAgain<'a> {
                     && (camera as usize) < self.cameras.names().count()
                 {
                     // What is no picture was refused then, too.
-                    let _ = self.cameras.take(camera as usize, &picture);
+                    let _ = self.cameras.take(camera as usize, picture);
                 }
             }
             PolicyInput::Answer { arrived_ns } => {

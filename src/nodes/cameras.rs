@@ -2,10 +2,10 @@
 
 use kinestream_bridge::Image;
 use kinestream_bridge::wire::{ImageEncoding, Stamp};
+use kinestream_policy::Policy;
 use kinestream_policy::config::ImageSize;
 use kinestream_policy::frames::Frames;
 use kinestream_policy::image::{Image as View, Pixels};
-use kinestream_policy::{Policy, config::PolicyConfig};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -25,7 +25,7 @@ impl Cameras {
             .cameras()
             .map(|(name, size)| (name.to_owned(), size))
             .collect();
-        let apart_ms = apart_ms.unwrap_or_else(|| a_period_ms(policy.config()));
+        let apart_ms = apart_ms.unwrap_or(1e3 / policy.config().task.rate_hz);
         let names = sizes.iter().map(|(name, _)| name.as_str());
         Self {
             frames: Frames::new(names, (apart_ms * 1e6) as u64),
@@ -42,14 +42,14 @@ impl Cameras {
     ///
     /// # Errors
     /// Another size than the policy expects, or a file that is none.
-    pub(crate) fn take(&mut self, index: usize, image: &Image) -> Result<(), String> {
+    pub(crate) fn take(&mut self, index: usize, image: Image) -> Result<(), String> {
         let (name, size) = &self.sizes[index];
-        let pixels = pixels(image, *size).map_err(|reason| format!("camera {name}: {reason}"))?;
         let Stamp {
             stream,
             monotonic_ns,
             ..
         } = image.stamp;
+        let pixels = pixels(image, *size).map_err(|reason| format!("camera {name}: {reason}"))?;
         self.frames.take(index, stream, monotonic_ns, pixels);
         Ok(())
     }
@@ -71,59 +71,36 @@ impl Cameras {
     }
 }
 
-fn a_period_ms(config: &PolicyConfig) -> f64 {
-    1e3 / config.task.rate_hz
-}
-
 /// Red, green and blue of every pixel of a picture, which must be of one size.
-fn pixels(image: &Image, size: ImageSize) -> Result<Vec<u8>, String> {
-    let misfit = |width: usize, height: usize| {
-        let found = format!("{height} x {width}");
-        let expected = format!("{} x {}", size.height, size.width);
-        format!("a picture of {found} pixels (height x width), the policy expects {expected}")
-    };
+fn pixels(image: Image, size: ImageSize) -> Result<Vec<u8>, String> {
     let check = |width: usize, height: usize| match (width, height) == (size.width, size.height) {
         true => Ok(()),
-        false => Err(misfit(width, height)),
+        false => Err(format!(
+            "a picture of {height} x {width} pixels (height x width), the policy expects {} x {}",
+            size.height, size.width
+        )),
     };
     if image.encoding != ImageEncoding::Jpeg {
         check(image.width as usize, image.height as usize)?;
     }
     Ok(match image.encoding {
-        ImageEncoding::Rgb8 => image.data.clone(),
+        ImageEncoding::Rgb8 => image.data,
         ImageEncoding::Bgr8 => {
             let colours = image.data.chunks_exact(3);
             colours.flat_map(|bgr| [bgr[2], bgr[1], bgr[0]]).collect()
         }
         ImageEncoding::Mono8 => image.data.iter().flat_map(|grey| [*grey; 3]).collect(),
         ImageEncoding::Jpeg => {
-            let options = DecoderOptions::default()
-                .jpeg_set_out_colorspace(ColorSpace::RGB)
-                .set_max_width(size.width)
-                .set_max_height(size.height);
-            let file = ZCursor::new(&image.data[..]);
-            let mut decoder = JpegDecoder::new_with_options(file, options);
+            let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&image.data), options);
             let broken = |error: &dyn std::fmt::Debug| format!("not a JPEG file ({error:?})");
-            decoder
-                .decode_headers()
-                .map_err(|error| match sides(&image.data) {
-                    Some((width, height)) if (width, height) != (size.width, size.height) => {
-                        misfit(width, height)
-                    }
-                    _ => broken(&error),
-                })?;
+            // Nothing is decoded that is not of the policy's size.
+            decoder.decode_headers().map_err(|error| broken(&error))?;
             let (width, height) = decoder.dimensions().unwrap_or_default();
             check(width, height)?;
             decoder.decode().map_err(|error| broken(&error))?
         }
     })
-}
-
-/// What a JPEG file says of its size, where it is larger than a decoder was told to take.
-fn sides(file: &[u8]) -> Option<(usize, usize)> {
-    let mut decoder = JpegDecoder::new(ZCursor::new(file));
-    decoder.decode_headers().ok()?;
-    decoder.dimensions()
 }
 
 #[cfg(test)]
@@ -158,13 +135,13 @@ mod tests {
     #[test]
     fn every_encoding_becomes_red_green_and_blue() {
         let count = SIZE.width * SIZE.height;
-        let rgb = pixels(&image(ImageEncoding::Rgb8, &[1, 2, 3].repeat(count)), SIZE).unwrap();
+        let rgb = pixels(image(ImageEncoding::Rgb8, &[1, 2, 3].repeat(count)), SIZE).unwrap();
         assert_eq!(rgb[..3], [1, 2, 3]);
-        let bgr = pixels(&image(ImageEncoding::Bgr8, &[3, 2, 1].repeat(count)), SIZE).unwrap();
+        let bgr = pixels(image(ImageEncoding::Bgr8, &[3, 2, 1].repeat(count)), SIZE).unwrap();
         assert_eq!(bgr, rgb);
-        let grey = pixels(&image(ImageEncoding::Mono8, &vec![7; count]), SIZE).unwrap();
+        let grey = pixels(image(ImageEncoding::Mono8, &vec![7; count]), SIZE).unwrap();
         assert_eq!(grey, vec![7; 3 * count]);
-        let file = pixels(&image(ImageEncoding::Jpeg, FILE), SIZE).unwrap();
+        let file = pixels(image(ImageEncoding::Jpeg, FILE), SIZE).unwrap();
         assert_eq!(file.len(), 3 * count);
         let near = |at: usize, colour: [u8; 3]| {
             let found = &file[3 * at..3 * at + 3];
@@ -188,7 +165,7 @@ mod tests {
             (ImageEncoding::Mono8, &vec![7; SIZE.width * SIZE.height][..]),
             (ImageEncoding::Jpeg, FILE),
         ] {
-            let told = pixels(&image(encoding, data), other).unwrap_err();
+            let told = pixels(image(encoding, data), other).unwrap_err();
             assert!(
                 told.contains("16 x 24") && told.contains("96 x 96"),
                 "{told}"
@@ -198,13 +175,13 @@ mod tests {
             height: 8,
             width: 8,
         };
-        let told = pixels(&image(ImageEncoding::Jpeg, FILE), small).unwrap_err();
+        let told = pixels(image(ImageEncoding::Jpeg, FILE), small).unwrap_err();
         assert!(told.contains("16 x 24"), "{told}");
         for length in [1, 20, 200, FILE.len() / 2] {
             // A file that is cut may show its upper half; it never panics.
-            let _ = pixels(&image(ImageEncoding::Jpeg, &FILE[..length]), SIZE);
+            let _ = pixels(image(ImageEncoding::Jpeg, &FILE[..length]), SIZE);
         }
-        let told = pixels(&image(ImageEncoding::Jpeg, b"GIF89a"), SIZE).unwrap_err();
+        let told = pixels(image(ImageEncoding::Jpeg, b"GIF89a"), SIZE).unwrap_err();
         assert!(told.contains("not a JPEG"), "{told}");
     }
 }

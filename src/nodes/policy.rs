@@ -96,8 +96,8 @@ struct Shell {
 /// One robot, as the thread sees it.
 struct Robot {
     observations: Inbox<Observation>,
-    /// In the order of the policy's cameras.
-    pictures: Vec<Inbox<Image>>,
+    /// With the topics that they are recorded on, in the order of the policy's cameras.
+    pictures: Vec<(String, Inbox<Image>)>,
     cameras: Cameras,
     resets: Inbox<Command>,
     plans: Publisher,
@@ -242,7 +242,10 @@ impl Robot {
         let observation = node.keys().observation("state")?;
         let pictures = cameras
             .names()
-            .map(|name| Ok(node.inbox(&node.keys().observation(name)?, PICTURES)?))
+            .map(|name| {
+                let key = node.keys().observation(name)?;
+                Ok((topic::of_camera(name), node.inbox(&key, PICTURES)?))
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             pictures,
@@ -296,15 +299,15 @@ impl Robot {
     /// Takes the pictures that have come, in the order of the cameras.
     fn take_pictures(&mut self) {
         for at in 0..self.pictures.len() {
-            while let Some(picture) = self.pictures[at].try_next() {
+            let (topic, inbox) = &self.pictures[at];
+            while let Some(picture) = inbox.try_next() {
                 let now_ns = Monotonic.now_ns();
                 let camera = at as u32;
                 // Under the camera's own name, whatever the sender calls it.
-                let name = self.cameras.names().nth(at).unwrap_or_default();
-                self.tap.wire(&topic::of_camera(name), now_ns, &picture);
+                self.tap.wire(topic, now_ns, &picture);
                 self.tap
                     .policy_input(now_ns, &PolicyInput::Picture { camera });
-                if let Err(reason) = self.cameras.take(at, &picture) {
+                if let Err(reason) = self.cameras.take(at, picture) {
                     self.refuse(&reason);
                 }
             }

@@ -18,6 +18,7 @@ import tempfile
 import time
 
 import lossy
+from measure import end, heard
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROUTER = """
@@ -93,13 +94,9 @@ def run(arguments) -> dict:
             for line in lines:
                 line.terminate()
                 packets.append(json.loads(line.communicate(timeout=10)[0]))
-            log.seek(0)
-            said = [text.split("kinestream::", 1)[-1].strip() for text in log if "->" in text or "ended:" in text]
+            said = heard(log)
         finally:
-            for process in reversed(running):
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
+            end(running)
     return {
         "robots": {
             robot: {

@@ -29,6 +29,20 @@ def configuration(transport: str, zenoh) -> str:
     return text + (f'config_file = "{zenoh.resolve()}"\n' if zenoh else "")
 
 
+def heard(log) -> list:
+    """What a runtime's log says of the watchdog's rungs, and of its end."""
+    log.seek(0)
+    return [text.split("kinestream::", 1)[-1].strip() for text in log if "->" in text or "ended:" in text]
+
+
+def end(running: list) -> None:
+    """Ends processes, the newest first."""
+    for process in reversed(running):
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
 def measure(arguments, transport: str, loss: float) -> dict:
     """One run: connect, watch, cut, mend."""
     running = []
@@ -90,13 +104,9 @@ def measure(arguments, transport: str, loss: float) -> dict:
             runtime.wait(timeout=60)
             line.terminate()
             packets = json.loads(line.communicate(timeout=10)[0])
-            log.seek(0)
-            said = [text.split("kinestream::", 1)[-1].strip() for text in log if "->" in text or "ended:" in text]
+            said = heard(log)
         finally:
-            for process in reversed(running):
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
+            end(running)
     scores = [round(episode["score"], 3) for episode in played["episodes"]]
     return {
         "transport": transport,

@@ -9,7 +9,7 @@ use kinestream_policy::checkpoint::{Normalisers, WeightsFile};
 use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig};
 use tch::Device;
 
-use super::project::free_port;
+use super::project::{NETWORK, free_port};
 
 /// A JPEG file of the camera's 24 x 16 pixels.
 pub(crate) const FILE: &[u8] = include_bytes!("../data/halves.jpg");
@@ -30,34 +30,18 @@ levels = 8
 alignment = "newest_observation"
 primer = "zero"
 
-[network]
-kind = "per_position"
-channels = [16, 32]
-kernel_size = 3
-groups = 8
-level_embedding = 16
-observation_embedding = 16
-
 [vision]
 backbone = "resnet18"
 norm = "group"
 pool = { kind = "average" }
 projection = 8
-
-[schedule]
-beta_schedule = "squaredcos_cap_v2"
-train_timesteps = 100
-
-[sampler]
-prediction = "sample"
-solver = { kind = "ddim", eta = 0.0 }
-clip_sample = 1.0
 "#;
 
 /// A checkpoint of random weights in a folder, and the configuration `reach.toml` that runs it, with more tables behind;
 /// returns where it listens.
 pub(crate) fn write(folder: &Path, more: &str) -> String {
-    let policy: PolicyConfig = toml::from_str(POLICY).unwrap();
+    let text = format!("{POLICY}\n{NETWORK}");
+    let policy: PolicyConfig = toml::from_str(&text).unwrap();
     let same = |count: usize| Normaliser {
         scale: vec![1.0; count],
         offset: vec![0.0; count],
@@ -92,6 +76,6 @@ pub(crate) fn write(folder: &Path, more: &str) -> String {
         "[runtime]\ncheckpoint = \"out\"\nrobot = \"arm\"\n\n[control.watchdog]\nrearm = \"automatic\"\n\n\
          [session]\nnamespace = \"test\"\nlisten = [\"{address}\"]\n{more}"
     );
-    std::fs::write(folder.join("reach.toml"), format!("{POLICY}\n{runtime}")).unwrap();
+    std::fs::write(folder.join("reach.toml"), format!("{text}\n{runtime}")).unwrap();
     address
 }

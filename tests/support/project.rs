@@ -25,6 +25,25 @@ pub(crate) const ROWS: usize = EPISODES * EPISODE_ROWS;
 /// Rows per chunk file; the last of the four is a partial one.
 const CHUNK_ROWS: usize = 100;
 
+/// A small network, its schedule and its sampler.
+pub(crate) const NETWORK: &str = r#"[network]
+kind = "per_position"
+channels = [16, 32]
+kernel_size = 3
+groups = 8
+level_embedding = 16
+observation_embedding = 16
+
+[schedule]
+beta_schedule = "squaredcos_cap_v2"
+train_timesteps = 100
+
+[sampler]
+prediction = "sample"
+solver = { kind = "ddim", eta = 0.0 }
+clip_sample = 1.0
+"#;
+
 const TINY: &str = r#"# A network that trains in a second and plays badly.
 [task]
 name = "pusht"
@@ -42,23 +61,7 @@ alignment = "newest_observation"
 primer = "constant"
 primer_columns = [18, 19]
 
-[network]
-kind = "per_position"
-channels = [16, 32]
-kernel_size = 3
-groups = 8
-level_embedding = 16
-observation_embedding = 16
-
-[schedule]
-beta_schedule = "squaredcos_cap_v2"
-train_timesteps = 100
-
-[sampler]
-prediction = "sample"
-solver = { kind = "ddim", eta = 0.0 }
-clip_sample = 1.0
-
+NETWORK
 [training]
 seed = 42
 steps = 12
@@ -104,7 +107,8 @@ impl Project {
         let port = free_port();
         std::fs::write(
             project.path(CONFIG),
-            TINY.replace("PORT", &port.to_string()),
+            TINY.replace("PORT", &port.to_string())
+                .replace("NETWORK\n", &format!("{NETWORK}\n")),
         )
         .unwrap();
         project.record();

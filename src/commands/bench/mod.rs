@@ -1,7 +1,18 @@
 //! `kinestream bench`: what this machine does, as ratios within one run.
 
+use anyhow::{Result, ensure};
+
 pub(crate) mod bridge;
 pub(crate) mod clips;
 pub(crate) mod control;
 pub(crate) mod motion;
 pub(crate) mod policy;
+
+/// Refuses a time to measure that nobody means.
+fn check_seconds(seconds: f64) -> Result<()> {
+    ensure!(
+        seconds > 0.0 && seconds <= 3600.0,
+        "--seconds is {seconds}, expected above 0, at most 3600"
+    );
+    Ok(())
+}

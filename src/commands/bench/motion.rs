@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use kinestream_control::{Latencies, Percentiles};
 use kinestream_motion::character;
 use kinestream_motion::crowd::{Crowd, Wish};
@@ -46,11 +46,7 @@ struct MotionReport {
 pub(crate) fn run(arguments: &BenchMotionArguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(Some(arguments.threads))?;
-    ensure!(
-        arguments.seconds > 0.0 && arguments.seconds <= 3600.0,
-        "--seconds is {}, expected above 0, at most 3600",
-        arguments.seconds
-    );
+    super::check_seconds(arguments.seconds)?;
     let folder = checkpoint::locate(
         arguments
             .checkpoint

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kinestream_control::{Latencies, Percentiles};
+use kinestream_diffusion::Execution;
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_policy::config::ImageSize;
 use kinestream_policy::{Checkpoint, Image, Normaliser, Pixels, Policy};
 use serde::Serialize;
@@ -42,12 +42,7 @@ pub(super) struct DryRun {
 pub(super) fn run(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
     let threads = device::set_threads(Some(threads))?;
     let normalisers = checkpoint.normalisers().clone();
-    let execution = Execution {
-        executor: Executor::Auto,
-        precision: Precision::Fp16,
-        threads,
-    };
-    let mut policy = Policy::executed(checkpoint, Device::Cpu, 1, execution)?;
+    let mut policy = Policy::executed(checkpoint, Device::Cpu, 1, Execution::auto(threads))?;
     let (steps, size) = (policy.config().plan.action_steps, policy.action_size());
     let cameras: Vec<ImageSize> = policy.cameras().map(|(_, size)| size).collect();
     let mut random = NoiseStream::new(0);

@@ -1,6 +1,5 @@
 //! Cameras of ROS 2 as those of a policy: their pictures go out as the robot's own, on `obs/<camera>`.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
@@ -79,14 +78,10 @@ impl Outlet {
         })
     }
 
-    fn refused(&self) -> &AtomicU64 {
-        &self.counters.refused
-    }
-
     fn pass(&self, taken: Time, picture: &Picture) {
         let (width, height, encoding, data) = match picture {
             Ok(picture) => picture,
-            Err(reason) => return complain(self.refused(), &self.topic, reason),
+            Err(reason) => return complain(&self.counters.refused, &self.topic, reason),
         };
         let (publisher, sequence) = &mut *lock(&self.publisher);
         *sequence += 1;
@@ -104,7 +99,7 @@ impl Outlet {
             data,
         };
         if let Err(error) = publisher.publish(&image) {
-            complain(self.refused(), &self.topic, &error);
+            complain(&self.counters.refused, &self.topic, &error);
         }
     }
 }

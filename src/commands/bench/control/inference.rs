@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kinestream_control::{
     Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter, realtime,
 };
-use kinestream_diffusion::{Execution, Executor, Precision};
+use kinestream_diffusion::Execution;
 use kinestream_policy::Policy;
 use kinestream_sim::pusht::{OBSERVATION_SIZE, PushT};
 use serde::Serialize;
@@ -75,11 +75,7 @@ impl Inference {
             checkpoint::open(&folder, device)?,
             device,
             1,
-            Execution {
-                executor: Executor::Auto,
-                precision: Precision::Fp16,
-                threads,
-            },
+            Execution::auto(threads),
         )?;
         // More threads than one would share the processor that the first is pinned to.
         let cpu = cpu.filter(|_| threads == 1);

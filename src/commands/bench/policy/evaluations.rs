@@ -145,8 +145,8 @@ impl<'a> Evaluations<'a> {
             .iter()
             .map(|&streams| {
                 let inputs = Inputs::new(network, streams as i64, self.device);
-                let (mut own, mut libtorch) = (Latencies::new(), Latencies::new());
-                let measure = |denoiser: &dyn Denoiser, latencies: &mut Latencies| {
+                let measure = |denoiser: &dyn Denoiser| {
+                    let mut latencies = Latencies::new();
                     settle();
                     for round in 0..ROUNDS {
                         let nanoseconds = inputs.time(denoiser, self.device)?;
@@ -154,14 +154,10 @@ impl<'a> Evaluations<'a> {
                             latencies.record(nanoseconds);
                         }
                     }
-                    anyhow::Ok(())
+                    anyhow::Ok(latencies.percentiles_ms())
                 };
-                measure(network, &mut libtorch)?;
-                match chosen {
-                    Some(fused) => measure(fused, &mut own)?,
-                    None => measure(network, &mut own)?,
-                }
-                let (ms, libtorch_ms) = (own.percentiles_ms(), libtorch.percentiles_ms());
+                let libtorch_ms = measure(network)?;
+                let ms = chosen.map_or(Ok(libtorch_ms), |fused| measure(fused))?;
                 Ok(Streams {
                     streams,
                     executor: chosen.map_or(Executor::LibTorch, |_| Executor::Fused),

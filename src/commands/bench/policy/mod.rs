@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use kinestream_control::{Latencies, Percentiles};
-use kinestream_diffusion::{Execution, Executor};
+use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_policy::Policy;
 use kinestream_sim::pusht::PushT;
 use serde::Serialize;
@@ -37,7 +37,7 @@ struct PolicyReport {
     /// What evaluates the policy, and with which weights.
     executor: Executor,
     #[serde(skip_serializing_if = "Option::is_none")]
-    precision: Option<kinestream_diffusion::Precision>,
+    precision: Option<Precision>,
     /// Whether caches were emptied before every evaluation.
     cold: bool,
     /// Threads that did nothing but keep processors busy.
@@ -66,11 +66,7 @@ struct PolicyReport {
 pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(Some(arguments.threads))?;
-    ensure!(
-        arguments.seconds > 0.0 && arguments.seconds <= 3600.0,
-        "--seconds is {}, expected above 0, at most 3600",
-        arguments.seconds
-    );
+    super::check_seconds(arguments.seconds)?;
     ensure!(
         (0.0..=10_000.0).contains(&arguments.rate),
         "--rate is {}, expected 0 to 10000",
