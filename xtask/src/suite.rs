@@ -33,6 +33,8 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[OsString]) -> Outcome {
             runner.arg("--no-fail-fast");
         }
     }
+    // Tests run beside each other. With threads of its own in each, LibTorch waits spinning for processors that the others have.
+    runner.env("OMP_NUM_THREADS", "1");
     steps::run("the test suite", runner.args(arguments))
 }
 
