@@ -108,6 +108,9 @@ pub(crate) struct DemoArguments {
     pub(crate) seed: u32,
     #[command(flatten)]
     pub(crate) page: PageArguments,
+    /// pusht: what the policy sees: the keypoints of the T, or the table's picture.
+    #[arg(long, value_enum, default_value_t = DemoPolicy::State)]
+    pub(crate) policy: DemoPolicy,
     /// Checkpoint folder; the shipped one by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
@@ -163,6 +166,14 @@ impl EngineArguments {
         let sends = !(self.vmc.is_empty() && self.live_link.is_empty());
         sends || self.websocket.is_some() || self.humanoid.is_some()
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoPolicy {
+    /// Nine keypoints of the T and the agent: configs/pusht-state.toml.
+    State,
+    /// A picture of 96 x 96 pixels and the agent: configs/pusht-image.toml.
+    Image,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -22,6 +22,8 @@ use crate::nodes::ros2::config::Ros2Config;
 /// The configuration that runs where none is named, the one that the shipped weights were trained
 /// with.
 pub(crate) const BUILT_IN: &str = include_str!("../configs/pusht-state.toml");
+/// The same for a policy that sees.
+pub(crate) const BUILT_IN_IMAGE: &str = include_str!("../configs/pusht-image.toml");
 
 /// A configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,15 +4,20 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use kinestream_control::Latencies;
-use kinestream_policy::Policy;
+use kinestream_policy::config::ImageSize;
+use kinestream_policy::image::{Image, Pixels};
+use kinestream_policy::{Observation, Policy};
 use kinestream_sim::delay::Planning;
 use kinestream_sim::evaluation::Controller;
-use kinestream_sim::pusht::OBSERVATION_SIZE;
+use kinestream_sim::pusht::{IMAGE_SIZE, PushT};
+
+use crate::sight::Sight;
 
 /// Drives Push-T with a policy: in lock step as a [`Controller`], or with late plans as what
 /// [`Planning`] asks for.
 pub(crate) struct PolicyController {
     policy: Policy,
+    sight: Sight,
     /// Times from observations to actions, a batch at a time, without the first.
     latencies: Latencies,
     batches: u64,
@@ -22,19 +27,30 @@ pub(crate) struct PolicyController {
 impl PolicyController {
     /// A controller, if the policy fits Push-T.
     pub(crate) fn new(policy: Policy) -> Result<Self> {
+        let sight = Sight::of(&policy.config().task, Some(policy.observation_size()))?;
         ensure!(
-            policy.observation_size() == OBSERVATION_SIZE && policy.action_size() == 2,
-            "the checkpoint maps {} numbers to {}, Push-T needs {OBSERVATION_SIZE} to 2; train it \
-             with configs/pusht-state.toml",
-            policy.observation_size(),
+            policy.action_size() == 2,
+            "the checkpoint makes actions of {} numbers, Push-T takes 2: train it with configs/pusht-state.toml",
             policy.action_size(),
         );
         Ok(Self {
             policy,
+            sight,
             latencies: Latencies::new(),
             batches: 0,
             actions: 0,
         })
+    }
+
+    /// What the policy sees.
+    pub(crate) fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    fn see(&self, world: &PushT) -> Seen {
+        let numbers = self.sight.numbers(world).into_iter();
+        let numbers = numbers.map(|value| value as f32).collect();
+        (numbers, self.sight.picture(world))
     }
 
     /// Network evaluations per executed action.
@@ -56,15 +72,19 @@ impl Controller for PolicyController {
         self.policy.reset(slot, u64::from(seed))
     }
 
-    fn act(
-        &mut self,
-        slots: &[usize],
-        observations: &[[f64; OBSERVATION_SIZE]],
-    ) -> Result<Vec<[f64; 2]>, Self::Error> {
-        let rows: Vec<Vec<f32>> = observations.iter().map(row).collect();
+    fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error> {
+        let seen: Vec<Seen> = worlds.iter().map(|world| self.see(world)).collect();
+        let images: Vec<Vec<Image<'_>>> = seen
+            .iter()
+            .map(|(_, picture)| images(picture.as_ref()))
+            .collect();
+        let rows = seen.iter().zip(&images);
+        let observations: Vec<Observation<'_>> = rows
+            .map(|((numbers, _), images)| Observation { numbers, images })
+            .collect();
         let before = self.policy.evaluations();
         let begun = Instant::now();
-        let actions = self.policy.step(slots, &rows)?;
+        let actions = self.policy.step(slots, &observations)?;
         if self.batches > 0 && self.policy.evaluations() > before {
             self.latencies.record(begun.elapsed().as_nanos() as u64);
         }
@@ -81,16 +101,13 @@ impl Planning for PolicyController {
         self.policy.reset(slot, u64::from(seed))
     }
 
-    fn observe(
-        &mut self,
-        slots: &[usize],
-        observations: &[[f64; OBSERVATION_SIZE]],
-    ) -> Result<(), Self::Error> {
+    fn observe(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<(), Self::Error> {
         self.actions += slots.len() as u64;
-        slots
-            .iter()
-            .zip(observations)
-            .try_for_each(|(slot, observation)| self.policy.observe(*slot, &row(observation)))
+        slots.iter().zip(worlds).try_for_each(|(slot, world)| {
+            let (numbers, picture) = self.see(world);
+            self.policy
+                .observe_images(*slot, &numbers, &images(picture.as_ref()))
+        })
     }
 
     fn plan(
@@ -109,8 +126,19 @@ impl Planning for PolicyController {
     }
 }
 
-fn row(observation: &[f64; OBSERVATION_SIZE]) -> Vec<f32> {
-    observation.iter().map(|value| *value as f32).collect()
+/// Numbers and picture of an observation.
+type Seen = (Vec<f32>, Option<Vec<u8>>);
+
+fn images(picture: Option<&Vec<u8>>) -> Vec<Image<'_>> {
+    let size = ImageSize {
+        height: IMAGE_SIZE,
+        width: IMAGE_SIZE,
+    };
+    let pixels = picture.map(|bytes| Pixels::Bytes(bytes));
+    pixels
+        .map(|pixels| Image { size, pixels })
+        .into_iter()
+        .collect()
 }
 
 fn target(action: &[f32]) -> [f64; 2] {

@@ -14,7 +14,9 @@ mod output;
 mod page;
 mod recording;
 mod refusals;
+mod scenes;
 mod shutdown;
+mod sight;
 mod top;
 
 use std::io::IsTerminal;

@@ -114,6 +114,14 @@ impl Checkpoint {
         }
     }
 
+    /// The same with encoders of images.
+    #[must_use]
+    pub fn with_vision(mut self, mut vision: VisionEncoder) -> Self {
+        vision.freeze();
+        self.vision = Some(vision);
+        self
+    }
+
     /// A checkpoint of weights in a file: everything is checked, networks are built, and filled
     /// from `tensors`, which were read from `path`. `name_in_file` says what a parameter is called
     /// there: those of the image encoders are `vision.` and [`VisionEncoder`]'s names, the others

@@ -355,6 +355,9 @@ pub struct TrainingConfig {
     pub evaluation_seeds: u64,
     /// Number format of the exported weights.
     pub export: Precision,
+    /// How image encoders are trained; absent where nothing observed is an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vision: Option<VisionTraining>,
 }
 
 impl Default for TrainingConfig {
@@ -381,7 +384,69 @@ impl Default for TrainingConfig {
             evaluate_every: 0,
             evaluation_seeds: 50,
             export: Precision::Fp32,
+            vision: None,
         }
+    }
+}
+
+/// How image encoders are trained, before the denoiser: to tell numbers of the data set from a
+/// picture. They stay as they are while the denoiser is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisionTraining {
+    /// Arrays of the data set that a picture shows, such as the places of objects.
+    pub targets: Vec<ObservationPart>,
+    /// Optimiser steps.
+    #[serde(default = "default_vision_steps")]
+    pub steps: u64,
+    /// Pictures per step.
+    #[serde(default = "default_vision_batch")]
+    pub batch: usize,
+    /// Largest learning rate of AdamW.
+    #[serde(default = "default_vision_rate")]
+    pub learning_rate: f64,
+    /// Steps of linear warm-up; then a cosine to 0.
+    #[serde(default = "default_vision_warmup")]
+    pub warmup_steps: u64,
+    /// Scenes drawn at random by the bundled simulator and shown beside the demonstrations, for
+    /// tasks that it knows: 27 kB of memory each.
+    #[serde(default)]
+    pub scenes: usize,
+}
+
+fn default_vision_steps() -> u64 {
+    8000
+}
+fn default_vision_batch() -> usize {
+    64
+}
+fn default_vision_rate() -> f64 {
+    1e-3
+}
+fn default_vision_warmup() -> u64 {
+    200
+}
+
+impl VisionTraining {
+    fn check(&self) -> Result<()> {
+        if self.targets.is_empty() || self.targets.iter().any(|part| part.image.is_some()) {
+            let expected = "at least one array of numbers";
+            return refuse("training.vision.targets", "empty, or an image", expected);
+        }
+        if self.steps == 0 {
+            return refuse("training.vision.steps", 0, "at least 1");
+        }
+        if !(1..=1 << 16).contains(&self.batch) {
+            return refuse("training.vision.batch", self.batch, "1 to 65536");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate < 1.0) {
+            let key = "training.vision.learning_rate";
+            return refuse(key, self.learning_rate, "between 0 and 1");
+        }
+        if self.scenes > 1_000_000 {
+            return refuse("training.vision.scenes", self.scenes, "at most 1000000");
+        }
+        Ok(())
     }
 }
 
@@ -607,7 +672,7 @@ impl TrainingConfig {
                 "shares of 0 or more, not all 0",
             );
         }
-        Ok(())
+        self.vision.as_ref().map_or(Ok(()), VisionTraining::check)
     }
 }
 

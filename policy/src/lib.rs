@@ -27,4 +27,4 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use image::{Image, Pixels};
 pub use normaliser::Normaliser;
-pub use policy::Policy;
+pub use policy::{Observation, Policy};

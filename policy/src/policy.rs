@@ -11,6 +11,23 @@ use crate::observer::Observer;
 use crate::plan::{self, NoiseSource, Plan, Planner};
 use crate::{Error, Normaliser, PolicyConfig, Result};
 
+/// An observation of one stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// Numbers `[Do]` in the task's units.
+    pub numbers: &'a [f32],
+    /// One image of each of [`Policy::cameras`].
+    pub images: &'a [Image<'a>],
+}
+
+impl<'a> Observation<'a> {
+    /// One without images.
+    pub fn numbers(numbers: &'a [f32]) -> Self {
+        let images = &[];
+        Self { numbers, images }
+    }
+}
+
 /// A policy that controls any number of independent streams.
 pub struct Policy {
     config: PolicyConfig,
@@ -245,13 +262,17 @@ impl Policy {
     ///
     /// # Errors
     /// Any of the above.
-    pub fn step(&mut self, streams: &[usize], observations: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
+    pub fn step(
+        &mut self,
+        streams: &[usize],
+        observations: &[Observation<'_>],
+    ) -> Result<Vec<Vec<f32>>> {
         for (&stream, observation) in streams.iter().zip(observations) {
             self.check(stream)?;
             if self.handed_out[stream] {
                 self.advance(stream, 1);
             }
-            self.observe(stream, observation)?;
+            self.observe_images(stream, observation.numbers, observation.images)?;
         }
         while self.refine(streams)? > 0 {}
         let size = self.action_size();

@@ -11,10 +11,10 @@ use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleCon
 use kinestream_policy::config::{
     Alignment, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig, TrainingConfig,
 };
-use kinestream_policy::data::{Episodes, Symmetry};
+use kinestream_policy::data::{AffineMap, Episodes, PictureMirror, Symmetry};
 use kinestream_policy::plan::Plan;
 use kinestream_policy::training::{STATE_FILE, Trainer};
-use kinestream_policy::{Checkpoint, Error, Policy, PolicyConfig, Result};
+use kinestream_policy::{Checkpoint, Error, Observation, Policy, PolicyConfig, Result};
 use tch::{Device, Kind, Tensor};
 
 type Tensors = Vec<(String, Tensor)>;
@@ -145,10 +145,18 @@ fn resuming_refuses_another_run() {
 fn impossible_runs_are_refused_before_they_begin() {
     let folder = tempfile::tempdir().unwrap();
     let refusal = |policy: &PolicyConfig, training: &TrainingConfig, episodes: &Episodes| {
-        Trainer::new(policy, training, episodes, None, Device::Cpu, folder.path())
-            .err()
-            .unwrap()
-            .to_string()
+        Trainer::new(
+            policy,
+            training,
+            episodes,
+            None,
+            None,
+            Device::Cpu,
+            folder.path(),
+        )
+        .err()
+        .unwrap()
+        .to_string()
     };
     let mirror = TrainingConfig {
         mirror: true,
@@ -171,6 +179,7 @@ fn impossible_runs_are_refused_before_they_begin() {
         actions: vec![0.0; 6],
         observation_size: 2,
         action_size: 2,
+        pictures: Vec::new(),
         ends: vec![3],
     };
     let found = refusal(&policy(), &training(), &short);
@@ -187,6 +196,7 @@ fn impossible_runs_are_refused_before_they_begin() {
             &policy(),
             &training(),
             &long,
+            None,
             None,
             Device::Cpu,
             folder.path()
@@ -415,7 +425,9 @@ fn bad_observations_are_refused_and_the_plan_is_kept() {
         Err(Error::NoObservation { stream: 0 })
     ));
     policy.reset(0, 1).unwrap();
-    policy.step(&[0], &[vec![0.5, 0.5]]).unwrap();
+    policy
+        .step(&[0], &[Observation::numbers(&[0.5, 0.5])])
+        .unwrap();
     let (before, owed) = (policy.plan(0).unwrap(), policy.owed(0));
     for value in [f32::NAN, f32::INFINITY] {
         let message = policy.observe(0, &[0.5, value]).unwrap_err().to_string();
@@ -426,7 +438,13 @@ fn bad_observations_are_refused_and_the_plan_is_kept() {
     let message = policy.observe(3, &[0.5, 0.5]).unwrap_err().to_string();
     says(&message, &["stream 3 does not exist"]);
     assert_eq!((policy.plan(0).unwrap(), policy.owed(0)), (before, owed));
-    assert_eq!(policy.step(&[0], &[vec![0.5, 0.5]]).unwrap()[0].len(), 2);
+    assert_eq!(
+        policy
+            .step(&[0], &[Observation::numbers(&[0.5, 0.5])])
+            .unwrap()[0]
+            .len(),
+        2
+    );
 }
 
 // ---- a small task ---------------------------------------------------------------------------------
@@ -447,18 +465,26 @@ fn episodes() -> Episodes {
         actions: rows(2),
         observation_size: 2,
         action_size: 2,
+        pictures: Vec::new(),
         ends: (1..=9).map(|episode| 40 * episode).collect(),
     }
 }
 
 /// Left and right exchanged.
 fn symmetry() -> Symmetry {
-    let (matrix, offset) = (vec![-1.0, 0.0, 0.0, 1.0], vec![400.0, 0.0]);
+    let map = AffineMap {
+        matrix: vec![-1.0, 0.0, 0.0, 1.0],
+        offset: vec![400.0, 0.0],
+    };
     Symmetry {
-        observation_matrix: matrix.clone(),
-        observation_offset: offset.clone(),
-        action_matrix: matrix,
-        action_offset: offset,
+        observation: map.clone(),
+        action: map.clone(),
+        targets: map,
+        pictures: PictureMirror {
+            transpose: false,
+            flip_rows: false,
+            flip_columns: true,
+        },
     }
 }
 
@@ -525,6 +551,7 @@ fn trainer(policy: &PolicyConfig, training: &TrainingConfig, out: &Path) -> Resu
         policy,
         training,
         &episodes(),
+        None,
         Some(&symmetry()),
         Device::Cpu,
         out,

@@ -8,7 +8,7 @@
 //! steps; nothing here reads a clock.
 
 use crate::evaluation::Controller;
-use crate::pusht::OBSERVATION_SIZE;
+use crate::pusht::PushT;
 
 /// What answers observations with plans.
 pub trait Planning {
@@ -21,15 +21,11 @@ pub trait Planning {
     /// It cannot begin.
     fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error>;
 
-    /// Takes in the observation of a control step for each of `slots`.
+    /// Takes in what there is to observe of the worlds of `slots` at a control step.
     ///
     /// # Errors
     /// An observation is refused.
-    fn observe(
-        &mut self,
-        slots: &[usize],
-        observations: &[[f64; OBSERVATION_SIZE]],
-    ) -> Result<(), Self::Error>;
+    fn observe(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<(), Self::Error>;
 
     /// The answer to the newest observation for each of `slots`: target positions in pixels, the
     /// first of them due at that observation. `consumed` says how many actions were consumed since
@@ -142,20 +138,13 @@ impl<P: Planning> Controller for Delayed<P> {
         self.planning.begin(slot, seed)
     }
 
-    fn act(
-        &mut self,
-        slots: &[usize],
-        observations: &[[f64; OBSERVATION_SIZE]],
-    ) -> Result<Vec<[f64; 2]>, Self::Error> {
-        self.planning.observe(slots, observations)?;
+    fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error> {
+        self.planning.observe(slots, worlds)?;
         let mut due = Vec::new();
-        for (&slot, observation) in slots.iter().zip(observations) {
+        for (&slot, world) in slots.iter().zip(worlds) {
             let state = &mut self.slots[slot];
             if state.step == 0 {
-                state.hold = [
-                    observation[OBSERVATION_SIZE - 2],
-                    observation[OBSERVATION_SIZE - 1],
-                ];
+                state.hold = world.state().agent_position;
             }
             state.arrive(self.delay.entry);
             let used_up = !state.answered || state.consumed >= self.delay.action_steps;
@@ -204,11 +193,7 @@ mod tests {
             Ok(())
         }
 
-        fn observe(
-            &mut self,
-            slots: &[usize],
-            _observations: &[[f64; OBSERVATION_SIZE]],
-        ) -> Result<(), Infallible> {
+        fn observe(&mut self, slots: &[usize], _worlds: &[&PushT]) -> Result<(), Infallible> {
             slots.iter().for_each(|slot| self.steps[*slot] += 1);
             Ok(())
         }
@@ -243,13 +228,13 @@ mod tests {
     fn executed(delay: Delay, steps: usize) -> (Pairs, Pairs) {
         let mut delayed = Delayed::new(Script::default(), delay);
         delayed.begin(0, 1).unwrap();
-        let mut observation = [0.0; OBSERVATION_SIZE];
+        let mut world = PushT::new();
         let actions = (0..steps)
             .map(|step| {
                 // Where the agent is first seen is where it holds.
                 let at = if step == 0 { 1099.0 } else { 5.0 };
-                observation[OBSERVATION_SIZE - 2..].fill(at);
-                let action = delayed.act(&[0], &[observation]).unwrap()[0];
+                world.move_agent([at; 2]).unwrap();
+                let action = delayed.act(&[0], &[&world]).unwrap()[0];
                 ((action[0] - 100.0) as usize, (action[1] - 100.0) as usize)
             })
             .collect();

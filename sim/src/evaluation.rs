@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
+use crate::pusht::PushT;
 use crate::pusht::statistics;
-use crate::pusht::{OBSERVATION_SIZE, PushT};
 
 /// Control steps of an episode under the protocol.
 pub const MAX_STEPS: usize = 300;
@@ -23,15 +23,11 @@ pub trait Controller {
     /// The controller cannot begin.
     fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error>;
 
-    /// One target position in pixels for each of `slots`.
+    /// One target position in pixels for each of `slots`, whose worlds may be observed.
     ///
     /// # Errors
     /// The controller cannot act.
-    fn act(
-        &mut self,
-        slots: &[usize],
-        observations: &[[f64; OBSERVATION_SIZE]],
-    ) -> Result<Vec<[f64; 2]>, Self::Error>;
+    fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error>;
 }
 
 /// One finished episode.
@@ -110,12 +106,9 @@ pub fn evaluate<C: Controller>(
         if running.is_empty() {
             break;
         }
-        let observations: Vec<_> = running
-            .iter()
-            .map(|slot| worlds[*slot].observation())
-            .collect();
+        let observed: Vec<&PushT> = running.iter().map(|slot| &worlds[*slot]).collect();
         let targets = controller
-            .act(&running, &observations)
+            .act(&running, &observed)
             .map_err(EvaluationError::Controller)?;
         for (&slot, target) in running.iter().zip(targets) {
             let episode = &mut episodes[slot];
@@ -181,12 +174,10 @@ mod tests {
         fn act(
             &mut self,
             _slots: &[usize],
-            observations: &[[f64; OBSERVATION_SIZE]],
+            worlds: &[&PushT],
         ) -> Result<Vec<[f64; 2]>, Infallible> {
-            Ok(observations
-                .iter()
-                .map(|observation| [observation[0], observation[1]])
-                .collect())
+            let observations = worlds.iter().map(|world| world.observation());
+            Ok(observations.map(|seen| [seen[0], seen[1]]).collect())
         }
     }
 

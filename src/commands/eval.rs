@@ -39,12 +39,14 @@ pub(super) struct Scored {
     pub(super) evaluations_per_action: f64,
     pub(super) plan: PlanConfig,
     pub(super) solver: Solver,
+    /// What was observed: `state` or `image`.
+    pub(super) observation: &'static str,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     task: String,
-    observation: String,
+    observation: &'static str,
     checkpoint: String,
     mode: PlanMode,
     solver: Solver,
@@ -112,7 +114,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = scored.plan;
     let report = Report {
         task: "pusht".into(),
-        observation: "state".into(),
+        observation: scored.observation,
         checkpoint: setup.folder.display().to_string(),
         mode: plan.mode,
         solver: scored.solver,
@@ -162,6 +164,7 @@ impl Setup<'_> {
         let mut episodes = Vec::new();
         let mut evaluations = 0.0;
         let mut executor = self.execution.executor;
+        let mut observation = "state";
         for batch in seeds.chunks(self.arguments.batch) {
             let opened = match checkpoint.take() {
                 Some(checkpoint) => checkpoint,
@@ -170,6 +173,7 @@ impl Setup<'_> {
             let policy = Policy::executed(opened, self.device, batch.len(), self.execution)?;
             executor = policy.executor();
             let mut controller = PolicyController::new(policy)?;
+            observation = controller.sight().name();
             let progress = |_, running| progress(running);
             let per_action = if delay.steps == 0 {
                 episodes.extend(score(&mut controller, batch, progress)?);
@@ -187,6 +191,7 @@ impl Setup<'_> {
             evaluations_per_action: evaluations / seeds.len() as f64,
             plan,
             solver,
+            observation,
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kinestream_bridge::Node;
 use kinestream_sim::evaluation;
 use serde_json::json;
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::nodes::simulator::{SimulatorNode, SimulatorOptions};
 use crate::output::say;
 use crate::recording::Tap;
+use crate::sight::Sight;
 use crate::{output, shutdown};
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
@@ -25,6 +26,8 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
         .one(arguments.robot.as_deref(), &arguments.config)?;
     let node = Node::open(&session, &robot, "simulator")?;
     let options = SimulatorOptions {
+        sight: Sight::of(&config.task, None)
+            .with_context(|| format!("in {}", arguments.config.display()))?,
         seed: arguments.seed,
         episodes: arguments.episodes,
     };

@@ -3,15 +3,16 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kinestream_policy::data::{Episodes, Symmetry};
-use kinestream_policy::training::{Progress, STATE_FILE, Trainer};
+use kinestream_policy::training::{
+    ENCODER_STATE_FILE, EncoderTrainer, Examples, Progress, STATE_FILE, Trainer,
+};
 use kinestream_policy::{Checkpoint, Error, Policy};
 use kinestream_sim::evaluation;
-use kinestream_sim::pusht::symmetry;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -19,7 +20,7 @@ use crate::cli::TrainArguments;
 use crate::commands::eval;
 use crate::config::Config;
 use crate::controller::PolicyController;
-use crate::{device, output, shutdown};
+use crate::{device, output, scenes, shutdown};
 
 /// First seed of the evaluations during training; the published protocol tests on 100000 and up.
 const VALIDATION_SEED: u32 = 200_000;
@@ -50,30 +51,47 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     }
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
-    if !arguments.resume && arguments.out.join(STATE_FILE).exists() {
+    let states = [STATE_FILE, ENCODER_STATE_FILE];
+    if !arguments.resume && states.iter().any(|file| arguments.out.join(file).exists()) {
         bail!(
             "{} already holds a training run; add --resume to continue it, or name another --out",
             arguments.out.display()
         );
     }
     let episodes = Episodes::read(&arguments.data, &config.task)?;
-    let symmetry = (config.task.name == "pusht").then(pusht_symmetry);
+    let targets = config
+        .training
+        .vision
+        .as_ref()
+        .map(|vision| vision.targets.as_slice());
+    let symmetry = match config.task.name.as_str() {
+        "pusht" => scenes::mirror(&config.task, targets.unwrap_or_default()),
+        _ => None,
+    };
+    let stop = shutdown::flag()?;
+    let vision = match config.policy().cameras().count() {
+        0 => None,
+        _ => {
+            let mut encoders = encoders(arguments, &config, &episodes, symmetry.as_ref(), device)?;
+            if !train_encoders(&mut encoders, &stop)? {
+                return Ok(());
+            }
+            Some(encoders.finish()?)
+        }
+    };
     let mut trainer = Trainer::new(
         &config.policy(),
         &config.training,
         &episodes,
+        vision,
         symmetry.as_ref(),
         device,
         &arguments.out,
     )
-    .map_err(|error| match error {
-        // The keys that these name stand in the configuration file.
-        Error::Config { .. } | Error::Diffusion(_) => {
-            anyhow::Error::from(error).context(format!("in {}", arguments.config.display()))
-        }
-        other => other.into(),
-    })?;
-    if arguments.resume {
+    .map_err(|error| in_file(error, arguments))?;
+    // A run that ended while its encoders were trained has no state of its denoiser yet.
+    let begun = |file: &str| arguments.out.join(file).exists();
+    if arguments.resume && (begun(STATE_FILE) || !begun(ENCODER_STATE_FILE)) {
         trainer.resume()?;
     }
     eprintln!(
@@ -85,7 +103,6 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         trainer.steps_done(),
         config.training.last_step(),
     );
-    let stop = shutdown::flag()?;
     let mut log = Log::open(&arguments.out)?;
     let bar = output::progress(config.training.last_step(), "steps");
     bar.set_position(trainer.steps_done());
@@ -104,11 +121,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
             learning_rate,
             ..
         } = progress;
-        smoothed = if smoothed.is_nan() {
-            loss
-        } else {
-            0.98 * smoothed + 0.02 * loss
-        };
+        smoothed = smooth(smoothed, loss);
         bar.set_position(step);
         bar.set_message(format!("loss {smoothed:.5}"));
         let every = config.training.evaluate_every;
@@ -160,14 +173,101 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     Ok(())
 }
 
-/// The mirror symmetry of Push-T in the form that the trainer takes.
-pub(crate) fn pusht_symmetry() -> Symmetry {
-    let (observation, action) = (symmetry::mirror_observation(), symmetry::mirror_action());
-    Symmetry {
-        observation_matrix: observation.matrix,
-        observation_offset: observation.offset,
-        action_matrix: action.matrix,
-        action_offset: action.offset,
+/// The keys that these errors name stand in the configuration file.
+fn in_file(error: Error, arguments: &TrainArguments) -> anyhow::Error {
+    match error {
+        Error::Config { .. } | Error::Diffusion(_) => {
+            anyhow::Error::from(error).context(format!("in {}", arguments.config.display()))
+        }
+        other => other.into(),
+    }
+}
+
+/// A training run of image encoders, as far as it was resumed.
+fn encoders(
+    arguments: &TrainArguments,
+    config: &Config,
+    episodes: &Episodes,
+    symmetry: Option<&Symmetry>,
+    device: Device,
+) -> Result<EncoderTrainer> {
+    let mut demonstrated = Examples::default();
+    let mut more = Examples::default();
+    if let Some(vision) = &config.training.vision {
+        (demonstrated.targets, demonstrated.target_size) =
+            episodes.read_more(&arguments.data, &vision.targets)?;
+        if vision.scenes > 0 {
+            ensure!(
+                config.task.name == "pusht",
+                "in {}: training.vision.scenes is {}, but the simulator does not know task `{}`; expected 0",
+                arguments.config.display(),
+                vision.scenes,
+                config.task.name
+            );
+            more = scenes::random(vision.scenes, &vision.targets, config.training.seed)
+                .with_context(|| format!("in {}", arguments.config.display()))?;
+        }
+    }
+    let mut encoders = EncoderTrainer::new(
+        &config.policy(),
+        &config.training,
+        (episodes, demonstrated),
+        more,
+        symmetry,
+        device,
+        &arguments.out,
+    )
+    .map_err(|error| in_file(error, arguments))?;
+    if arguments.resume {
+        encoders.resume()?;
+    }
+    Ok(encoders)
+}
+
+/// Trains image encoders to their end; whether it came to that.
+fn train_encoders(encoders: &mut EncoderTrainer, stop: &AtomicBool) -> Result<bool> {
+    eprintln!(
+        "training image encoders, {} parameters, on {} pictures, from step {}",
+        encoders.parameters(),
+        encoders.examples(),
+        encoders.steps_done()
+    );
+    let bar = output::progress(0, "steps");
+    let mut smoothed = f64::NAN;
+    let mut ended = true;
+    encoders.run(|encoders, progress| {
+        smoothed = smooth(smoothed, progress.loss);
+        bar.set_length(progress.steps);
+        bar.set_position(progress.step);
+        bar.set_message(format!("loss {smoothed:.5}"));
+        if progress.saved {
+            let error = encoders.held_out_error();
+            let error =
+                error.map_or_else(String::new, |error| format!(", held-out error {error:.3}"));
+            let step = progress.step;
+            bar.suspend(|| eprintln!("encoders, step {step}: loss {smoothed:.6}{error}"));
+        }
+        ended = progress.step == progress.steps;
+        Ok(match stop.load(Ordering::SeqCst) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })?;
+    bar.finish_and_clear();
+    if !ended {
+        let done = encoders.steps_done();
+        eprintln!(
+            "stopped at step {done} of the encoders; the state is saved, continue with --resume"
+        );
+    }
+    Ok(ended)
+}
+
+fn smooth(smoothed: f64, loss: f64) -> f64 {
+    if smoothed.is_nan() {
+        loss
+    } else {
+        0.98 * smoothed + 0.02 * loss
     }
 }
 

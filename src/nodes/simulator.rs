@@ -11,15 +11,16 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use kinestream_bridge::node::{Channel, Inbox, Publisher};
-use kinestream_bridge::wire::{Name, Request, Values};
-use kinestream_bridge::{Action, Command, Node, Observation};
+use kinestream_bridge::wire::{ImageEncoding, Name, Request, Values};
+use kinestream_bridge::{Action, Command, Image, Node, Observation};
 use kinestream_control::{Clock, Monotonic, Schedule};
 use kinestream_sim::evaluation::{Episode, MAX_STEPS};
-use kinestream_sim::pusht::{CONTROL_STEP, PHYSICS_STEP, PushT, State, StepOutcome};
+use kinestream_sim::pusht::{CONTROL_STEP, IMAGE_SIZE, PHYSICS_STEP, PushT, State, StepOutcome};
 use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
 
 use super::{INBOX, stamp};
 use crate::recording::{SimInput, SimStep, Tap};
+use crate::sight::Sight;
 
 /// Physics steps in one control step.
 const PHYSICS_PER_CONTROL: u64 = (CONTROL_STEP / PHYSICS_STEP) as u64;
@@ -41,8 +42,10 @@ pub(crate) struct Snapshot {
 }
 
 /// What a simulator node is asked to do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct SimulatorOptions {
+    /// What it shows of the world.
+    pub(crate) sight: Sight,
     /// Seed of the first episode.
     pub(crate) seed: u32,
     /// Episodes until the end; 0 for no end.
@@ -59,6 +62,7 @@ struct Shell {
     world: PushT,
     actions: Inbox<Action>,
     observations: Publisher,
+    pictures: Option<Publisher>,
     resets: Publisher,
     viewer: Option<ViewerHandle>,
     tap: Tap,
@@ -91,15 +95,19 @@ impl SimulatorNode {
             world: PushT::new(),
             actions: node.inbox(&node.keys().action(), INBOX)?,
             observations: node.publisher(Channel::Observation("state"))?,
+            pictures: match &options.sight {
+                Sight::Picture { camera } => Some(node.publisher(Channel::Image(camera))?),
+                Sight::Keypoints => None,
+            },
             resets: node.publisher(Channel::Command("reset"))?,
             viewer,
             tap,
             snapshot: Arc::clone(&snapshot),
-            options,
             target: None,
             sequence: 0,
             stream: 0,
             seed: options.seed,
+            options,
             step: 0,
             best: 0.0,
             episodes: Vec::new(),
@@ -139,8 +147,10 @@ impl Shell {
     fn run(mut self, stop: &AtomicBool) -> Result<Vec<Episode>> {
         while !stop.load(Ordering::SeqCst) && !self.is_met() {
             // Nothing moves before somebody listens: the first observations would be lost.
-            if self.observations.wait_until_matched(super::PATIENCE)
-                && self.resets.wait_until_matched(super::PATIENCE)
+            let met = |publisher: &Publisher| publisher.wait_until_matched(super::PATIENCE);
+            if met(&self.observations)
+                && met(&self.resets)
+                && self.pictures.as_ref().is_none_or(met)
             {
                 break;
             }
@@ -161,7 +171,10 @@ impl Shell {
     }
 
     fn is_met(&self) -> bool {
-        self.observations.is_matched() && self.resets.is_matched()
+        let pictures = self.pictures.as_ref();
+        self.observations.is_matched()
+            && self.resets.is_matched()
+            && pictures.is_none_or(Publisher::is_matched)
     }
 
     fn tick(&mut self) -> Result<ControlFlow<()>> {
@@ -234,10 +247,24 @@ impl Shell {
 
     fn observe(&mut self) -> Result<()> {
         self.sequence += 1;
+        let (stamp, sight) = (stamp(self.sequence, self.stream), &self.options.sight);
+        if let (Some(publisher), Sight::Picture { camera }, Some(data)) =
+            (&mut self.pictures, sight, sight.picture(&self.world))
+        {
+            // The picture first: an observation that comes finds its own.
+            publisher.publish(&Image {
+                stamp,
+                name: Name::new(camera)?,
+                width: IMAGE_SIZE as u32,
+                height: IMAGE_SIZE as u32,
+                encoding: ImageEncoding::Rgb8,
+                data,
+            })?;
+        }
         self.observations.publish(&Observation {
-            stamp: stamp(self.sequence, self.stream),
+            stamp,
             name: Name::new("state")?,
-            values: Values::F64(self.world.observation().to_vec()),
+            values: Values::F64(sight.numbers(&self.world)),
         })?;
         Ok(())
     }

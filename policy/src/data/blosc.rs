@@ -133,19 +133,31 @@ fn undo_bit_shuffle(block: Vec<u8>, element: usize) -> Vec<u8> {
     }
     let plane = count / 8;
     let mut output = block.clone();
-    output[..count * element].fill(0);
     for byte in 0..element {
-        for bit in 0..8 {
-            let bits = &block[(byte * 8 + bit) * plane..][..plane];
-            for (group, bits) in bits.iter().enumerate() {
-                for lane in 0..8 {
-                    let value = (bits >> lane) & 1;
-                    output[(group * 8 + lane) * element + byte] |= value << bit;
-                }
+        for group in 0..plane {
+            // Eight elements at once: a square of 8 planes by 8 elements.
+            let planes = (0..8).map(|bit| block[(byte * 8 + bit) * plane + group]);
+            let square = planes.enumerate();
+            let square = square.fold(0, |all, (bit, bits)| all | u64::from(bits) << (8 * bit));
+            for (lane, value) in transpose_bits(square).to_le_bytes().into_iter().enumerate() {
+                output[(group * 8 + lane) * element + byte] = value;
             }
         }
     }
     output
+}
+
+/// Exchanges bit i of byte j with bit j of byte i, by halves of halves.
+fn transpose_bits(mut square: u64) -> u64 {
+    for (distance, mask) in [
+        (7, 0x00aa_00aa_00aa_00aa),
+        (14, 0x0000_cccc_0000_cccc),
+        (28, 0x0000_0000_f0f0_f0f0),
+    ] {
+        let exchanged = (square ^ (square >> distance)) & mask;
+        square ^= exchanged ^ (exchanged << distance);
+    }
+    square
 }
 
 #[cfg(test)]

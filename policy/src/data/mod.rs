@@ -4,5 +4,5 @@ mod blosc;
 mod replay;
 mod zarr;
 
-pub use replay::{Episodes, Symmetry, Window, Windows};
+pub use replay::{AffineMap, Episodes, PictureMirror, Pictures, Symmetry, Window, Windows};
 pub use zarr::{Array, ArrayInfo};

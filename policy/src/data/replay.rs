@@ -5,7 +5,7 @@ use std::path::Path;
 use kinestream_diffusion::noise::NoiseStream;
 
 use super::{Array, ArrayInfo};
-use crate::config::{Alignment, TaskConfig};
+use crate::config::{Alignment, ImageSize, ObservationPart, TaskConfig};
 use crate::{Error, Result};
 
 /// Observations and actions of all episodes, in memory.
@@ -19,22 +19,74 @@ pub struct Episodes {
     pub observation_size: usize,
     /// Numbers per action, Da.
     pub action_size: usize,
+    /// What every camera saw, in the order of `task.observation`.
+    pub pictures: Vec<Pictures>,
     /// Row after the last one of every episode, rising.
     pub ends: Vec<usize>,
 }
 
-/// A symmetry of a task: an affine map of observations and one of actions under which a
-/// demonstration remains a demonstration. Row vectors: x' = x `matrix` + `offset`.
+/// What one camera saw, row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pictures {
+    /// Of every picture.
+    pub size: ImageSize,
+    /// Red, green and blue, 0 to 255: [rows, H, W, 3].
+    pub bytes: Vec<u8>,
+}
+
+impl Pictures {
+    /// Bytes of one picture.
+    pub fn row(&self) -> usize {
+        3 * self.size.height * self.size.width
+    }
+}
+
+/// How a mirror acts on square pictures: rows and columns are exchanged, then reversed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureMirror {
+    /// Rows and columns are exchanged.
+    pub transpose: bool,
+    /// The rows are reversed.
+    pub flip_rows: bool,
+    /// The columns are reversed.
+    pub flip_columns: bool,
+}
+
+/// An affine map of row vectors: x' = x `matrix` + `offset`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AffineMap {
+    /// Square, row by row.
+    pub matrix: Vec<f32>,
+    /// Summands.
+    pub offset: Vec<f32>,
+}
+
+impl AffineMap {
+    /// All of `rows`, one after the other, mapped.
+    pub(crate) fn apply(&self, rows: &[f32]) -> Vec<f32> {
+        let size = self.offset.len();
+        let mapped = |row: &[f32], column: usize| -> f32 {
+            let products = row.iter().enumerate();
+            let products = products.map(|(at, value)| value * self.matrix[at * size + column]);
+            products.sum::<f32>() + self.offset[column]
+        };
+        rows.chunks_exact(size.max(1))
+            .flat_map(|row| (0..size).map(move |column| mapped(row, column)))
+            .collect()
+    }
+}
+
+/// A symmetry of a task: maps under which a demonstration remains a demonstration.
 #[derive(Debug, Clone)]
 pub struct Symmetry {
-    /// [Do, Do], row by row.
-    pub observation_matrix: Vec<f32>,
-    /// `[Do]`.
-    pub observation_offset: Vec<f32>,
-    /// [Da, Da], row by row.
-    pub action_matrix: Vec<f32>,
-    /// `[Da]`.
-    pub action_offset: Vec<f32>,
+    /// Of the numbers of an observation.
+    pub observation: AffineMap,
+    /// Of an action.
+    pub action: AffineMap,
+    /// Of what image encoders are trained to tell (`training.vision.targets`).
+    pub targets: AffineMap,
+    /// Of pictures.
+    pub pictures: PictureMirror,
 }
 
 impl Episodes {
@@ -64,63 +116,34 @@ impl Episodes {
                 "episode ends must rise and begin above 0",
             ));
         }
-        let read = |name: &str| -> Result<Array> {
-            let path = store.join("data").join(name);
-            let array = ArrayInfo::open(&path)?.read()?;
-            if array.shape[0] != rows {
-                return Err(Error::data(
-                    path,
-                    format!(
-                        "{} rows, but the episodes end at row {rows}",
-                        array.shape[0]
-                    ),
-                ));
-            }
-            if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
-                let row = at / (array.values.len() / rows);
-                return Err(Error::data(path, format!("row {row} is not finite")));
-            }
-            Ok(array)
-        };
-        let mut parts = Vec::new();
+        let mut pictures = Vec::new();
+        let mut numbers = Vec::new();
         for part in &task.observation {
-            if part.image.is_some() {
-                return Err(Error::data(
-                    store.join("data").join(&part.array),
-                    "task.observation names it as an image; policies are trained from numbers, and \
-                     those that see are imported (`kinestream import`)",
-                ));
-            }
-            let array = read(&part.array)?;
-            let width: usize = array.shape[1..].iter().product();
-            let columns = part.columns.clone().unwrap_or_else(|| (0..width).collect());
-            if let Some(column) = columns.iter().find(|column| **column >= width) {
-                return Err(Error::data(
-                    store.join("data").join(&part.array),
-                    format!("task.observation names column {column}, there are {width}"),
-                ));
-            }
-            parts.push((array, width, columns));
-        }
-        let observation_size = parts.iter().map(|(_, _, columns)| columns.len()).sum();
-        let mut observations = Vec::with_capacity(rows * observation_size);
-        for row in 0..rows {
-            for (array, width, columns) in &parts {
-                observations.extend(
-                    columns
-                        .iter()
-                        .map(|column| array.values[row * width + column]),
-                );
+            match part.image {
+                Some(size) => pictures.push(read_pictures(store, part, size, rows)?),
+                None => numbers.push(part),
             }
         }
-        let actions = read(&task.action)?;
+        let (observations, observation_size) = read_columns(store, &numbers, rows)?;
+        let actions = read_array(store, &task.action, rows)?;
         Ok(Self {
             observations,
             observation_size,
             action_size: actions.shape[1..].iter().product(),
             actions: actions.values,
+            pictures,
             ends,
         })
+    }
+
+    /// Reads the columns of more arrays of the replay buffer that these episodes came from: their
+    /// numbers, row by row, and how many a row has.
+    ///
+    /// # Errors
+    /// As [`Episodes::read`].
+    pub fn read_more(&self, store: &Path, parts: &[ObservationPart]) -> Result<(Vec<f32>, usize)> {
+        let parts: Vec<&ObservationPart> = parts.iter().collect();
+        read_columns(store, &parts, self.ends.last().copied().unwrap_or(0))
     }
 
     /// Number of episodes.
@@ -169,6 +192,79 @@ impl Episodes {
         order.sort_unstable();
         (training, order)
     }
+}
+
+/// An array with one row for every step of the episodes, all of it finite.
+fn read_array(store: &Path, name: &str, rows: usize) -> Result<Array> {
+    let path = store.join("data").join(name);
+    let array = open(&path, rows)?.read()?;
+    if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
+        let row = at / (array.values.len() / rows);
+        return Err(Error::data(path, format!("row {row} is not finite")));
+    }
+    Ok(array)
+}
+
+fn open(path: &Path, rows: usize) -> Result<ArrayInfo> {
+    let info = ArrayInfo::open(path)?;
+    if info.shape[0] != rows {
+        let found = info.shape[0];
+        let reason = format!("{found} rows, but the episodes end at row {rows}");
+        return Err(Error::data(path, reason));
+    }
+    Ok(info)
+}
+
+/// The named columns of arrays, row by row, and how many a row has.
+fn read_columns(
+    store: &Path,
+    wanted: &[&ObservationPart],
+    rows: usize,
+) -> Result<(Vec<f32>, usize)> {
+    let mut parts = Vec::new();
+    for part in wanted {
+        let array = read_array(store, &part.array, rows)?;
+        let width: usize = array.shape[1..].iter().product();
+        let columns = part.columns.clone().unwrap_or_else(|| (0..width).collect());
+        if let Some(column) = columns.iter().find(|column| **column >= width) {
+            return Err(Error::data(
+                store.join("data").join(&part.array),
+                format!("column {column} is asked for, there are {width}"),
+            ));
+        }
+        parts.push((array, width, columns));
+    }
+    let size = parts.iter().map(|(_, _, columns)| columns.len()).sum();
+    let mut values = Vec::with_capacity(rows * size);
+    for row in 0..rows {
+        for (array, width, columns) in &parts {
+            let row = &array.values[row * width..][..*width];
+            values.extend(columns.iter().map(|column| row[*column]));
+        }
+    }
+    Ok((values, size))
+}
+
+fn read_pictures(
+    store: &Path,
+    part: &ObservationPart,
+    size: ImageSize,
+    rows: usize,
+) -> Result<Pictures> {
+    let path = store.join("data").join(&part.array);
+    let info = open(&path, rows)?;
+    let ImageSize { height, width } = size;
+    if info.shape[1..] != [height, width, 3] {
+        let found = &info.shape[1..];
+        let reason = format!(
+            "its rows are {found:?}, task.observation says pictures of [{height}, {width}, 3]"
+        );
+        return Err(Error::data(path, reason));
+    }
+    Ok(Pictures {
+        size,
+        bytes: info.read_bytes()?,
+    })
 }
 
 /// One training example: which rows its observations and actions come from.
@@ -258,6 +354,7 @@ mod tests {
             actions: (0..10).map(|row| row as f32).collect(),
             observation_size: 1,
             action_size: 1,
+            pictures: Vec::new(),
             ends: vec![4, 10],
         }
     }

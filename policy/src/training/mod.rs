@@ -5,18 +5,21 @@
 //! run that was killed at any moment and resumed ends with the same bits as one that was not, on
 //! the same machine and device.
 
+mod encoder;
 mod levels;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kinestream_diffusion::network::Dimensions;
+use kinestream_diffusion::network::vision::VisionEncoder;
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::optimiser::{AdamW, cosine_with_warmup};
 use kinestream_diffusion::sampler::timestep_tensor;
 use kinestream_diffusion::{Denoiser, Ladder, Network, NoiseSchedule, Sampler, weights};
 use tch::{Device, Tensor};
 
+pub use encoder::{ENCODER_STATE_FILE, EncoderTrainer, Examples, TrainedVision};
 pub use levels::LevelSampler;
 
 use crate::checkpoint::Normalisers;
@@ -56,6 +59,7 @@ pub struct Trainer {
     data: DeviceData,
     dimensions: Dimensions,
     normalisers: Normalisers,
+    vision: Option<VisionEncoder>,
     out: PathBuf,
     step: u64,
 }
@@ -68,7 +72,8 @@ struct DeviceData {
 }
 
 impl Trainer {
-    /// Prepares a run; `symmetry` is used where the configuration asks for mirroring.
+    /// Prepares a run; `symmetry` is used where the configuration asks for mirroring. Where images
+    /// are observed, `vision` has been trained before ([`EncoderTrainer`]).
     ///
     /// # Errors
     /// A configuration value out of its range, or a data set that is too small.
@@ -76,6 +81,7 @@ impl Trainer {
         policy: &PolicyConfig,
         training: &TrainingConfig,
         episodes: &Episodes,
+        vision: Option<TrainedVision>,
         symmetry: Option<&Symmetry>,
         device: Device,
         out: &Path,
@@ -103,7 +109,10 @@ impl Trainer {
         }
         let mirror = match (training.mirror, symmetry) {
             (false, _) => None,
-            (true, Some(symmetry)) => Some(mirrored(episodes, symmetry)),
+            (true, Some(symmetry)) => Some((
+                symmetry.observation.apply(&episodes.observations),
+                symmetry.action.apply(&episodes.actions),
+            )),
             (true, None) => {
                 return Err(Error::Config {
                     key: "training.mirror",
@@ -112,28 +121,46 @@ impl Trainer {
                 });
             }
         };
-        let normalisers = fit(episodes, mirror.as_ref());
-        let tensors = |observations: &[f32], actions: &[f32]| {
+        let mut normalisers = fit(episodes, mirror.as_ref());
+        let (encoder, features, mirrored_features) = match vision {
+            Some(vision) => {
+                normalisers.images = vision.normalisers;
+                (Some(vision.encoder), vision.features, vision.mirrored)
+            }
+            None => (None, Vec::new(), None),
+        };
+        if policy.cameras().count() != features.len() {
+            return Err(Error::Config {
+                key: "training.vision",
+                found: format!("{} trained encoders", features.len()),
+                expected: format!("{}, one for every image observed", policy.cameras().count()),
+            });
+        }
+        let tensors = |observations: &[f32], actions: &[f32], features: &[Tensor]| {
             let shaped = |values: &[f32], size: usize, normaliser: &Normaliser| {
                 let tensor = Tensor::from_slice(values)
                     .view([-1, size as i64])
                     .to_device(device);
                 normaliser.normalise_tensor(&tensor)
             };
+            let numbers = shaped(
+                observations,
+                episodes.observation_size,
+                &normalisers.observation,
+            );
             (
-                shaped(
-                    observations,
-                    episodes.observation_size,
-                    &normalisers.observation,
-                ),
+                condition_rows(policy, &numbers, features),
                 shaped(actions, episodes.action_size, &normalisers.action),
             )
         };
-        let (observations, actions) = tensors(&episodes.observations, &episodes.actions);
+        let (observations, actions) = tensors(&episodes.observations, &episodes.actions, &features);
         let data = DeviceData {
             observations,
             actions,
-            mirrored: mirror.map(|(observations, actions)| tensors(&observations, &actions)),
+            mirrored: mirror.map(|(observations, actions)| {
+                let features = mirrored_features.unwrap_or_default();
+                tensors(&observations, &actions, &features)
+            }),
         };
         let schedule = NoiseSchedule::new(&policy.schedule)?;
         let timesteps = schedule.train_timesteps();
@@ -172,6 +199,7 @@ impl Trainer {
             data,
             dimensions,
             normalisers,
+            vision: encoder,
             out: out.to_path_buf(),
             step: 0,
         })
@@ -275,7 +303,11 @@ impl Trainer {
             }
             Ok(())
         })?;
-        Ok(Checkpoint::new(&self.policy, &self.normalisers, network))
+        let checkpoint = Checkpoint::new(&self.policy, &self.normalisers, network);
+        Ok(match &self.vision {
+            Some(vision) => checkpoint.with_vision(vision.frozen_copy()?),
+            None => checkpoint,
+        })
     }
 
     /// Writes the training state and the averaged weights.
@@ -404,35 +436,29 @@ impl Trainer {
     }
 }
 
-/// All observations and actions seen in a mirror.
-fn mirrored(episodes: &Episodes, symmetry: &Symmetry) -> (Vec<f32>, Vec<f32>) {
-    let map = |rows: &[f32], size: usize, matrix: &[f32], offset: &[f32]| -> Vec<f32> {
-        rows.chunks_exact(size)
-            .flat_map(|row| {
-                (0..size).map(move |column| {
-                    let products = row
-                        .iter()
-                        .enumerate()
-                        .map(|(index, value)| value * matrix[index * size + column]);
-                    products.sum::<f32>() + offset[column]
-                })
-            })
-            .collect()
-    };
-    (
-        map(
-            &episodes.observations,
-            episodes.observation_size,
-            &symmetry.observation_matrix,
-            &symmetry.observation_offset,
-        ),
-        map(
-            &episodes.actions,
-            episodes.action_size,
-            &symmetry.action_matrix,
-            &symmetry.action_offset,
-        ),
-    )
+/// Rows of the condition, [rows, F + Do], in the order of `task.observation`.
+fn condition_rows(policy: &PolicyConfig, numbers: &Tensor, features: &[Tensor]) -> Tensor {
+    if features.is_empty() {
+        return numbers.shallow_clone();
+    }
+    let (mut camera, mut start) = (0, 0);
+    let parts: Vec<Tensor> = policy
+        .task
+        .observation
+        .iter()
+        .map(|part| match (part.image, &part.columns) {
+            (None, columns) => {
+                let count = columns.as_ref().map_or(0, Vec::len) as i64;
+                start += count;
+                numbers.narrow(1, start - count, count)
+            }
+            (Some(_), _) => {
+                camera += 1;
+                features[camera - 1].shallow_clone()
+            }
+        })
+        .collect();
+    Tensor::cat(&parts, 1)
 }
 
 fn fit(episodes: &Episodes, mirror: Option<&(Vec<f32>, Vec<f32>)>) -> Normalisers {

@@ -4,7 +4,7 @@
 //! So reflecting the table in the axis of the goal's T, (x, y) to (512 - y, 512 - x), turns every
 //! solution into another one. Walls move by at most one pixel.
 
-use super::{KEYPOINTS, OBSERVATION_SIZE, T_KEYPOINTS, TABLE_SIZE};
+use super::{KEYPOINTS, T_KEYPOINTS, TABLE_SIZE};
 
 /// An affine map of row vectors: x' = x `matrix` + `offset`.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,24 +29,20 @@ pub fn mirror_action() -> AffineMap {
     }
 }
 
-/// The mirror of an observation (nine keypoints and the agent).
+/// The mirror of the nine keypoints.
 ///
-/// The nine keypoints are not symmetric, so a mirrored one is an affine combination of all nine:
-/// the one with the smallest weights, which averages rounding best.
-pub fn mirror_observation() -> AffineMap {
-    let size = OBSERVATION_SIZE;
+/// They are not symmetric, so a mirrored one is an affine combination of all nine: the one with the
+/// smallest weights, which averages rounding best.
+pub fn mirror_keypoints() -> AffineMap {
+    let size = 2 * KEYPOINTS;
     let mut matrix = vec![0.0; size * size];
-    let weights = mirrored_weights();
-    for (target, row) in weights.iter().enumerate() {
+    for (target, row) in mirrored_weights().iter().enumerate() {
         for (source, weight) in row.iter().enumerate() {
             // x' takes from y, y' from x.
             matrix[(2 * source + 1) * size + 2 * target] = -weight as f32;
             matrix[2 * source * size + 2 * target + 1] = -weight as f32;
         }
     }
-    let agent = 2 * KEYPOINTS;
-    matrix[(agent + 1) * size + agent] = -1.0;
-    matrix[agent * size + agent + 1] = -1.0;
     AffineMap {
         matrix,
         offset: vec![TABLE_SIZE as f32; size],
@@ -92,7 +88,7 @@ fn solve(matrix: [[f64; 3]; 3], right: [f64; 3]) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pusht::{GOAL_POSE, PushT};
+    use crate::pusht::{GOAL_POSE, IMAGE_SIZE, PushT};
 
     fn apply(map: &AffineMap, row: &[f64]) -> Vec<f64> {
         let size = row.len();
@@ -116,10 +112,44 @@ mod tests {
         mirrored.move_agent(mirror_point(agent)).unwrap();
         let turned = std::f64::consts::FRAC_PI_2 - angle;
         mirrored.move_block(mirror_point(block), turned).unwrap();
-        let seen = apply(&mirror_observation(), &world.observation());
+        let (keypoints, agent) = (&world.observation()[..18], &world.observation()[18..]);
+        let seen = [
+            apply(&mirror_keypoints(), keypoints),
+            apply(&mirror_action(), agent),
+        ]
+        .concat();
         for (seen, expected) in seen.iter().zip(mirrored.observation()) {
             assert!((seen - expected).abs() < 1e-3, "{seen} {expected}");
         }
+    }
+
+    #[test]
+    fn a_mirrored_picture_is_that_of_the_mirrored_world() {
+        let mut world = PushT::new();
+        let mut mirrored = PushT::new();
+        let (agent, block, angle) = ([120.0, 333.0], [200.0, 310.0], 0.7);
+        world.move_agent(agent).unwrap();
+        world.move_block(block, angle).unwrap();
+        mirrored.move_agent(mirror_point(agent)).unwrap();
+        let turned = std::f64::consts::FRAC_PI_2 - angle;
+        mirrored.move_block(mirror_point(block), turned).unwrap();
+        let (picture, expected) = (world.render(IMAGE_SIZE), mirrored.render(IMAGE_SIZE));
+        let last = IMAGE_SIZE - 1;
+        let mut apart = 0;
+        for row in 0..IMAGE_SIZE {
+            for column in 0..IMAGE_SIZE {
+                let at = |row: usize, column: usize| 3 * (row * IMAGE_SIZE + column);
+                // Rows and columns exchanged, then both reversed.
+                let (seen, expected) = (
+                    &picture[at(last - column, last - row)..][..3],
+                    &expected[at(row, column)..][..3],
+                );
+                let far = |(a, b): (&u8, &u8)| a.abs_diff(*b) > 60;
+                apart += usize::from(seen.iter().zip(expected).any(far));
+            }
+        }
+        // Edges are drawn by rules that are not symmetric.
+        assert!(apart < 200, "{apart} pixels differ");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use tch::Device;
 
-use crate::cli::DemoArguments;
+use crate::cli::{DemoArguments, DemoPolicy};
 use crate::config::{self, Config};
 use crate::nodes::policy::PolicyStatistics;
 use crate::nodes::runtime::{Runtime, RuntimeReport};
@@ -24,6 +24,7 @@ use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use crate::output::say;
 use crate::page::{self, FRAME, Meter, Page};
 use crate::recording::Tap;
+use crate::sight::Sight;
 use crate::{checkpoint, device, output, recording, shutdown};
 
 #[derive(Debug, Serialize)]
@@ -54,7 +55,11 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         "--listen is for `demo motion`; a policy listens with `kinestream run CONFIG`, where [session] \
          says"
     );
-    let mut config = Config::parse(config::BUILT_IN, "the built-in configuration")?;
+    let built_in = match arguments.policy {
+        DemoPolicy::State => config::BUILT_IN,
+        DemoPolicy::Image => config::BUILT_IN_IMAGE,
+    };
+    let mut config = Config::parse(built_in, "the built-in configuration")?;
     if let Some(folder) = &arguments.checkpoint {
         config.runtime.checkpoint.clone_from(folder);
     }
@@ -142,12 +147,13 @@ impl System {
         let world = Node::open(&connector, robot, "simulator")?;
         let observer = Node::open(&connector, robot, "viewer")?;
         let info = json!({ "policy": policy.config(), "control": config.control });
-        let runtime = Runtime::start(std::slice::from_ref(&node), config, policy, &info, tap)?;
-        let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let options = SimulatorOptions {
+            sight: Sight::of(&policy.config().task, Some(policy.observation_size()))?,
             seed: arguments.seed,
             episodes: arguments.episodes,
         };
+        let runtime = Runtime::start(std::slice::from_ref(&node), config, policy, &info, tap)?;
+        let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let viewer = page.map(|page| page.handle().clone());
         let simulator_stop = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&simulator_stop);

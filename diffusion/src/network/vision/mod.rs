@@ -25,6 +25,16 @@ use resnet::ResNet;
 pub struct VisionConfig {
     /// The residual network.
     pub backbone: Backbone,
+    /// Channels of its first stage, a multiple of 16; every further one has twice as many. 64 in the
+    /// published networks.
+    #[serde(
+        default = "published_width",
+        skip_serializing_if = "is_published_width"
+    )]
+    pub width: i64,
+    /// Stages, 1 to 4. A map of fewer is finer: one pixel in 4 after the first, 8, 16, and 32.
+    #[serde(default = "all_stages", skip_serializing_if = "is_all_stages")]
+    pub stages: usize,
     /// Its normalisation.
     pub norm: BackboneNorm,
     /// Height and width that images are scaled to; absent: they are taken as they come.
@@ -56,20 +66,36 @@ pub enum Pool {
     Average,
 }
 
-impl Pool {
-    /// Numbers that the pooling yields.
-    fn width(self) -> i64 {
-        match self {
-            Self::SpatialSoftmax { keypoints } => 2 * keypoints,
-            Self::Average => resnet::CHANNELS,
-        }
-    }
+fn published_width() -> i64 {
+    64
+}
+fn is_published_width(width: &i64) -> bool {
+    *width == published_width()
+}
+fn all_stages() -> usize {
+    4
+}
+fn is_all_stages(stages: &usize) -> bool {
+    *stages == all_stages()
 }
 
 impl VisionConfig {
     /// Features of one camera.
     pub fn features(&self) -> usize {
-        self.projection.unwrap_or_else(|| self.pool.width()) as usize
+        self.projection.unwrap_or_else(|| self.pooled()) as usize
+    }
+
+    /// Channels of the map.
+    fn channels(&self) -> i64 {
+        self.width << self.stages.saturating_sub(1)
+    }
+
+    /// Numbers that the pooling yields.
+    fn pooled(&self) -> i64 {
+        match self.pool {
+            Pool::SpatialSoftmax { keypoints } => 2 * keypoints,
+            Pool::Average => self.channels(),
+        }
     }
 
     /// Checks every value for images of `height` x `width`.
@@ -84,6 +110,13 @@ impl VisionConfig {
                 expected,
             })
         };
+        if !(16..=512).contains(&self.width) || self.width % 16 != 0 {
+            let expected = "a multiple of 16 from 16 to 512".into();
+            return refuse("vision.width", self.width.to_string(), expected);
+        }
+        if !(1..=4).contains(&self.stages) {
+            return refuse("vision.stages", self.stages.to_string(), "1 to 4".into());
+        }
         if let Pool::SpatialSoftmax { keypoints } = self.pool
             && !(1..=4096).contains(&keypoints)
         {
@@ -157,6 +190,17 @@ impl VisionEncoder {
         &self.store
     }
 
+    /// The encoders with their present parameters, frozen.
+    ///
+    /// # Errors
+    /// LibTorch could not copy them.
+    pub fn frozen_copy(&self) -> Result<Self> {
+        let mut copy = Self::new(&self.config, self.cameras, self.store.device(), 0);
+        copy.store.copy(&self.store)?;
+        copy.freeze();
+        Ok(copy)
+    }
+
     /// The configuration that the encoders were built from.
     pub fn config(&self) -> &VisionConfig {
         &self.config
@@ -226,17 +270,17 @@ impl ImageEncoder {
         let keypoints = match config.pool {
             Pool::SpatialSoftmax { keypoints } => Some(SpatialSoftmax::new(
                 &(path / "pool" / "nets"),
-                resnet::CHANNELS,
+                config.channels(),
                 keypoints,
             )),
             Pool::Average => None,
         };
         Self {
-            backbone: ResNet::new(&(path / "backbone"), config.backbone, config.norm),
+            backbone: ResNet::new(&(path / "backbone"), config),
             keypoints,
             projection: config
                 .projection
-                .map(|width| Affine::linear(&(path / "out"), config.pool.width(), width)),
+                .map(|width| Affine::linear(&(path / "out"), config.pooled(), width)),
         }
     }
 
@@ -262,6 +306,8 @@ mod tests {
     fn config() -> VisionConfig {
         VisionConfig {
             backbone: Backbone::Resnet18,
+            width: 64,
+            stages: 4,
             norm: BackboneNorm::Group,
             resize: None,
             crop: None,
@@ -295,6 +341,16 @@ mod tests {
                     ..config()
                 },
                 512,
+            ),
+            (
+                VisionConfig {
+                    width: 16,
+                    stages: 2,
+                    pool: Pool::Average,
+                    projection: None,
+                    ..config()
+                },
+                32,
             ),
         ];
         for (config, features) in variants {
@@ -364,5 +420,17 @@ mod tests {
         };
         let message = none.check(96, 96).unwrap_err().to_string();
         assert!(message.contains("vision.pool.keypoints is 0"), "{message}");
+        let odd = VisionConfig {
+            width: 24,
+            ..config()
+        };
+        let message = odd.check(96, 96).unwrap_err().to_string();
+        assert!(message.contains("vision.width is 24"), "{message}");
+        let long = VisionConfig {
+            stages: 5,
+            ..config()
+        };
+        let message = long.check(96, 96).unwrap_err().to_string();
+        assert!(message.contains("vision.stages is 5"), "{message}");
     }
 }

@@ -5,6 +5,8 @@ use tch::Tensor;
 use tch::nn::Path;
 use tch::nn::init::{DEFAULT_KAIMING_NORMAL, Init};
 
+use super::VisionConfig;
+
 /// Which residual network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,10 +27,8 @@ pub enum BackboneNorm {
     Batch,
 }
 
-/// Channels of the map.
-pub(super) const CHANNELS: i64 = 512;
-
-/// A residual network without its pooling and classifier: [B, 3, H, W] to [B, 512, H / 32, W / 32].
+/// A residual network without its pooling and classifier: [B, 3, H, W] to a map of as many channels
+/// and as coarse as its stages make it; four of width 64: [B, 512, H / 32, W / 32].
 #[derive(Debug)]
 pub(super) struct ResNet {
     stem: Convolution,
@@ -38,15 +38,16 @@ pub(super) struct ResNet {
 
 impl ResNet {
     /// Parameters are named as in `torch.nn.Sequential(*children[:-2])` of torchvision's networks.
-    pub(super) fn new(path: &Path<'_>, backbone: Backbone, norm: BackboneNorm) -> Self {
-        let counts = match backbone {
+    pub(super) fn new(path: &Path<'_>, config: &VisionConfig) -> Self {
+        let (width, norm) = (config.width, config.norm);
+        let counts = match config.backbone {
             Backbone::Resnet18 => [2, 2, 2, 2],
             Backbone::Resnet34 => [3, 4, 6, 3],
         };
         let mut blocks = Vec::new();
-        let mut inputs = 64;
-        for (stage, count) in counts.into_iter().enumerate() {
-            let outputs = 64 << stage;
+        let mut inputs = width;
+        for (stage, count) in counts.into_iter().take(config.stages).enumerate() {
+            let outputs = width << stage;
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let path = path / (4 + stage) / index;
@@ -55,8 +56,8 @@ impl ResNet {
             }
         }
         Self {
-            stem: Convolution::new(&(path / 0), [3, 64], 7, 2),
-            stem_norm: Norm::new(&(path / 1), 64, norm),
+            stem: Convolution::new(&(path / 0), [3, width], 7, 2),
+            stem_norm: Norm::new(&(path / 1), width, norm),
             blocks,
         }
     }

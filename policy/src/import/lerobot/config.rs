@@ -412,6 +412,8 @@ fn vision(fields: &mut Fields, separate: bool) -> VisionConfig {
     let grouped: bool = fields.required("use_group_norm");
     VisionConfig {
         backbone,
+        width: 64,
+        stages: 4,
         norm: if grouped {
             BackboneNorm::Group
         } else {
