@@ -57,8 +57,8 @@ pub(crate) fn open_any(named: &Path, device: Device) -> Result<Imported> {
 }
 
 /// Opens a checkpoint to be run. What a configuration says about late plans counts, not what the
-/// training knew of them: `plan.commit_ahead`, `plan.inpaint` and `plan.iterate`. So does its rate
-/// where a foreign checkpoint has none.
+/// training knew of them: `plan.commit_ahead`, `plan.inpaint`, `plan.iterate` and `plan.restart`. So
+/// does its rate where a foreign checkpoint has none.
 pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
     let Imported {
         mut checkpoint,
@@ -77,8 +77,9 @@ pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Resu
     plan.commit_ahead = config.plan.commit_ahead;
     plan.inpaint = config.plan.inpaint;
     plan.iterate = config.plan.iterate;
-    if plan.iterate.is_some() {
-        // It is for answering more often than a chunk is long.
+    plan.restart = config.plan.restart;
+    if plan.iterate.is_some() || plan.restart.is_some() {
+        // They are for answering more often than a chunk is long.
         plan.action_steps = config.plan.action_steps;
     }
     loaded

@@ -493,9 +493,26 @@ pub(crate) struct EvalArguments {
     /// --chunk; best with --action-steps 1.
     #[arg(long, value_name = "STEPS", requires = "chunk")]
     pub(crate) iterate: Option<usize>,
+    /// Chunks begin from what the ones before them were so many denoise steps from their end, or
+    /// earlier where the observation is a surprise (plan.restart), with --chunk.
+    #[arg(
+        long,
+        value_name = "STEPS",
+        requires = "chunk",
+        conflicts_with = "iterate"
+    )]
+    pub(crate) restart: Option<usize>,
+    /// What is no surprise yet, with --restart (plan.restart.within).
+    #[arg(
+        long,
+        value_name = "DISTANCE",
+        default_value_t = 0.1,
+        requires = "restart"
+    )]
+    pub(crate) within: f64,
     /// Score every way to live with delay at 0, 100, 200 and 400 ms; --steps are the evaluations of
     /// a chunk here, 10 unless given.
-    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate"])]
+    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate", "restart"])]
     pub(crate) delay_curve: bool,
     /// Episodes in one batch.
     #[arg(long, default_value_t = 50)]

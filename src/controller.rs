@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use kinestream_control::Latencies;
-use kinestream_policy::config::ImageSize;
-use kinestream_policy::image::{Image, Pixels};
+use kinestream_policy::image::Image;
 use kinestream_policy::{Observation, Policy};
 use kinestream_sim::delay::Planning;
 use kinestream_sim::evaluation::Controller;
-use kinestream_sim::pusht::{IMAGE_SIZE, PushT};
+use kinestream_sim::pusht::PushT;
 
-use crate::sight::Sight;
+use crate::sight::{Seen, Sight};
 
 /// Drives Push-T with a policy: in lock step as a [`Controller`], or with late plans as what
 /// [`Planning`] asks for.
@@ -47,12 +46,6 @@ impl PolicyController {
         &self.sight
     }
 
-    fn see(&self, world: &PushT) -> Seen {
-        let numbers = self.sight.numbers(world).into_iter();
-        let numbers = numbers.map(|value| value as f32).collect();
-        (numbers, self.sight.picture(world))
-    }
-
     /// Network evaluations per executed action.
     pub(crate) fn evaluations_per_action(&self) -> f64 {
         self.policy.evaluations() as f64 / self.actions.max(1) as f64
@@ -73,10 +66,10 @@ impl Controller for PolicyController {
     }
 
     fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error> {
-        let seen: Vec<Seen> = worlds.iter().map(|world| self.see(world)).collect();
+        let seen: Vec<Seen> = worlds.iter().map(|world| self.sight.see(world)).collect();
         let images: Vec<Vec<Image<'_>>> = seen
             .iter()
-            .map(|(_, picture)| images(picture.as_ref()))
+            .map(|(_, picture)| Sight::images(picture.as_ref()))
             .collect();
         let rows = seen.iter().zip(&images);
         let observations: Vec<Observation<'_>> = rows
@@ -104,9 +97,9 @@ impl Planning for PolicyController {
     fn observe(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<(), Self::Error> {
         self.actions += slots.len() as u64;
         slots.iter().zip(worlds).try_for_each(|(slot, world)| {
-            let (numbers, picture) = self.see(world);
+            let (numbers, picture) = self.sight.see(world);
             self.policy
-                .observe_images(*slot, &numbers, &images(picture.as_ref()))
+                .observe_images(*slot, &numbers, &Sight::images(picture.as_ref()))
         })
     }
 
@@ -124,21 +117,6 @@ impl Planning for PolicyController {
             })
             .collect())
     }
-}
-
-/// Numbers and picture of an observation.
-type Seen = (Vec<f32>, Option<Vec<u8>>);
-
-fn images(picture: Option<&Vec<u8>>) -> Vec<Image<'_>> {
-    let size = ImageSize {
-        height: IMAGE_SIZE,
-        width: IMAGE_SIZE,
-    };
-    let pixels = picture.map(|bytes| Pixels::Bytes(bytes));
-    pixels
-        .map(|pixels| Image { size, pixels })
-        .into_iter()
-        .collect()
 }
 
 fn target(action: &[f32]) -> [f64; 2] {

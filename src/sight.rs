@@ -2,7 +2,16 @@
 
 use anyhow::{Result, bail};
 use kinestream_policy::config::{ImageSize, TaskConfig};
+use kinestream_policy::{Image, Pixels};
 use kinestream_sim::pusht::{IMAGE_SIZE, OBSERVATION_SIZE, PushT};
+
+const TABLE: ImageSize = ImageSize {
+    height: IMAGE_SIZE,
+    width: IMAGE_SIZE,
+};
+
+/// Numbers and picture of an observation, as a policy takes them.
+pub(crate) type Seen = (Vec<f32>, Option<Vec<u8>>);
 
 /// What a policy sees of Push-T.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +37,9 @@ impl Sight {
             .filter_map(|part| Some((part.short_name(), part.image?)))
             .collect();
         let expect = |size: usize| numbers.is_none_or(|found| found == size);
-        let table = ImageSize {
-            height: IMAGE_SIZE,
-            width: IMAGE_SIZE,
-        };
         match cameras[..] {
             [] if expect(OBSERVATION_SIZE) => Ok(Self::Keypoints),
-            [(camera, size)] if expect(2) && size == table => Ok(Self::Picture {
+            [(camera, size)] if expect(2) && size == TABLE => Ok(Self::Picture {
                 camera: camera.to_owned(),
             }),
             _ => bail!(
@@ -61,6 +66,25 @@ impl Sight {
             Self::Keypoints => world.observation().to_vec(),
             Self::Picture { .. } => world.state().agent_position.to_vec(),
         }
+    }
+
+    /// Numbers and picture.
+    pub(crate) fn see(&self, world: &PushT) -> Seen {
+        let numbers = self.numbers(world).into_iter();
+        let numbers = numbers.map(|value| value as f32).collect();
+        (numbers, self.picture(world))
+    }
+
+    /// A picture as a policy takes it: one, or none.
+    pub(crate) fn images(picture: Option<&Vec<u8>>) -> Vec<Image<'_>> {
+        let pixels = picture.map(|bytes| Pixels::Bytes(bytes));
+        pixels
+            .map(|pixels| Image {
+                size: TABLE,
+                pixels,
+            })
+            .into_iter()
+            .collect()
     }
 
     /// The picture of an observation, [`IMAGE_SIZE`] pixels a side: red, green and blue.

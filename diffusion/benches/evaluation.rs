@@ -25,6 +25,7 @@ const DIMENSIONS: Dimensions = Dimensions {
 fn shipped() -> NetworkConfig {
     NetworkConfig {
         transformer: None,
+        script: None,
         kind: NetworkKind::PerPosition,
         channels: vec![64, 128, 256],
         level_embedding: 128,

@@ -186,6 +186,32 @@ impl Descent {
         next
     }
 
+    /// [`Self::step`] of plans on the host, in place: B rows of T positions each, one after the other.
+    /// Without a solver that remembers and without a guide LibTorch has no part in it.
+    pub fn step_on_host(
+        &mut self,
+        streams: &[usize],
+        sample: &mut [f32],
+        output: &[f32],
+        levels: &[usize],
+        noise: Option<&[f32]>,
+        guide: Option<&Guide>,
+    ) {
+        if self.steps.is_none() && guide.is_none() {
+            let transitions = self.transitions(levels);
+            self.sampler
+                .step_on_host(sample, output, &transitions, noise);
+            return;
+        }
+        let shape = [streams.len() as i64, self.memory.horizon as i64, -1];
+        let tensor = |values: &[f32]| Tensor::from_slice(values).view(shape);
+        let noise = noise.map(tensor);
+        let (before, output) = (tensor(sample), tensor(output));
+        let next = self.step(streams, &before, &output, levels, noise.as_ref(), guide);
+        let count = sample.len();
+        next.copy_data(sample, count);
+    }
+
     /// Forgets everything of a stream: its plan was replaced.
     pub fn forget(&mut self, stream: usize) {
         let all: Vec<usize> = (0..self.memory.horizon).collect();

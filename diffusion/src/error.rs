@@ -88,6 +88,17 @@ pub enum Error {
         /// How many values are not finite.
         count: i64,
     },
+    /// A TorchScript module that cannot be used.
+    #[error(
+        "{path}: not a TorchScript denoiser for this configuration ({reason}); write it with torch.jit.trace or \
+         torch.jit.script and save it again"
+    )]
+    Script {
+        /// The file.
+        path: PathBuf,
+        /// What LibTorch said, or what was expected.
+        reason: String,
+    },
     /// LibTorch refused an operation.
     #[error("LibTorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -200,28 +200,30 @@ impl Sampler {
                 && !tensor.requires_grad()
         };
         if [sample, output].into_iter().chain(noise).all(is_plain) {
-            self.step_on_host(sample, output, transitions, noise)
+            let numbers = |tensor: &Tensor| {
+                let mut numbers = vec![0.0_f32; tensor.numel()];
+                tensor.copy_data(&mut numbers, tensor.numel());
+                numbers
+            };
+            let (mut next, output) = (numbers(sample), numbers(output));
+            let noise = noise.map(numbers);
+            self.step_on_host(&mut next, &output, transitions, noise.as_deref());
+            Tensor::from_slice(&next).view_as(sample)
         } else {
             self.any_step(sample, output, transitions, noise, None)
         }
     }
 
-    /// A step without LibTorch, whose two dozen small operations take longer than all the
-    /// arithmetic of a plan. The operations and their order are the same, and so is every bit.
-    fn step_on_host(
+    /// [`Self::step`] in place and without LibTorch, whose two dozen small operations take longer than
+    /// all the arithmetic of a plan. The operations and their order are the same, and so is every bit.
+    pub fn step_on_host(
         &self,
-        sample: &Tensor,
-        output: &Tensor,
+        next: &mut [f32],
+        output: &[f32],
         transitions: &[Transition],
-        noise: Option<&Tensor>,
-    ) -> Tensor {
-        let numbers = |tensor: &Tensor| {
-            let mut numbers = vec![0.0_f32; tensor.numel()];
-            tensor.copy_data(&mut numbers, tensor.numel());
-            numbers
-        };
-        let (mut next, output) = (numbers(sample), numbers(output));
-        let noise = noise.filter(|_| self.needs_noise(transitions)).map(numbers);
+        noise: Option<&[f32]>,
+    ) {
+        let noise = noise.filter(|_| self.needs_noise(transitions));
         let is_ddim = self.config.solver != Solver::Ddpm;
         let bound = self.config.clip_sample.map(|bound| bound as f32);
         let width = next.len() / transitions.len().max(1);
@@ -237,12 +239,11 @@ impl Sampler {
                 if is_ddim {
                     next[at] += (sample * c[2] + output * c[3]) * c[6];
                 }
-                if let Some(noise) = &noise {
+                if let Some(noise) = noise {
                     next[at] += noise[at] * c[7];
                 }
             }
         }
-        Tensor::from_slice(&next).view_as(sample)
     }
 
     /// As [`Self::step`], with the clean estimate drawn towards a target.
@@ -318,6 +319,19 @@ impl Sampler {
     pub fn add_noise(&self, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
         let column = |value: fn(NoiseLevel) -> f64| self.column(clean, timesteps, value);
         clean * column(|level| level.signal) + noise * column(|level| level.noise)
+    }
+
+    /// [`Self::add_noise`] in place and on the host, to the same bits.
+    pub fn add_noise_on_host(&self, clean: &mut [f32], noise: &[f32], timesteps: &[i64]) {
+        let width = (clean.len() / timesteps.len().max(1)).max(1);
+        let rows = clean.chunks_exact_mut(width).zip(noise.chunks_exact(width));
+        for ((clean, noise), timestep) in rows.zip(timesteps) {
+            let level = self.schedule.level(*timestep);
+            let (signal, deviation) = (level.signal as f32, level.noise as f32);
+            for (clean, noise) in clean.iter_mut().zip(noise) {
+                *clean = *clean * signal + noise * deviation;
+            }
+        }
     }
 
     /// A number of every position's level, [B, T, 1] in the kind of `like`.

@@ -53,12 +53,19 @@ fn steps_on_the_host_are_those_of_libtorch_bit_for_bit() {
                 let (sample, output, noise) = (tensor(), tensor(), tensor());
                 // Not contiguous, as a network's output may be.
                 let output = output.transpose(0, 1).contiguous().transpose(0, 1);
-                let host = sampler.step_on_host(&sample, &output, &moves, Some(&noise));
+                let host = sampler.step(&sample, &output, &moves, Some(&noise));
                 let torch = sampler.any_step(&sample, &output, &moves, Some(&noise), None);
                 let bits = |tensor: &Tensor| -> Vec<u32> {
                     values(tensor).into_iter().map(f32::to_bits).collect()
                 };
                 assert_eq!(bits(&host), bits(&torch), "{prediction:?} {solver:?}");
+                let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
+                let numbers =
+                    |tensor: &Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
+                let mut noised = numbers(&sample);
+                sampler.add_noise_on_host(&mut noised, &numbers(&noise), &timesteps);
+                let expected = sampler.add_noise(&sample, &noise, &timesteps);
+                assert_eq!(noised, numbers(&expected));
             }
         }
     }

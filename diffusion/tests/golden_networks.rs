@@ -145,6 +145,7 @@ fn load(path: &Path, kind: NetworkKind) -> Network {
         activation: Default::default(),
         modulation_scale: metadata["cond_predict_scale"] == "True",
         transformer: None,
+        script: None,
     };
     let dimensions = Dimensions {
         horizon: number("horizon"),

@@ -10,6 +10,14 @@ use nalgebra::{UnitQuaternion, Vector3};
 
 use crate::Pose;
 
+/// The y t at which half of an offset is left: (1 + y t) exp(-y t) = 1/2.
+const HALVED: f64 = 1.678;
+/// Fastest that an offset turns a pose while it dies away, a mean over its joints in rad/s: less than
+/// half of what one captured frame in a thousand exceeds (0.153 rad a frame, 4.6 rad/s).
+const FASTEST_TURN: f64 = 2.0;
+/// What no pose turns, a mean over its joints in rad/s.
+const LEAP: f64 = 4.6;
+
 /// What is added to a motion, joint by joint.
 #[derive(Debug, Clone)]
 pub struct Inertial {
@@ -38,7 +46,8 @@ impl Offset {
 impl Inertial {
     /// Between the last two poses of one motion and the first two of the next, `seconds` apart each and
     /// across the seam. `half_life` is the time in seconds after which half of an offset in place is
-    /// left, above 0. It is counted from the next motion's first pose.
+    /// left, above 0; poses that are far apart take longer, so that nothing whirls. It is counted from
+    /// the next motion's first pose.
     pub fn between(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
         // Where the first motion would be by now.
         let would = Pose {
@@ -50,16 +59,29 @@ impl Inertial {
                 .map(|(before, last)| *last * before.inverse() * last)
                 .collect(),
         };
-        Self::at([from[1], &would], to, seconds, half_life)
+        Self::new([from[1], &would], to, seconds, half_life)
     }
 
     /// As [`Self::between`], where the first pose of the next motion is of the same moment as the last
-    /// of the one before, from which it is counted.
+    /// of the one before, from which it is counted, and is not to be shown. Where the next motion
+    /// leaps from it to its second pose, as one that had to begin in a pose it hardly knows, it counts
+    /// as beginning with the second.
     pub fn at(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
-        // (1 + y t) exp(-y t) = 1/2 at y t = 1.678.
-        let damping = 1.678 / half_life.max(1e-6);
+        let pairs = to[0].rotations.iter().zip(&to[1].rotations);
+        let turn: f64 = pairs.map(|(first, second)| first.angle_to(second)).sum();
+        if turn / to[0].rotations.len().max(1) as f64 <= LEAP * seconds {
+            return Self::new(from, to, seconds, half_life);
+        }
+        let begun = Pose {
+            root: to[0].root,
+            rotations: to[1].rotations.clone(),
+        };
+        Self::new(from, [&begun, to[1]], seconds, half_life)
+    }
+
+    fn new(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
         let speed = |[before, after]: [&Pose; 2]| (after.root - before.root) / seconds;
-        let rotations = (0..to[0].rotations.len())
+        let rotations: Vec<Offset> = (0..to[0].rotations.len())
             .map(|joint| {
                 let [before, last] = from.map(|pose| pose.rotations[joint]);
                 let [first, second] = to.map(|pose| pose.rotations[joint]);
@@ -71,6 +93,11 @@ impl Inertial {
                 }
             })
             .collect();
+        let turns = rotations.iter().map(|offset| offset.place.norm());
+        let turn = turns.sum::<f64>() / rotations.len().max(1) as f64;
+        // An offset x dies away at x y / e at most, at y t = 1.
+        let calm = HALVED * turn / (std::f64::consts::E * FASTEST_TURN);
+        let damping = HALVED / half_life.max(calm).max(1e-6);
         Self {
             root: Offset {
                 place: from[1].root - to[0].root,

@@ -75,6 +75,23 @@ pub struct Transitions {
     pub all: Difference,
     /// Frames at seams that go beyond a limit.
     pub jumps: usize,
+    /// Which ones.
+    pub jumps_at: Vec<Jump>,
+}
+
+/// A frame at a seam that goes beyond a limit.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Jump {
+    /// Number of the request, from 0.
+    pub request: usize,
+    /// Its label, by number.
+    pub label: usize,
+    /// Whether the clip began, or else ended.
+    pub begins: bool,
+    /// Frames since.
+    pub frame: usize,
+    /// How far the pose went.
+    pub difference: Difference,
 }
 
 /// Measures differences from pose to pose.
@@ -131,6 +148,7 @@ pub fn transitions(
     let (mut all, mut seams) = (Vec::new(), Vec::new());
     let (mut done, mut waiting, mut since) = (0, SETTLING, 0);
     let (mut was_acting, mut at_seam) = (false, usize::MAX);
+    let mut label = 0;
     let mut stick = Stick::default();
     while done < options.requests {
         if all.len() % HELD == 0 {
@@ -149,8 +167,9 @@ pub fn transitions(
             since = 0;
             waiting = waiting.saturating_sub(1);
             if waiting == 0 {
+                label = random.below(labels);
                 controller.source_mut().act(Act {
-                    label: random.below(labels),
+                    label,
                     seconds: None,
                     seed: random.below(usize::MAX) as u64,
                 })?;
@@ -177,20 +196,30 @@ pub fn transitions(
         if let Some(difference) = gauge.push(&controller.pose().pose) {
             all.push(difference);
             if at_seam < AT_SEAM {
-                seams.push(difference);
+                seams.push(Jump {
+                    request: done - usize::from(!acting),
+                    label,
+                    begins: acting,
+                    frame: at_seam,
+                    difference,
+                });
             }
         }
         at_seam = at_seam.saturating_add(1);
     }
-    let beyond = |one: &&Difference| {
+    let beyond = |jump: &&Jump| {
+        let one = jump.difference;
         one.body_m > limit.body_m || one.turn_rad > limit.turn_rad || one.hips_m > limit.hips_m
     };
+    let jumps_at: Vec<Jump> = seams.iter().filter(beyond).copied().collect();
+    let differences: Vec<Difference> = seams.iter().map(|seam| seam.difference).collect();
     Ok(Transitions {
         requests: done,
         seam_frames: seams.len(),
         frames: all.len(),
-        jumps: seams.iter().filter(beyond).count(),
-        largest: at(&seams, 1.0),
+        jumps: jumps_at.len(),
+        jumps_at,
+        largest: at(&differences, 1.0),
         all: at(&all, SHARE),
         limit,
     })

@@ -1,4 +1,5 @@
-//! Checkpoints: a folder with `config.json` and `model.safetensors`, all that running needs.
+//! Checkpoints: a folder with `config.json` and `model.safetensors`, all that running needs; or with
+//! `model.pt`, a TorchScript module, in place of the weights.
 
 use std::path::Path;
 
@@ -15,6 +16,8 @@ use crate::{Error, Normaliser, PolicyConfig, Result};
 pub const CONFIG_FILE: &str = "config.json";
 /// File of the weights in a checkpoint folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// File of the denoiser in a checkpoint folder where it is a TorchScript module, in place of weights.
+pub const SCRIPT_FILE: &str = "model.pt";
 /// Version of the layout of `config.json`.
 const FORMAT: u32 = 1;
 
@@ -173,14 +176,14 @@ impl Checkpoint {
     /// Missing files, unknown or wrong keys, weights that do not fit or are not finite; each names
     /// the file and what is wrong in it.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
-        for missing in [CONFIG_FILE, WEIGHTS_FILE] {
-            if !folder.join(missing).is_file() {
-                return Err(Error::NotACheckpoint {
-                    path: folder.to_path_buf(),
-                    missing,
-                });
-            }
-        }
+        let require = |missing| match folder.join(missing).is_file() {
+            true => Ok(()),
+            false => Err(Error::NotACheckpoint {
+                path: folder.to_path_buf(),
+                missing,
+            }),
+        };
+        require(CONFIG_FILE)?;
         let path = folder.join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let json = |reason: String| Error::Json {
@@ -215,14 +218,26 @@ impl Checkpoint {
         normalisers
             .check(&policy, observation, action)
             .map_err(|error| json(error.to_string()))?;
-        let weights = folder.join(WEIGHTS_FILE);
-        let weights = WeightsFile {
-            tensors: weights::read(&weights)?,
-            path: &weights,
-            name_in_file: &str::to_owned,
+        let assembled = if policy.network.script.is_some() {
+            require(SCRIPT_FILE)?;
+            Self::scripted(
+                &policy,
+                &normalisers,
+                dimensions,
+                &folder.join(SCRIPT_FILE),
+                device,
+            )
+        } else {
+            require(WEIGHTS_FILE)?;
+            let weights = folder.join(WEIGHTS_FILE);
+            let weights = WeightsFile {
+                tensors: weights::read(&weights)?,
+                path: &weights,
+                name_in_file: &str::to_owned,
+            };
+            Self::assemble(&policy, &normalisers, action, &weights, device)
         };
-        Self::assemble(&policy, &normalisers, action, &weights, device).map_err(|error| match error
-        {
+        assembled.map_err(|error| match error {
             Error::Config { .. }
             | Error::Diffusion(
                 kinestream_diffusion::Error::Config { .. }
@@ -232,12 +247,38 @@ impl Checkpoint {
         })
     }
 
+    /// A checkpoint whose denoiser is a TorchScript module.
+    fn scripted(
+        policy: &PolicyConfig,
+        normalisers: &Normalisers,
+        dimensions: Dimensions,
+        module: &Path,
+        device: Device,
+    ) -> Result<Self> {
+        if policy.vision.is_some() {
+            return Err(Error::Config {
+                key: "vision",
+                found: "set, with network.kind torch_script".into(),
+                expected: "no images: a module is given numbers".into(),
+            });
+        }
+        let network = Network::scripted(&policy.network, dimensions, module, device)?;
+        Ok(Self::new(policy, normalisers, network))
+    }
+
     /// Writes a checkpoint folder; each file appears whole or not at all.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
     pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        if let Some(module) = self.network.script() {
+            let path = folder.join(SCRIPT_FILE);
+            let beside = path.with_extension("pt.part");
+            std::fs::copy(module, &beside).map_err(Error::io(module))?;
+            std::fs::rename(&beside, &path).map_err(Error::io(&path))?;
+            return self.describe(folder);
+        }
         let mut tensors = weights::snapshot(self.network.store(), precision);
         if let Some(vision) = &self.vision {
             let named = |(name, tensor)| (format!("{VISION_PREFIX}{name}"), tensor);
@@ -248,6 +289,11 @@ impl Checkpoint {
             );
         }
         weights::write(&folder.join(WEIGHTS_FILE), &tensors)?;
+        self.describe(folder)
+    }
+
+    /// Writes the configuration file.
+    fn describe(&self, folder: &Path) -> Result<()> {
         let description = Description {
             format: FORMAT,
             kind: "policy".into(),

@@ -182,6 +182,23 @@ pub struct PlanConfig {
     /// Chunk mode: begins a new chunk from the one that is executed; absent: from noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterate: Option<IterateConfig>,
+    /// Chunk mode: begins a new chunk from what the ones before it were on their way down, unless
+    /// the observation is a surprise; absent: from noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartConfig>,
+}
+
+/// How a chunk restarts from states of the chunks before it (after Falcon, Chen et al. 2025).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartConfig {
+    /// Denoise steps that the shortest restart has to go, 1 to `plan.levels`; one that is refused is
+    /// followed by one of twice as many.
+    pub steps: usize,
+    /// How far the plan that a state stands for may be from the last plan's rest, over the actions
+    /// that are executed next: root of the mean square, normalised (2 is the whole range of the
+    /// training data), above 0.
+    pub within: f64,
 }
 
 /// How a chunk goes on from the one before it (real-time iteration, Duan et al. 2025): that one,
@@ -268,6 +285,27 @@ impl PlanConfig {
         Ok(())
     }
 
+    fn check_restart(&self) -> Result<()> {
+        let Some(RestartConfig { steps, within }) = self.restart else {
+            return Ok(());
+        };
+        if self.mode != PlanMode::Chunk || self.iterate.is_some() || self.inpaint.is_some() {
+            let found = format!("set, with plan.mode {:?}", self.mode).to_lowercase();
+            let expected =
+                "plan.mode chunk without plan.iterate and plan.inpaint, or no plan.restart";
+            return refuse("plan.restart", found, expected);
+        }
+        let most = self.ladder_levels();
+        if !(1..=most).contains(&steps) {
+            let expected = format!("1 to {most} (plan.levels)");
+            return refuse("plan.restart.steps", steps, expected);
+        }
+        if !(within > 0.0 && within.is_finite()) {
+            return refuse("plan.restart.within", within, "a number above 0");
+        }
+        Ok(())
+    }
+
     fn check_delay(&self) -> Result<()> {
         let most = match self.mode {
             PlanMode::Released => 0,
@@ -289,6 +327,7 @@ impl PlanConfig {
             return refuse("plan.commit_ahead", self.commit_ahead, expected);
         }
         self.check_iteration()?;
+        self.check_restart()?;
         let Some(inpaint) = self.inpaint else {
             return Ok(());
         };
@@ -693,6 +732,7 @@ mod tests {
             commit_ahead: 0,
             inpaint: None,
             iterate: None,
+            restart: None,
         }
     }
 

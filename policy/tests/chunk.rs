@@ -9,7 +9,9 @@ use kinestream_diffusion::{
     Denoiser, NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver,
 };
 use kinestream_policy::Error;
-use kinestream_policy::config::{Alignment, IterateConfig, PlanConfig, PlanMode, Primer};
+use kinestream_policy::config::{
+    Alignment, IterateConfig, PlanConfig, PlanMode, Primer, RestartConfig,
+};
 use kinestream_policy::plan::{ChunkPlanner, Planner};
 use tch::{Device, Tensor};
 
@@ -86,6 +88,47 @@ fn chunks_go_on_from_the_one_before() {
     assert_eq!(settle(&mut planner), 10);
 }
 
+/// A chunk begins near its end where nothing is new, and from noise where everything is.
+#[test]
+fn chunks_restart_from_what_the_one_before_was_on_its_way() {
+    let mut config = config(8);
+    let within = 0.1;
+    (config.restart, config.action_steps) = (Some(RestartConfig { steps: 2, within }), 4);
+    let sampler = sampler(Solver::Ddim { eta: 0.0 });
+    let network = Box::new(Follow);
+    let mut planner = ChunkPlanner::new(config, sampler, network, Device::Cpu, 2).unwrap();
+    let mut chunk = |streams: &[usize], observed: [f32; 2]| {
+        for stream in streams {
+            planner.observe(*stream, &[observed[*stream]], &[0.0]);
+        }
+        let mut evaluations = 0;
+        loop {
+            match planner.refine(streams).unwrap() {
+                0 => break,
+                count => evaluations += count,
+            }
+        }
+        for stream in streams {
+            let plan = planner.plan(*stream).unwrap();
+            let expected = observed[*stream];
+            let right = |action: &f32| (action - expected).abs() < 1e-5;
+            assert!(plan.actions.iter().all(right), "{:?}", plan.actions);
+            planner.advance(*stream, 4);
+        }
+        evaluations
+    };
+    assert_eq!(chunk(&[0], [0.2, 0.0]), 8);
+    assert_eq!(chunk(&[0], [0.2, 0.0]), 2);
+    // What is a little new is made up for on the way.
+    assert_eq!(chunk(&[0], [0.25, 0.0]), 2);
+    // Two and four steps from the end the old plan shines through; so it begins from noise.
+    assert_eq!(chunk(&[0], [-0.6, 0.0]), 1 + 1 + 8);
+    assert_eq!(chunk(&[0], [-0.6, 0.0]), 2);
+    // A stream of its own, beside one that is on trial.
+    assert_eq!(chunk(&[0, 1], [-0.6, 0.9]), 2 + 8);
+    assert_eq!(chunk(&[0, 1], [0.9, 0.9]), 1 + 1 + 8 + 2);
+}
+
 #[test]
 fn nan_keeps_the_last_plan_and_the_next_observation_begins_anew() {
     let broken = Arc::new(AtomicBool::new(true));
@@ -121,16 +164,20 @@ fn planner(solver: Solver, levels: usize, broken: &Arc<AtomicBool>) -> ChunkPlan
 }
 
 fn planner_of(config: PlanConfig, solver: Solver, broken: &Arc<AtomicBool>) -> ChunkPlanner {
-    let sampler = Sampler::new(
+    let network = Box::new(Half(Arc::clone(broken)));
+    ChunkPlanner::new(config, sampler(solver), network, Device::Cpu, 1).unwrap()
+}
+
+fn sampler(solver: Solver) -> Sampler {
+    Sampler::new(
         SamplerConfig {
             prediction: Prediction::Sample,
             solver,
             clip_sample: Some(1.0),
         },
         NoiseSchedule::new(&ScheduleConfig::default()).unwrap(),
-    );
-    let network = Box::new(Half(Arc::clone(broken)));
-    ChunkPlanner::new(config, sampler.unwrap(), network, Device::Cpu, 1).unwrap()
+    )
+    .unwrap()
 }
 
 fn config(levels: usize) -> PlanConfig {
@@ -146,6 +193,24 @@ fn config(levels: usize) -> PlanConfig {
         commit_ahead: 0,
         inpaint: None,
         iterate: None,
+        restart: None,
+    }
+}
+
+/// Predicts what is observed.
+struct Follow;
+
+impl Denoiser for Follow {
+    fn evaluate(&self, sample: &Tensor, _: &Tensor, condition: &Tensor) -> Tensor {
+        condition.unsqueeze(1).expand_as(sample).contiguous()
+    }
+
+    fn dimensions(&self) -> Dimensions {
+        Half(Arc::default()).dimensions()
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        false
     }
 }
 

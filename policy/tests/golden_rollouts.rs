@@ -88,6 +88,7 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         commit_ahead: 0,
         inpaint: None,
         iterate: None,
+        restart: None,
     };
     let mut planner =
         ReleasedPlanner::new(plan, sampler, Box::new(network), Device::Cpu, 1).unwrap();
@@ -316,6 +317,7 @@ fn network(folder: &Path) -> Network {
         activation: Activation::Mish,
         modulation_scale: true,
         transformer: None,
+        script: None,
     };
     let dimensions = Dimensions {
         horizon: 16,

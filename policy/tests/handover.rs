@@ -37,6 +37,7 @@ fn config(mode: PlanMode, commit_ahead: usize, action_steps: usize, levels: usiz
         commit_ahead,
         inpaint: None,
         iterate: None,
+        restart: None,
     }
 }
 
@@ -281,6 +282,7 @@ fn in_painting_draws_the_overlap_and_leaves_what_lies_beyond() {
     let free = PlanConfig {
         inpaint: None,
         iterate: None,
+        restart: None,
         commit_ahead: 0,
         ..guided.clone()
     };
@@ -494,6 +496,7 @@ fn network(config: &PlanConfig) -> Network {
         activation: Activation::Mish,
         modulation_scale: true,
         transformer: None,
+        script: None,
     };
     let mut network = Network::new(&network, dimensions(config.horizon), Device::Cpu, 11).unwrap();
     network.freeze();

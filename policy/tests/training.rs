@@ -7,7 +7,9 @@ use std::path::Path;
 
 use kinestream_diffusion::network::{Activation, NetworkKind};
 use kinestream_diffusion::weights;
-use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver};
+use kinestream_diffusion::{
+    Denoiser, NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver,
+};
 use kinestream_policy::config::{
     Alignment, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig, TrainingConfig,
 };
@@ -415,6 +417,59 @@ fn damaged_checkpoints_are_refused_by_file_and_remedy() {
 }
 
 #[test]
+fn a_torch_script_denoiser_makes_the_plans_of_the_network_it_was_traced_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = train(&policy(), &training(), folder.path());
+    let sizes = trained.network().dimensions();
+    let inputs = [
+        Tensor::zeros([1, sizes.horizon, sizes.action], (Kind::Float, Device::Cpu)),
+        Tensor::zeros([1, sizes.horizon], (Kind::Int64, Device::Cpu)),
+        Tensor::zeros([1, sizes.condition], (Kind::Float, Device::Cpu)),
+    ];
+    let mut run = |inputs: &[Tensor]| {
+        let [sample, timesteps, condition] = inputs else {
+            unreachable!()
+        };
+        let network = trained.network();
+        vec![network.evaluate(sample, timesteps, condition)]
+    };
+    let module = tch::no_grad(|| {
+        tch::CModule::create_by_tracing("Denoiser", "forward", &inputs, &mut run).unwrap()
+    });
+    // The folder as a person writes it: what the network is made of is in the module.
+    let scripted = tempfile::tempdir().unwrap();
+    module.save(scripted.path().join("model.pt")).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    config["policy"]["network"] =
+        serde_json::json!({ "kind": "torch_script", "script": { "level_per_position": true } });
+    let path = scripted.path().join("config.json");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let loaded = || Checkpoint::load(scripted.path(), Device::Cpu).unwrap();
+    assert_eq!(loaded().parameters(), trained.parameters());
+    let copy = tempfile::tempdir().unwrap();
+    loaded()
+        .save(copy.path(), weights::Precision::Fp32)
+        .unwrap();
+    let expected = plans(trained);
+    for checkpoint in [
+        loaded(),
+        Checkpoint::load(copy.path(), Device::Cpu).unwrap(),
+    ] {
+        for (found, expected) in plans(checkpoint).iter().zip(&expected) {
+            for (found, expected) in found.actions.iter().zip(&expected.actions) {
+                assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+            }
+        }
+    }
+    std::fs::remove_file(scripted.path().join("model.pt")).unwrap();
+    let refused = Checkpoint::load(scripted.path(), Device::Cpu)
+        .err()
+        .unwrap();
+    says(&refused.to_string(), &["model.pt", "is missing"]);
+}
+
+#[test]
 fn bad_observations_are_refused_and_the_plan_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut policy =
@@ -512,6 +567,7 @@ fn policy() -> PolicyConfig {
             commit_ahead: 0,
             inpaint: None,
             iterate: None,
+            restart: None,
         },
         network: NetworkConfig {
             kind: NetworkKind::PerPosition,
@@ -523,6 +579,7 @@ fn policy() -> PolicyConfig {
             activation: Activation::Silu,
             modulation_scale: true,
             transformer: None,
+            script: None,
         },
         vision: None,
         schedule: ScheduleConfig::default(),

@@ -234,6 +234,7 @@ fn policy() -> PolicyConfig {
             commit_ahead: 0,
             inpaint: None,
             iterate: None,
+            restart: None,
         },
         network: NetworkConfig {
             kind: NetworkKind::PerPosition,
@@ -245,6 +246,7 @@ fn policy() -> PolicyConfig {
             activation: Activation::Silu,
             modulation_scale: true,
             transformer: None,
+            script: None,
         },
         vision: Some(VisionConfig {
             backbone: Backbone::Resnet18,

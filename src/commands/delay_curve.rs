@@ -72,6 +72,7 @@ pub(super) fn run(setup: &Setup<'_>, threads: usize) -> Result<()> {
                 solver: arguments.solver,
                 commit_ahead: None,
                 iterate: None,
+                restart: None,
                 delay_ms,
             };
             let scored = setup.score(&variant, &seeds, |running| bar.inc(running as u64))?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use kinestream_control::Percentiles;
 use kinestream_diffusion::{Execution, Executor, Precision, Solver};
-use kinestream_policy::config::{PlanConfig, PlanMode};
+use kinestream_policy::config::{PlanConfig, PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::delay::Delayed;
 use kinestream_sim::evaluation::{self, Controller, Episode, Summary};
@@ -102,6 +102,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         solver: arguments.solver,
         commit_ahead: arguments.commit_ahead,
         iterate: arguments.iterate,
+        restart: arguments.restart.map(|steps| RestartConfig {
+            steps,
+            within: arguments.within,
+        }),
         delay_ms: arguments.delay_ms,
     };
     let seeds = arguments.seeds.to_vec();

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use kinestream_diffusion::Solver;
-use kinestream_policy::config::{IterateConfig, PlanConfig, PlanMode};
+use kinestream_policy::config::{IterateConfig, PlanConfig, PlanMode, RestartConfig};
 use kinestream_sim::delay::{Delay, Entry};
 
 use crate::cli::Join;
@@ -18,6 +18,8 @@ pub(super) struct Variant {
     pub(super) commit_ahead: Option<usize>,
     /// Denoise steps of a chunk that goes on from the one before it.
     pub(super) iterate: Option<usize>,
+    /// How a chunk restarts from states of those before it.
+    pub(super) restart: Option<RestartConfig>,
     pub(super) delay_ms: f64,
 }
 
@@ -87,6 +89,9 @@ impl Variant {
         self.override_prefix(plan, delay_steps)?;
         if let Some(steps) = self.iterate {
             plan.iterate = Some(IterateConfig { steps });
+        }
+        if let Some(restart) = self.restart {
+            plan.restart = Some(restart);
         }
         if let Some(steps) = self.steps {
             plan.levels = Some(if plan.mode == PlanMode::Chunk {

@@ -14,18 +14,9 @@ use crate::{Denoiser, Error, Network, Result};
 ///
 /// Plans of a batch are evaluated one after the other.
 pub struct Fused {
-    evaluator: RefCell<Evaluator>,
+    unet: RefCell<kernels::UNet>,
     dimensions: Dimensions,
     takes_levels_per_position: bool,
-}
-
-/// The network with room for its inputs and outputs, all plans of a batch behind one another.
-struct Evaluator {
-    unet: kernels::UNet,
-    sample: Vec<f32>,
-    timesteps: Vec<i64>,
-    condition: Vec<f32>,
-    output: Vec<f32>,
 }
 
 impl Fused {
@@ -45,11 +36,11 @@ impl Fused {
                     kernels::UNetKind::StreamingDiffusionPolicy
                 }
                 NetworkKind::PerPosition => kernels::UNetKind::PerPosition,
-                NetworkKind::Transformer => {
+                NetworkKind::Transformer | NetworkKind::TorchScript => {
                     return Err(Error::Config {
                         key: "network.kind",
-                        found: "transformer".into(),
-                        expected: "a U-Net; LibTorch runs transformers".into(),
+                        found: "transformer or torch_script".into(),
+                        expected: "a U-Net; executor libtorch runs the others".into(),
                     });
                 }
             },
@@ -79,13 +70,7 @@ impl Fused {
             })
         })?;
         Ok(Self {
-            evaluator: RefCell::new(Evaluator {
-                unet,
-                sample: Vec::new(),
-                timesteps: Vec::new(),
-                condition: Vec::new(),
-                output: Vec::new(),
-            }),
+            unet: RefCell::new(unet),
             dimensions,
             takes_levels_per_position: network.takes_levels_per_position(),
         })
@@ -95,55 +80,66 @@ impl Fused {
 impl Fused {
     /// Number format of the weights.
     pub fn precision(&self) -> Precision {
-        self.evaluator.borrow().unet.precision()
+        self.unet.borrow().precision()
     }
 
     /// Bytes of weights that an evaluation of one plan reads.
     pub fn bytes(&self) -> usize {
-        self.evaluator.borrow().unet.bytes()
+        self.unet.borrow().bytes()
     }
 
     /// Multiplications of an evaluation of one plan.
     pub fn multiplications(&self) -> usize {
-        self.evaluator.borrow().unet.multiplications()
+        self.unet.borrow().multiplications()
     }
 }
 
 impl Denoiser for Fused {
     fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
+        let rows = sample.size()[0] as usize;
         let Dimensions {
             horizon,
             action,
             condition: width,
             ..
         } = self.dimensions;
-        let rows = sample.size()[0];
-        let evaluator = &mut *self.evaluator.borrow_mut();
-        let Evaluator {
-            unet,
-            sample: plans,
-            timesteps: levels,
-            condition: observations,
-            output,
-        } = evaluator;
-        let numbers = |width: i64| (rows * width) as usize;
-        plans.resize(numbers(horizon * action), 0.0);
-        levels.resize(numbers(horizon), 0);
-        observations.resize(numbers(width), 0.0);
-        output.resize(numbers(horizon * action), 0.0);
-        sample.copy_data(plans, numbers(horizon * action));
-        timesteps.copy_data(levels, numbers(horizon));
-        condition.copy_data(observations, numbers(width));
-        let plan = (horizon * action) as usize;
-        for row in 0..rows as usize {
-            unet.evaluate(
-                &plans[row * plan..][..plan],
-                &levels[row * horizon as usize..][..horizon as usize],
-                &observations[row * width as usize..][..width as usize],
-                &mut output[row * plan..][..plan],
-            );
+        let numbers = |tensor: &Tensor, width: i64| {
+            let mut numbers = vec![0.0; rows * width as usize];
+            tensor.copy_data(&mut numbers, rows * width as usize);
+            numbers
+        };
+        let plans = numbers(sample, horizon * action);
+        let mut levels = vec![0_i64; rows * horizon as usize];
+        timesteps.copy_data(&mut levels, rows * horizon as usize);
+        let mut output = vec![0.0; plans.len()];
+        self.evaluate_on_host(&plans, &levels, &numbers(condition, width), &mut output);
+        Tensor::from_slice(&output).view([rows as i64, horizon, action])
+    }
+
+    fn evaluate_on_host(
+        &self,
+        sample: &[f32],
+        timesteps: &[i64],
+        condition: &[f32],
+        output: &mut [f32],
+    ) -> bool {
+        let Dimensions {
+            horizon,
+            action,
+            condition: width,
+            ..
+        } = self.dimensions;
+        let (horizon, plan) = (horizon as usize, (horizon * action) as usize);
+        let mut unet = self.unet.borrow_mut();
+        for (((sample, timesteps), condition), output) in sample
+            .chunks_exact(plan)
+            .zip(timesteps.chunks_exact(horizon))
+            .zip(condition.chunks_exact(width as usize))
+            .zip(output.chunks_exact_mut(plan))
+        {
+            unet.evaluate(sample, timesteps, condition, output);
         }
-        Tensor::from_slice(output).view([rows, horizon, action])
+        true
     }
 
     fn dimensions(&self) -> Dimensions {
@@ -197,6 +193,7 @@ mod tests {
     fn config(kind: NetworkKind) -> NetworkConfig {
         NetworkConfig {
             transformer: None,
+            script: None,
             kind,
             channels: vec![32, 48, 64],
             level_embedding: 16,

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod mlp;
+mod script;
 mod transformer;
 mod unet;
 pub mod vision;
@@ -17,10 +18,12 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 pub use mlp::{Mlp, timestep_table};
+pub use script::ScriptConfig;
 pub use transformer::{Transformer, TransformerConfig};
 pub use unet::UNet;
 
 use crate::{Error, Result};
+use script::Script;
 
 /// Which of the networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub enum NetworkKind {
     PerPosition,
     /// Diffusion Policy's TransformerForDiffusion: one noise level for the whole plan.
     Transformer,
+    /// A TorchScript module, whatever is in it.
+    #[serde(rename = "torch_script")]
+    TorchScript,
 }
 
 /// The non-linearity after every normalisation and inside the encoders.
@@ -87,6 +93,9 @@ pub struct NetworkConfig {
     /// Sizes of the transformer, in place of all of the above but the kind (`transformer` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformer: Option<TransformerConfig>,
+    /// What the module is told, in place of all of the above but the kind (`torch_script` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptConfig>,
 }
 
 fn default_channels() -> Vec<i64> {
@@ -127,6 +136,20 @@ pub trait Denoiser: Send {
     /// is [B, To Do]. Returns [B, Tp, Da].
     fn evaluate(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor;
 
+    /// The same without tensors, for what is evaluated on the host anyway: B rows of each, one after
+    /// the other, and B rows of `output`, which is as long as `sample`. Returns false, and does
+    /// nothing, where tensors are the only way.
+    fn evaluate_on_host(
+        &self,
+        sample: &[f32],
+        timesteps: &[i64],
+        condition: &[f32],
+        output: &mut [f32],
+    ) -> bool {
+        let _ = (sample, timesteps, condition, output);
+        false
+    }
+
     /// Sizes of inputs and outputs.
     fn dimensions(&self) -> Dimensions;
 
@@ -150,6 +173,7 @@ pub fn seeded<T>(seed: u64, build: impl FnOnce() -> T) -> T {
 enum Body {
     UNet(Box<UNet>),
     Transformer(Box<Transformer>),
+    Script(Script),
 }
 
 /// A denoiser network together with its parameters.
@@ -172,6 +196,13 @@ impl Network {
         seed: u64,
     ) -> Result<Self> {
         config.check(dimensions)?;
+        if config.script.is_some() {
+            return Err(Error::Config {
+                key: "network.kind",
+                found: "torch_script".into(),
+                expected: "another one: a module is loaded from its file, and not trained".into(),
+            });
+        }
         let store = VarStore::new(device);
         let root = store.root();
         let body = seeded(seed, || match config.transformer {
@@ -189,9 +220,37 @@ impl Network {
         })
     }
 
-    /// The parameters.
+    /// Loads a TorchScript module (`network.kind = "torch_script"`).
+    ///
+    /// # Errors
+    /// A configuration value out of its range, or a module that cannot be loaded or does not take
+    /// these sizes.
+    pub fn scripted(
+        config: &NetworkConfig,
+        dimensions: Dimensions,
+        path: &std::path::Path,
+        device: Device,
+    ) -> Result<Self> {
+        config.check(dimensions)?;
+        Ok(Self {
+            store: VarStore::new(device),
+            body: Body::Script(Script::load(path, dimensions, device)?),
+            config: config.clone(),
+            dimensions,
+        })
+    }
+
+    /// The parameters; those of a TorchScript module are not among them.
     pub fn store(&self) -> &VarStore {
         &self.store
+    }
+
+    /// The file of a TorchScript module.
+    pub fn script(&self) -> Option<&std::path::Path> {
+        match &self.body {
+            Body::Script(script) => Some(script.path()),
+            _ => None,
+        }
     }
 
     /// The configuration that the network was built from.
@@ -201,6 +260,9 @@ impl Network {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
+        if let Body::Script(script) = &self.body {
+            return script.parameters();
+        }
         self.store.variables().values().map(Tensor::numel).sum()
     }
 
@@ -213,11 +275,11 @@ impl Network {
         }
     }
 
-    /// The U-Net itself, for looking at its stages; none if the network is a transformer.
+    /// The U-Net itself, for looking at its stages; none if the network is another one.
     pub fn unet(&self) -> Option<&UNet> {
         match &self.body {
             Body::UNet(unet) => Some(unet),
-            Body::Transformer(_) => None,
+            Body::Transformer(_) | Body::Script(_) => None,
         }
     }
 }
@@ -227,6 +289,7 @@ impl Denoiser for Network {
         match &self.body {
             Body::UNet(unet) => unet.forward(sample, timesteps, condition),
             Body::Transformer(transformer) => transformer.forward(sample, timesteps, condition),
+            Body::Script(script) => script.forward(sample, timesteps, condition),
         }
     }
 
@@ -235,14 +298,34 @@ impl Denoiser for Network {
     }
 
     fn takes_levels_per_position(&self) -> bool {
-        !matches!(
-            self.config.kind,
-            NetworkKind::DiffusionPolicy | NetworkKind::Transformer
-        )
+        match self.config.kind {
+            NetworkKind::DiffusionPolicy | NetworkKind::Transformer => false,
+            NetworkKind::StreamingDiffusionPolicy | NetworkKind::PerPosition => true,
+            NetworkKind::TorchScript => {
+                let script = self.config.script;
+                script.is_some_and(|script| script.level_per_position)
+            }
+        }
     }
 }
 
 impl NetworkConfig {
+    /// The configuration of a TorchScript module.
+    pub fn scripted(script: ScriptConfig) -> Self {
+        Self {
+            kind: NetworkKind::TorchScript,
+            channels: default_channels(),
+            level_embedding: default_embedding(),
+            observation_embedding: default_embedding(),
+            kernel_size: default_kernel(),
+            groups: default_groups(),
+            activation: Activation::default(),
+            modulation_scale: default_scale(),
+            transformer: None,
+            script: Some(script),
+        }
+    }
+
     /// Checks every value, and that the horizon can be halved as often as needed.
     ///
     /// # Errors
@@ -262,6 +345,24 @@ impl NetworkConfig {
             if !(1..=1 << 16).contains(&size) {
                 return refuse(key, size.to_string(), "1 to 65536");
             }
+        }
+        match (self.kind, &self.script) {
+            (NetworkKind::TorchScript, Some(_)) if self.transformer.is_none() => {
+                let horizon = dimensions.horizon;
+                return match (1..=4096).contains(&horizon) {
+                    true => Ok(()),
+                    false => refuse("plan.horizon", horizon.to_string(), "1 to 4096"),
+                };
+            }
+            (NetworkKind::TorchScript, _) => {
+                let expected = "what the module is told, without network.transformer";
+                return refuse("network.script", "absent".into(), expected);
+            }
+            (_, Some(_)) => {
+                let expected = "network.kind torch_script, or no network.script";
+                return refuse("network.script", "set".into(), expected);
+            }
+            (_, None) => {}
         }
         match (self.kind, &self.transformer) {
             (NetworkKind::Transformer, Some(sizes)) => return sizes.check(dimensions),

@@ -1,4 +1,8 @@
-//! The plans of all streams in one tensor, so that one evaluation serves many streams.
+//! The plans of all streams side by side, so that one evaluation serves many streams.
+//!
+//! Plans, conditions and noise lie on the host: they are a few hundred numbers, and whatever LibTorch
+//! does with so few costs more than the arithmetic. What evaluates the network gets them as slices, or
+//! as tensors on its device.
 
 use kinestream_diffusion::Denoiser;
 use kinestream_diffusion::sampler::timestep_tensor;
@@ -6,44 +10,50 @@ use tch::{Device, Tensor};
 
 use crate::{Error, Result};
 
-/// Buffers and conditions of all streams on the device.
+/// Plans and conditions of all streams.
 pub(super) struct Batch {
     network: Box<dyn Denoiser>,
     device: Device,
     horizon: usize,
     action: usize,
+    /// Numbers of a condition, To Do.
+    width: usize,
     /// [S, Tp, Da].
-    buffer: Tensor,
+    plans: Vec<f32>,
     /// [S, To Do].
-    condition: Tensor,
+    conditions: Vec<f32>,
     observed: Vec<bool>,
+    scratch: Scratch,
+}
+
+/// Rows of an evaluation, kept for the next one.
+#[derive(Default)]
+struct Scratch {
+    plans: Vec<f32>,
+    conditions: Vec<f32>,
+    output: Vec<f32>,
 }
 
 impl Batch {
     pub(super) fn new(network: Box<dyn Denoiser>, device: Device, streams: usize) -> Self {
         let sizes = network.dimensions();
-        let zeros = |shape: &[i64]| Tensor::zeros(shape, (tch::Kind::Float, device));
+        let size = |value: i64| value as usize;
+        let (horizon, action) = (size(sizes.horizon), size(sizes.action));
         Self {
             device,
-            horizon: sizes.horizon as usize,
-            action: sizes.action as usize,
-            buffer: zeros(&[streams as i64, sizes.horizon, sizes.action]),
-            condition: zeros(&[streams as i64, sizes.condition]),
+            horizon,
+            action,
+            width: size(sizes.condition),
+            plans: vec![0.0; streams * horizon * action],
+            conditions: vec![0.0; streams * size(sizes.condition)],
             observed: vec![false; streams],
+            scratch: Scratch::default(),
             network,
         }
     }
 
-    pub(super) fn streams(&self) -> usize {
-        self.observed.len()
-    }
-
     pub(super) fn action(&self) -> usize {
         self.action
-    }
-
-    pub(super) fn device(&self) -> Device {
-        self.device
     }
 
     /// Whether the network takes a noise level for every position.
@@ -56,88 +66,90 @@ impl Batch {
     }
 
     pub(super) fn observe(&mut self, stream: usize, condition: &[f32]) {
-        let row = Tensor::from_slice(condition).to_device(self.device);
-        self.condition.get(stream as i64).copy_(&row);
+        self.conditions[stream * self.width..][..self.width].copy_from_slice(condition);
         self.observed[stream] = true;
     }
 
-    /// A tensor [1, rows, Da] on the device.
-    pub(super) fn rows(&self, values: &[f32]) -> Tensor {
-        Tensor::from_slice(values)
-            .to_device(self.device)
-            .view([1, -1, self.action as i64])
+    /// The plan of a stream, [Tp, Da].
+    pub(super) fn plan(&self, stream: usize) -> &[f32] {
+        let numbers = self.horizon * self.action;
+        &self.plans[stream * numbers..][..numbers]
     }
 
-    /// The plan of a stream, [1, Tp, Da].
-    pub(super) fn buffer(&self, stream: usize) -> Tensor {
-        self.buffer.narrow(0, stream as i64, 1)
+    /// Replaces the plan of a stream by [Tp, Da].
+    pub(super) fn set_plan(&mut self, stream: usize, plan: &[f32]) {
+        let numbers = self.horizon * self.action;
+        self.plans[stream * numbers..][..numbers].copy_from_slice(plan);
     }
 
-    /// Replaces the plan of a stream by [1, Tp, Da].
-    pub(super) fn set_buffer(&mut self, stream: usize, plan: &Tensor) {
-        // A copy first: the new plan may be a view of the old one.
-        let plan = plan.copy();
-        self.buffer.narrow(0, stream as i64, 1).copy_(&plan);
-    }
-
-    /// The plan of a stream on the host.
+    /// The plan of a stream, if it is one.
     ///
     /// # Errors
     /// NaN or infinity.
     pub(super) fn read(&self, stream: usize) -> Result<Vec<f32>> {
-        let values = Vec::<f32>::try_from(self.buffer(stream).flatten(0, -1))?;
-        if values.iter().all(|value| value.is_finite()) {
-            Ok(values)
+        let plan = self.plan(stream);
+        if plan.iter().all(|value| value.is_finite()) {
+            Ok(plan.to_vec())
         } else {
             Err(Error::NonFinitePlan)
         }
     }
 
-    /// One network evaluation for `streams` at `timesteps`, and the step that `next` takes with
-    /// sample, output and noise. `timesteps` and `noise` are row by row, Tp timesteps and Tp Da
-    /// numbers a stream.
+    /// One network evaluation for `streams` at `timesteps`, Tp of them a stream, and the step that
+    /// `next` takes: from their plans, one after the other, and the network's outputs to their next
+    /// plans, in place.
     ///
     /// # Errors
-    /// A stream without an observation.
+    /// A stream without an observation, or LibTorch refused.
     pub(super) fn step(
         &mut self,
         streams: &[usize],
         timesteps: &[i64],
-        noise: Option<&[f32]>,
-        next: impl FnOnce(&Tensor, &Tensor, Option<&Tensor>) -> Tensor,
+        next: impl FnOnce(&mut [f32], &[f32]),
     ) -> Result<()> {
         if let Some(&stream) = streams.iter().find(|stream| !self.observed[**stream]) {
             return Err(Error::NoObservation { stream });
         }
-        let _guard = tch::no_grad_guard();
-        let all = streams.len() == self.streams()
-            && streams
-                .iter()
-                .enumerate()
-                .all(|(index, stream)| index == *stream);
-        let index = (!all).then(|| {
-            let index: Vec<i64> = streams.iter().map(|stream| *stream as i64).collect();
-            Tensor::from_slice(&index).to_device(self.device)
-        });
-        let select = |tensor: &Tensor| match &index {
-            Some(index) => tensor.index_select(0, index),
-            None => tensor.shallow_clone(),
-        };
-        let (sample, condition) = (select(&self.buffer), select(&self.condition));
-        let timesteps = timestep_tensor(timesteps, self.horizon as i64, self.device);
-        let output = self.network.evaluate(&sample, &timesteps, &condition);
-        let noise = noise.map(|values| {
-            Tensor::from_slice(values)
-                .to_device(self.device)
-                .view_as(&sample)
-        });
-        let next = next(&sample, &output, noise.as_ref());
-        match &index {
-            Some(index) => {
-                let _ = self.buffer.index_copy_(0, index, &next);
-            }
-            None => self.buffer = next,
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.plans.clear();
+        scratch.conditions.clear();
+        for stream in streams {
+            scratch.plans.extend_from_slice(self.plan(*stream));
+            let condition = &self.conditions[stream * self.width..][..self.width];
+            scratch.conditions.extend_from_slice(condition);
         }
+        self.evaluate(timesteps, &mut scratch)?;
+        next(&mut scratch.plans, &scratch.output);
+        let numbers = self.horizon * self.action;
+        for (stream, plan) in streams.iter().zip(scratch.plans.chunks_exact(numbers)) {
+            self.set_plan(*stream, plan);
+        }
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    fn evaluate(&self, timesteps: &[i64], scratch: &mut Scratch) -> Result<()> {
+        let Scratch {
+            plans,
+            conditions,
+            output,
+        } = scratch;
+        output.resize(plans.len(), 0.0);
+        if self
+            .network
+            .evaluate_on_host(plans, timesteps, conditions, output)
+        {
+            return Ok(());
+        }
+        let _guard = tch::no_grad_guard();
+        let tensor = |values: &[f32]| Tensor::from_slice(values).to_device(self.device);
+        let (horizon, width) = (self.horizon as i64, self.width as i64);
+        let sample = tensor(plans).view([-1, horizon, self.action as i64]);
+        let condition = tensor(conditions).view([-1, width]);
+        let timesteps = timestep_tensor(timesteps, horizon, self.device);
+        let found = self.network.evaluate(&sample, &timesteps, &condition);
+        let count = output.len();
+        found.f_copy_data(output, count)?;
         Ok(())
     }
 }

@@ -11,7 +11,8 @@
 //!
 //! With `plan.iterate` a chunk begins from the one before it, moved on, with only the last denoise
 //! steps to go (real-time iteration, Duan et al. 2025), so that every observation can be answered
-//! by weights that were made for whole chunks.
+//! by weights that were made for whole chunks. With `plan.restart` it begins from what the chunks
+//! before it were on their way down ([`super::restart`]).
 
 use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::noise::NoiseStream;
@@ -19,9 +20,10 @@ use kinestream_diffusion::{Denoiser, Descent, Guide, Sampler};
 use tch::{Device, Tensor};
 
 use super::batch::Batch;
+use super::restart::{Trail, Trial};
 use super::{NoiseSource, Plan, Planner};
 use crate::Result;
-use crate::config::PlanConfig;
+use crate::config::{IterateConfig, PlanConfig};
 
 /// Chunked plans for a batch of independent streams.
 pub struct ChunkPlanner {
@@ -39,6 +41,9 @@ struct Stream {
     begun: bool,
     handover: Option<Handover>,
     last_good: Option<Good>,
+    trail: Trail,
+    /// Set while it is open whether the chunk begins at the state that it is in.
+    trial: Option<Trial>,
 }
 
 /// The last plan that was denoised to its end, which is what is executed.
@@ -69,6 +74,8 @@ impl Stream {
             begun: false,
             handover: None,
             last_good: None,
+            trail: Trail::default(),
+            trial: None,
         }
     }
 }
@@ -97,22 +104,18 @@ impl ChunkPlanner {
     fn begin(&mut self, stream: usize) {
         let action = self.batch.action();
         let handover = self.handover(stream);
-        let (mut rows, level) = match self.moved_on(stream) {
-            Some(begun) => begun,
-            None => {
-                let random = &mut self.streams[stream].random;
-                (
-                    random.draw(self.config.horizon * action),
-                    self.descent.ladder().levels(),
-                )
-            }
+        self.streams[stream].trial = None;
+        let begun = match (self.config.iterate, self.config.restart) {
+            (Some(IterateConfig { steps }), _) => self.rest(stream).map(|rows| (rows, steps)),
+            (None, Some(restart)) => self.restarted(stream, restart.steps),
+            (None, None) => None,
         };
+        let (mut rows, level) = begun.unwrap_or_else(|| self.noise(stream));
         if let Some(handover) = &handover {
             let clean = self.clean_positions(handover) * action;
             rows[..clean].copy_from_slice(&handover.actions[..clean]);
         }
-        let rows = self.batch.rows(&rows);
-        self.batch.set_buffer(stream, &rows);
+        self.batch.set_plan(stream, &rows);
         self.descent.forget(stream);
         let state = &mut self.streams[stream];
         state.level = level;
@@ -121,10 +124,55 @@ impl ChunkPlanner {
         state.handover = handover;
     }
 
-    /// The last plan without what was executed of it, its last action repeated, and the level that
-    /// it counts as; none where nothing is left of it, or a plan begins from noise.
-    fn moved_on(&self, stream: usize) -> Option<(Vec<f32>, usize)> {
-        let steps = self.config.iterate?.steps;
+    /// A plan of noise, and the level that it is at.
+    fn noise(&mut self, stream: usize) -> (Vec<f32>, usize) {
+        let numbers = self.config.horizon * self.batch.action();
+        let noise = self.streams[stream].random.draw(numbers);
+        (noise, self.descent.ladder().levels())
+    }
+
+    /// A state of the chunks before with at least `steps` to go, which is on trial; none where there
+    /// is none, or nothing is left of the last plan.
+    fn restarted(&mut self, stream: usize, steps: usize) -> Option<(Vec<f32>, usize)> {
+        let Some(reference) = self.rest(stream) else {
+            self.streams[stream].trail.clear();
+            return None;
+        };
+        let Stream {
+            trail,
+            trial,
+            random,
+            last_good,
+            ..
+        } = &mut self.streams[stream];
+        let consumed = last_good.as_ref().map_or(0, |good| good.consumed);
+        let last = &reference[reference.len() - self.batch.action()..];
+        let (ladder, schedule) = (self.descent.ladder(), self.descent.schedule());
+        let noised = |level: usize, clean: f32, noise: f32| {
+            let level = schedule.level(ladder.timestep(level));
+            level.signal as f32 * clean + level.noise as f32 * noise
+        };
+        trail.move_on(consumed, last, random.as_mut(), noised);
+        let (level, state) = trail.from(steps)?;
+        *trial = Some(Trial::against(reference.clone()));
+        Some((state.clone(), level))
+    }
+
+    /// What takes the place of a state that was refused: one with twice as many steps to go, or noise.
+    fn noisier(&mut self, stream: usize, level: usize) -> (Vec<f32>, usize) {
+        let found = self.streams[stream].trail.from(2 * level);
+        match found.map(|(level, state)| (state.clone(), level)) {
+            Some(found) => found,
+            None => {
+                self.streams[stream].trial = None;
+                self.noise(stream)
+            }
+        }
+    }
+
+    /// The last plan without what was executed of it, its last action repeated; none where nothing
+    /// is left of it.
+    fn rest(&self, stream: usize) -> Option<Vec<f32>> {
         let Good { actions, consumed } = self.streams[stream].last_good.as_ref()?;
         let action = self.batch.action();
         let mut rows = actions.get(consumed * action..)?.to_vec();
@@ -135,7 +183,7 @@ impl ChunkPlanner {
         while rows.len() < actions.len() {
             rows.extend_from_slice(last);
         }
-        Some((rows, steps))
+        Some(rows)
     }
 
     fn handover(&self, stream: usize) -> Option<Handover> {
@@ -215,15 +263,38 @@ impl ChunkPlanner {
             }));
         }
         let rows = due.len() as i64;
-        let shaped = |values: &[f32]| {
-            Tensor::from_slice(values)
-                .to_device(self.batch.device())
-                .view([rows, horizon as i64, -1])
-        };
+        let shaped = |values: &[f32]| Tensor::from_slice(values).view([rows, horizon as i64, -1]);
         Some(Guide {
             target: shaped(&target),
             pull: shaped(&pull),
         })
+    }
+}
+
+impl ChunkPlanner {
+    /// Ends the trials of `due` whose clean estimates, [B, Tp, Da], go on as the plans before; which
+    /// do not.
+    fn judge(&mut self, due: &[usize], estimates: &Tensor) -> Result<Vec<usize>> {
+        let (action, past) = (self.batch.action(), self.config.past());
+        let numbers = (past + self.config.action_steps) * action;
+        let within = self
+            .config
+            .restart
+            .map_or(f64::INFINITY, |restart| restart.within);
+        let mut refused = Vec::new();
+        for (row, stream) in due.iter().enumerate() {
+            let Some(trial) = &self.streams[*stream].trial else {
+                continue;
+            };
+            let estimate = Vec::<f32>::try_from(estimates.get(row as i64).flatten(0, -1))?;
+            // NaN is no surprise to be looked into, but a plan to be refused.
+            if trial.distance(&estimate, numbers) > within {
+                refused.push(*stream);
+            } else {
+                self.streams[*stream].trial = None;
+            }
+        }
+        Ok(refused)
     }
 }
 
@@ -266,17 +337,48 @@ impl Planner for ChunkPlanner {
                 .collect::<Vec<f32>>()
         });
         let guide = self.guide(&due);
+        if self.config.restart.is_some() {
+            let top = self.descent.ladder().levels();
+            for stream in &due {
+                // Noise is no state to begin at, and NaN even less.
+                let level = self.streams[*stream].level;
+                if let (true, Ok(state)) = (level < top, self.batch.read(*stream)) {
+                    self.streams[*stream].trail.remember(level, state);
+                }
+            }
+        }
+        let on_trial = due
+            .iter()
+            .any(|stream| self.streams[*stream].trial.is_some());
+        let timesteps = self.descent.timesteps(&levels);
         let descent = &mut self.descent;
-        self.batch.step(
-            &due,
-            &descent.timesteps(&levels),
-            noise.as_deref(),
-            |sample, output, noise| {
-                descent.step(&due, sample, output, &levels, noise, guide.as_ref())
-            },
-        )?;
-        due.iter()
-            .for_each(|stream| self.streams[*stream].level -= 1);
+        let mut estimates = None;
+        let shape = [due.len() as i64, horizon as i64, -1];
+        self.batch.step(&due, &timesteps, |sample, output| {
+            estimates = on_trial.then(|| {
+                let [sample, output] =
+                    [&*sample, output].map(|rows| Tensor::from_slice(rows).view(shape));
+                descent
+                    .sampler()
+                    .clean_estimate(&sample, &output, &timesteps)
+            });
+            let (noise, guide) = (noise.as_deref(), guide.as_ref());
+            descent.step_on_host(&due, sample, output, &levels, noise, guide);
+        })?;
+        let refused = match estimates {
+            Some(estimates) => self.judge(&due, &estimates)?,
+            None => Vec::new(),
+        };
+        for stream in &due {
+            if refused.contains(stream) {
+                let (rows, level) = self.noisier(*stream, self.streams[*stream].level);
+                self.batch.set_plan(*stream, &rows);
+                self.descent.forget(*stream);
+                self.streams[*stream].level = level;
+            } else {
+                self.streams[*stream].level -= 1;
+            }
+        }
         Ok(due.len())
     }
 
@@ -303,11 +405,12 @@ impl Planner for ChunkPlanner {
                 let state = &mut self.streams[stream];
                 state.begun = false;
                 state.handover = None;
+                state.trial = None;
+                state.trail.clear();
                 if let Some(good) = &state.last_good {
                     state.level = 0;
                     state.consumed = good.consumed;
-                    let rows = self.batch.rows(&good.actions);
-                    self.batch.set_buffer(stream, &rows);
+                    self.batch.set_plan(stream, &good.actions);
                 }
                 return Err(error);
             }

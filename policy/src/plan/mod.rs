@@ -7,6 +7,7 @@
 mod batch;
 mod chunk;
 mod released;
+mod restart;
 mod streaming;
 
 use kinestream_diffusion::noise::NoiseStream;

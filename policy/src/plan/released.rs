@@ -9,7 +9,7 @@
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::sampler::{Solver, Transition};
 use kinestream_diffusion::{Denoiser, Sampler};
-use tch::{Device, Tensor};
+use tch::Device;
 
 use super::batch::Batch;
 use super::{NoiseSource, Plan, Planner};
@@ -93,9 +93,9 @@ impl ReleasedPlanner {
         let noise = self.streams[stream]
             .random
             .draw(horizon * self.batch.action());
-        let noise = self.batch.rows(&noise);
-        let plan = self.sampler.add_noise(&noise.zeros_like(), &noise, &levels);
-        self.batch.set_buffer(stream, &plan);
+        let mut plan = vec![0.0; noise.len()];
+        self.sampler.add_noise_on_host(&mut plan, &noise, &levels);
+        self.batch.set_plan(stream, &plan);
         self.streams[stream].levels = levels;
         self.streams[stream].begun = true;
     }
@@ -116,12 +116,9 @@ impl ReleasedPlanner {
         levels[..past].fill(due);
         state.levels = levels;
         state.chunk += 1;
-        let buffer = self.batch.buffer(stream);
-        let rows = [
-            buffer.narrow(1, steps as i64, kept as i64),
-            self.batch.rows(&noise),
-        ];
-        self.batch.set_buffer(stream, &Tensor::cat(&rows, 1));
+        let kept = &self.batch.plan(stream)[steps * action..(steps + kept) * action];
+        let plan = [kept, &noise].concat();
+        self.batch.set_plan(stream, &plan);
     }
 }
 
@@ -190,12 +187,9 @@ impl Planner for ReleasedPlanner {
         });
         let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
         let sampler = &self.sampler;
-        self.batch.step(
-            &due,
-            &timesteps,
-            noise.as_deref(),
-            |sample, output, noise| sampler.step(sample, output, &moves, noise),
-        )?;
+        self.batch.step(&due, &timesteps, |sample, output| {
+            sampler.step_on_host(sample, output, &moves, noise.as_deref());
+        })?;
         for stream in &due {
             for level in &mut self.streams[*stream].levels {
                 *level = (*level - 1).max(-1);
@@ -216,8 +210,7 @@ impl Planner for ReleasedPlanner {
             Ok(actions) => actions,
             Err(error) => {
                 if let Some((actions, levels)) = self.streams[stream].last_good.clone() {
-                    let rows = self.batch.rows(&actions);
-                    self.batch.set_buffer(stream, &rows);
+                    self.batch.set_plan(stream, &actions);
                     self.streams[stream].levels = levels;
                 } else {
                     self.streams[stream].begun = false;

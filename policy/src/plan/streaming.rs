@@ -19,7 +19,7 @@
 
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::{Denoiser, Descent, Sampler};
-use tch::{Device, Tensor};
+use tch::Device;
 
 use super::batch::Batch;
 use super::{NoiseSource, Plan, Planner};
@@ -118,22 +118,21 @@ impl StreamingPlanner {
         let noise = self.streams[stream]
             .random
             .draw(horizon * self.batch.action());
-        let noise = self.batch.rows(&noise);
-        let clean = match self.config.primer {
+        let mut plan = match self.config.primer {
             Primer::Denoise => {
-                self.batch.set_buffer(stream, &noise);
+                self.batch.set_plan(stream, &noise);
                 self.streams[stream].levels = vec![top; horizon];
                 self.streams[stream].phase = Phase::Priming;
                 return;
             }
-            Primer::Zero => noise.zeros_like(),
-            Primer::Constant => self.batch.rows(&anchor.repeat(horizon)),
+            Primer::Zero => vec![0.0; noise.len()],
+            Primer::Constant => anchor.repeat(horizon),
         };
         let levels: Vec<usize> = (0..horizon)
             .map(|position| self.resting_level(position))
             .collect();
-        let plan = self.noised(&clean, &noise, &levels);
-        self.batch.set_buffer(stream, &plan);
+        self.noise(&mut plan, &noise, &levels);
+        self.batch.set_plan(stream, &plan);
         self.streams[stream].levels = levels;
         self.streams[stream].phase = Phase::Rolling;
     }
@@ -156,9 +155,9 @@ impl StreamingPlanner {
         let noise = self.streams[stream]
             .random
             .draw(horizon * self.batch.action());
-        let noise = self.batch.rows(&noise);
-        let plan = self.noised(&self.batch.buffer(stream), &noise, &levels);
-        self.batch.set_buffer(stream, &plan);
+        let mut plan = self.batch.plan(stream).to_vec();
+        self.noise(&mut plan, &noise, &levels);
+        self.batch.set_plan(stream, &plan);
         self.streams[stream].levels = levels;
         self.streams[stream].phase = Phase::Rolling;
     }
@@ -176,15 +175,16 @@ impl StreamingPlanner {
         };
         state.levels.clone_from(&good.levels);
         state.phase = good.phase;
-        let rows = self.batch.rows(&good.actions);
-        self.batch.set_buffer(stream, &rows);
+        self.batch.set_plan(stream, &good.actions);
         self.advance(stream, good.consumed);
         self.streams[stream].last_good = Some(good);
     }
 
-    fn noised(&self, clean: &Tensor, noise: &Tensor, levels: &[usize]) -> Tensor {
+    /// Noises a clean plan to the levels of its positions.
+    fn noise(&self, plan: &mut [f32], noise: &[f32], levels: &[usize]) {
         let timesteps = self.descent.timesteps(levels);
-        self.descent.sampler().add_noise(clean, noise, &timesteps)
+        let sampler = self.descent.sampler();
+        sampler.add_noise_on_host(plan, noise, &timesteps);
     }
 
     fn due(&self) -> std::ops::Range<usize> {
@@ -245,12 +245,10 @@ impl Planner for StreamingPlanner {
                 .collect::<Vec<f32>>()
         });
         let descent = &mut self.descent;
-        self.batch.step(
-            &due,
-            &descent.timesteps(&levels),
-            noise.as_deref(),
-            |sample, output, noise| descent.step(&due, sample, output, &levels, noise, None),
-        )?;
+        let timesteps = descent.timesteps(&levels);
+        self.batch.step(&due, &timesteps, |sample, output| {
+            descent.step_on_host(&due, sample, output, &levels, noise.as_deref(), None);
+        })?;
         for stream in &due {
             let state = &mut self.streams[*stream];
             state
@@ -286,13 +284,8 @@ impl Planner for StreamingPlanner {
         levels.resize(horizon, self.descent.ladder().levels());
         self.descent.roll(stream, dropped, kept);
         let (appended_noise, past_noise) = noise.split_at(appended * action);
-        let mut rows = vec![
-            self.batch
-                .buffer(stream)
-                .narrow(1, dropped as i64, kept as i64),
-        ];
-        rows.push(self.batch.rows(appended_noise));
-        let mut plan = Tensor::cat(&rows, 1);
+        let kept = &self.batch.plan(stream)[dropped * action..(dropped + kept) * action];
+        let mut plan = [kept, appended_noise].concat();
         if past > 0 {
             // Executed positions go back up to the level of the chunk that is due next, or of the
             // first noisy position where more than a chunk was consumed. Before a committed prefix
@@ -313,7 +306,7 @@ impl Planner for StreamingPlanner {
                     }
                 })
                 .collect();
-            plan = self.noised(&plan, &self.batch.rows(&noise), &targets);
+            self.noise(&mut plan, &noise, &targets);
             for (at, target) in targets.iter().enumerate().take(past) {
                 if *target > 0 {
                     levels[at] = *target;
@@ -321,7 +314,7 @@ impl Planner for StreamingPlanner {
                 }
             }
         }
-        self.batch.set_buffer(stream, &plan);
+        self.batch.set_plan(stream, &plan);
         self.streams[stream].levels = levels;
     }
 

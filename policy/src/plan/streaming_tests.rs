@@ -13,6 +13,8 @@ use kinestream_diffusion::{
 };
 use proptest::prelude::*;
 
+use tch::Tensor;
+
 use super::*;
 use crate::config::{Alignment, PlanMode};
 use crate::plan::ReleasedPlanner;
@@ -34,6 +36,7 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
         commit_ahead: 0,
         inpaint: None,
         iterate: None,
+        restart: None,
     }
 }
 
@@ -743,6 +746,7 @@ fn small_network(config: &PlanConfig) -> Shared {
         activation: Activation::Mish,
         modulation_scale: true,
         transformer: None,
+        script: None,
     };
     let mut network =
         Network::new(&network, dimensions(config.horizon, 2), Device::Cpu, 11).unwrap();

@@ -117,6 +117,7 @@ mod tests {
             commit_ahead: 0,
             inpaint: None,
             iterate: None,
+            restart: None,
         };
         LevelSampler::new(&mix, &plan, 100, Ladder::even(levels, 100).unwrap())
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use kinestream_control::{Latencies, Percentiles};
 use kinestream_diffusion::Execution;
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_policy::config::ImageSize;
+use kinestream_policy::config::{ImageSize, IterateConfig, PlanMode};
 use kinestream_policy::{Checkpoint, Image, Normaliser, Pixels, Policy};
 use serde::Serialize;
 use tch::Device;
@@ -36,16 +36,37 @@ pub(super) struct DryRun {
     /// Of the training data; empty where nobody kept them.
     training_minimum: Vec<f32>,
     training_maximum: Vec<f32>,
+    /// The same where every observation is answered, by one evaluation that goes on from the last
+    /// chunk (`plan.iterate`); for policies that denoise chunks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_observation: Option<Box<Self>>,
 }
 
-/// Feeds observations from within the ranges of the training data, and images of noise.
-pub(super) fn run(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
+/// Feeds observations from within the ranges of the training data, and images of noise. `open` opens
+/// the checkpoint.
+pub(super) fn run(open: impl Fn() -> Result<Checkpoint>, threads: usize) -> Result<DryRun> {
     let threads = device::set_threads(Some(threads))?;
+    let checkpoint = open()?;
+    let plan = &checkpoint.policy().plan;
+    let in_chunks = plan.mode == PlanMode::Chunk && plan.iterate.is_none();
+    let mut found = measure(checkpoint, threads)?;
+    if in_chunks {
+        let mut checkpoint = open()?;
+        let plan = &mut checkpoint.policy_mut().plan;
+        (plan.action_steps, plan.iterate) = (1, Some(IterateConfig { steps: 1 }));
+        found.every_observation = Some(Box::new(measure(checkpoint, threads)?));
+    }
+    Ok(found)
+}
+
+fn measure(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
     let normalisers = checkpoint.normalisers().clone();
     let mut policy = Policy::executed(checkpoint, Device::Cpu, 1, Execution::auto(threads))?;
     let (steps, size) = (policy.config().plan.action_steps, policy.action_size());
     let cameras: Vec<ImageSize> = policy.cameras().map(|(_, size)| size).collect();
     let mut random = NoiseStream::new(0);
+    // One that goes on from the last begins with a plan from noise.
+    let mut evaluations_measured = 0;
     let (mut plan_latencies, mut observation_latencies) = (Latencies::new(), Latencies::new());
     let mut minimum = vec![f32::INFINITY; size];
     let mut maximum = vec![f32::NEG_INFINITY; size];
@@ -77,6 +98,7 @@ pub(super) fn run(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
                 observation_latencies.record(observed.as_nanos() as u64);
                 if policy.evaluations() > evaluations_before {
                     plan_latencies.record(arrived.elapsed().as_nanos() as u64);
+                    evaluations_measured = policy.evaluations() - evaluations_before;
                 }
             }
             let action = &plan.actions[plan.current * size..][..size];
@@ -91,13 +113,14 @@ pub(super) fn run(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
     Ok(DryRun {
         plans,
         threads,
-        evaluations: policy.evaluations() as usize / plans,
+        evaluations: evaluations_measured as usize,
         plan_ms: plan_latencies.percentiles_ms(),
         observation_ms: observation_latencies.percentiles_ms(),
         action_minimum: minimum,
         action_maximum: maximum,
         training_minimum: normalisers.action.minimum,
         training_maximum: normalisers.action.maximum,
+        every_observation: None,
     })
 }
 
@@ -141,6 +164,12 @@ impl DryRun {
             )
         };
         say!("  plan        {}", figures(&self.plan_ms));
+        if let Some(every) = &self.every_observation {
+            say!(
+                "  each        {}: one evaluation for every observation, from the last plan on",
+                figures(&every.plan_ms)
+            );
+        }
         say!("  observation {}", figures(&self.observation_ms));
         say!(
             "  actions     {:.4?} to {:.4?}",

@@ -70,7 +70,14 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
             write(folder, &imported)?;
             report.destination = Some(folder.display().to_string());
         }
-        _ => report.check = Some(dry_run::run(imported.checkpoint, arguments.threads)?),
+        _ => {
+            let open = || {
+                let mut checkpoint = checkpoint::open_any(source, Device::Cpu)?.checkpoint;
+                checkpoint.policy_mut().task.rate_hz = report.rate_hz;
+                Ok(checkpoint)
+            };
+            report.check = Some(dry_run::run(open, arguments.threads)?);
+        }
     }
     if arguments.json {
         return output::json(&report);

@@ -171,9 +171,10 @@ fn print(report: &Report, horizon: i64) {
         policy.task.name,
         report.format
     );
-    let shape = match &policy.network.transformer {
-        Some(transformer) => format!("{transformer:?}"),
-        None => format!("channels {:?}", policy.network.channels),
+    let shape = match (&policy.network.transformer, &policy.network.script) {
+        (Some(transformer), _) => format!("{transformer:?}"),
+        (None, Some(script)) => format!("{script:?}"),
+        (None, None) => format!("channels {:?}", policy.network.channels),
     };
     say!(
         "  network     {:?}, {shape}, {} parameters",

@@ -301,6 +301,7 @@ fn plan(
         commit_ahead: 0,
         inpaint: None,
         iterate: None,
+        restart: None,
     }
 }
 
@@ -337,6 +338,7 @@ fn unet(fields: &mut Fields<'_>, class: Class) -> NetworkConfig {
             false,
         ),
         transformer: None,
+        script: None,
     }
 }
 
@@ -371,6 +373,7 @@ fn transformer(fields: &mut Fields<'_>, observation_steps: usize) -> NetworkConf
         activation: Activation::Mish,
         modulation_scale: true,
         transformer: Some(sizes),
+        script: None,
     }
 }
 

@@ -238,6 +238,7 @@ impl Config {
                 commit_ahead: 0,
                 inpaint: None,
                 iterate: None,
+                restart: None,
             },
             network: self.network.clone(),
             vision: self.vision.clone(),
@@ -387,6 +388,7 @@ fn network(fields: &mut Fields) -> NetworkConfig {
         activation: Activation::Mish,
         modulation_scale: fields.required("use_film_scale_modulation"),
         transformer: None,
+        script: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kinestream_control::{Latencies, Percentiles};
 use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_policy::Policy;
@@ -20,6 +20,7 @@ use self::evaluations::{Evaluated, Evaluations, Streams, Turn};
 use self::floor::Floor;
 use crate::cli::BenchPolicyArguments;
 use crate::output::say;
+use crate::sight::Sight;
 use crate::{checkpoint, device, output};
 
 /// Rounds that are not measured: LibTorch picks kernels and allocates.
@@ -93,13 +94,13 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
         threads,
     };
     let mut policy = Policy::executed(checkpoint::open(&folder, device)?, device, 1, execution)?;
-    ensure!(
-        policy.observation_size() == kinestream_sim::pusht::OBSERVATION_SIZE,
-        "{}: bench policy plays Push-T, and this policy observes {} numbers; `kinestream import --check` \
-         times any policy",
-        folder.display(),
-        policy.observation_size()
-    );
+    let sight =
+        Sight::of(&policy.config().task, Some(policy.observation_size())).with_context(|| {
+            format!(
+                "{}: bench policy plays Push-T; `kinestream import --check` times any policy",
+                folder.display()
+            )
+        })?;
     let executor = policy.executor();
     let mut evaluations = Evaluations::new(&bare, device, threads)?;
     let mut world = PushT::new();
@@ -123,17 +124,14 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
         evaluations.round(turn, round >= WARM_UP, &evict)?;
         evaluations::settle();
         for index in 0..turn.evaluations {
-            let observation: Vec<f32> = world
-                .observation()
-                .iter()
-                .map(|value| *value as f32)
-                .collect();
+            let (numbers, picture) = sight.see(&world);
+            let images = Sight::images(picture.as_ref());
             if steps > 0 {
                 policy.advance(0, plan.action_steps);
             }
             evict();
             let started = Instant::now();
-            policy.observe(0, &observation)?;
+            policy.observe_images(0, &numbers, &images)?;
             while policy.refine(&[0])? > 0 {}
             let plan = policy.plan(0)?;
             let answered = started.elapsed();

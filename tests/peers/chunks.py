@@ -1,0 +1,119 @@
+"""A LeRobot diffusion policy in LeRobot itself and in kinestream, turn by turn in one run.
+
+    python3 chunks.py FOLDER --program ../../target/release/kinestream [--threads 2] [--rounds 3]
+
+FOLDER is what LeRobot's `save_pretrained` wrote, processors included. LeRobot runs its own `select_action`, PyTorch eager, from
+raw observations to actions in the task's units; kinestream runs `import --check` on the same folder. Each takes turns, as the
+folder is and with DDPM in 100 steps in place of its scheduler. Reported are the smallest medians over the rounds, in ms: a
+chunk, and, where every observation is answered by one evaluation, an observation. One JSON object on stdout, a table on stderr.
+Needs lerobot-requirements.txt; its first lines say how.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
+from lerobot.policies.factory import make_pre_post_processors
+
+
+class Peer:
+    """LeRobot's policy, fed random observations of the shapes that its configuration names."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.policy = DiffusionPolicy.from_pretrained(folder)
+        self.policy.eval()
+        self.before, self.after = make_pre_post_processors(self.policy.config, pretrained_path=str(folder))
+        self.random = torch.Generator().manual_seed(0)
+
+    def observation(self):
+        features = self.policy.config.input_features
+        return {name: torch.rand(feature.shape, generator=self.random) for name, feature in features.items()}
+
+    def chunk(self) -> float:
+        """Milliseconds from an observation to the first action of a new chunk; its other actions are taken, too."""
+        actions = self.policy.config.n_action_steps
+        taken = []
+        for _ in range(actions):
+            observation = self.observation()
+            begun = time.perf_counter()
+            self.after(self.policy.select_action(self.before(observation)))
+            taken.append(1e3 * (time.perf_counter() - begun))
+        return max(taken)
+
+    def measure(self, chunks: int) -> float:
+        self.policy.reset()
+        self.chunk()
+        return statistics.median(self.chunk() for _ in range(chunks))
+
+
+def in_kinestream(program: str, folder: pathlib.Path, threads: int) -> dict:
+    command = [program, "import", str(folder), "--check", "--threads", str(threads), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
+    return json.loads(done.stdout)["check"]
+
+
+def with_ddpm(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
+    """The same weights, denoised by DDPM in 100 steps."""
+    shutil.copytree(folder, to)
+    path = to / "config.json"
+    config = json.loads(path.read_text())
+    config |= {"noise_scheduler_type": "DDPM", "num_train_timesteps": 100, "num_inference_steps": 100}
+    path.chmod(0o644)
+    path.write_text(json.dumps(config, indent=4))
+    return to
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--program", default="kinestream")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--chunks", type=int, default=10, help="measured in every round")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {
+            "as_is": arguments.folder,
+            "ddpm_100": with_ddpm(arguments.folder, pathlib.Path(scratch) / "ddpm"),
+        }
+        # LeRobot's configuration names hubs and devices of where it was made; a copy may be changed.
+        peers = {name: Peer(folder) for name, folder in folders.items()}
+        found = {name: {"lerobot_ms": [], "kinestream_ms": [], "each_ms": []} for name in folders}
+        for _ in range(arguments.rounds):
+            for name, folder in folders.items():
+                chunks = arguments.chunks if name == "as_is" else max(2, arguments.chunks // 3)
+                found[name]["lerobot_ms"].append(peers[name].measure(chunks))
+                ours = in_kinestream(arguments.program, folder, arguments.threads)
+                found[name]["kinestream_ms"].append(ours["plan_ms"]["p50"])
+                found[name]["each_ms"].append(ours["every_observation"]["plan_ms"]["p50"])
+    parameters = sum(parameter.numel() for parameter in peers["as_is"].policy.parameters())
+    best = {name: {what: min(times) for what, times in times.items()} for name, times in found.items()}
+    report = {
+        "folder": str(arguments.folder),
+        "parameters": parameters,
+        "threads": arguments.threads,
+        "torch": torch.__version__,
+        **best,
+        "chunk_ratio": best["as_is"]["lerobot_ms"] / best["as_is"]["kinestream_ms"],
+        "ddpm_100_ratio": best["ddpm_100"]["lerobot_ms"] / best["ddpm_100"]["kinestream_ms"],
+        "streaming_ratio": best["ddpm_100"]["lerobot_ms"] / best["as_is"]["each_ms"],
+    }
+    for name, times in best.items():
+        line = ", ".join(f"{what.removesuffix('_ms')} {value:.2f} ms" for what, value in times.items())
+        print(f"{name}: {line}", file=sys.stderr)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
