@@ -12,11 +12,14 @@ use crate::Pose;
 
 /// The y t at which half of an offset is left: (1 + y t) exp(-y t) = 1/2.
 const HALVED: f64 = 1.678;
-/// Fastest that an offset turns a pose while it dies away, a mean over its joints in rad/s: less than
-/// half of what one captured frame in a thousand exceeds (0.153 rad a frame, 4.6 rad/s).
-const FASTEST_TURN: f64 = 2.0;
-/// What no pose turns, a mean over its joints in rad/s.
-const LEAP: f64 = 4.6;
+/// Fastest that an offset by itself turns a pose while it dies away, a mean over the joints in rad/s.
+const BLENDED_TURN: f64 = 2.0;
+/// Fastest that a motion is taken to turn a pose, a mean over its joints in rad/s; one captured frame in
+/// a thousand turns at 4.6.
+const FASTEST_TURN: f64 = 4.0;
+/// A single joint that seems to turn faster than this, in rad/s (half a radian within a frame), is taken
+/// for one whose rotation was only told otherwise.
+const FASTEST_JOINT: f64 = 15.0;
 
 /// What is added to a motion, joint by joint.
 #[derive(Debug, Clone)]
@@ -46,57 +49,36 @@ impl Offset {
 impl Inertial {
     /// Between the last two poses of one motion and the first two of the next, `seconds` apart each and
     /// across the seam. `half_life` is the time in seconds after which half of an offset in place is
-    /// left, above 0; poses that are far apart take longer, so that nothing whirls. It is counted from
-    /// the next motion's first pose.
+    /// left, above 0; poses that are far apart take longer, so that nothing whirls. It is counted from the
+    /// first motion's last pose. What turned faster than people do goes on at their pace.
     pub fn between(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
-        // Where the first motion would be by now.
-        let would = Pose {
-            root: from[1].root * 2.0 - from[0].root,
-            rotations: from[0]
-                .rotations
+        // Where the next motion would have come from.
+        let previous = Pose {
+            root: to[0].root * 2.0 - to[1].root,
+            rotations: turns(to, seconds)
                 .iter()
-                .zip(&from[1].rotations)
-                .map(|(before, last)| *last * before.inverse() * last)
+                .zip(&to[0].rotations)
+                .map(|(turn, first)| UnitQuaternion::from_scaled_axis(-turn) * first)
                 .collect(),
         };
-        Self::new([from[1], &would], to, seconds, half_life)
+        Self::at(from, [&previous, to[0]], seconds, half_life)
     }
 
     /// As [`Self::between`], where the first pose of the next motion is of the same moment as the last
-    /// of the one before, from which it is counted, and is not to be shown. Where the next motion
-    /// leaps from it to its second pose, as one that had to begin in a pose it hardly knows, it counts
-    /// as beginning with the second.
+    /// of the one before.
     pub fn at(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
-        let pairs = to[0].rotations.iter().zip(&to[1].rotations);
-        let turn: f64 = pairs.map(|(first, second)| first.angle_to(second)).sum();
-        if turn / to[0].rotations.len().max(1) as f64 <= LEAP * seconds {
-            return Self::new(from, to, seconds, half_life);
-        }
-        let begun = Pose {
-            root: to[0].root,
-            rotations: to[1].rotations.clone(),
-        };
-        Self::new(from, [&begun, to[1]], seconds, half_life)
-    }
-
-    fn new(from: [&Pose; 2], to: [&Pose; 2], seconds: f64, half_life: f64) -> Self {
         let speed = |[before, after]: [&Pose; 2]| (after.root - before.root) / seconds;
+        let (one, other) = (turns(from, seconds), turns(to, seconds));
         let rotations: Vec<Offset> = (0..to[0].rotations.len())
-            .map(|joint| {
-                let [before, last] = from.map(|pose| pose.rotations[joint]);
-                let [first, second] = to.map(|pose| pose.rotations[joint]);
-                let turns = [last * before.inverse(), second * first.inverse()];
-                let [one, other] = turns.map(|turn| vector(&turn));
-                Offset {
-                    place: vector(&(last * first.inverse())),
-                    speed: (one - other) / seconds,
-                }
+            .map(|joint| Offset {
+                place: vector(&(from[1].rotations[joint] * to[0].rotations[joint].inverse())),
+                speed: (one[joint] - other[joint]) / seconds,
             })
             .collect();
-        let turns = rotations.iter().map(|offset| offset.place.norm());
-        let turn = turns.sum::<f64>() / rotations.len().max(1) as f64;
-        // An offset x dies away at x y / e at most, at y t = 1.
-        let calm = HALVED * turn / (std::f64::consts::E * FASTEST_TURN);
+        let apart = rotations.iter().map(|offset| offset.place.norm());
+        let apart = apart.sum::<f64>() / rotations.len().max(1) as f64;
+        // An offset x at rest dies away at x y / e at most, at y t = 1.
+        let calm = HALVED * apart / (std::f64::consts::E * BLENDED_TURN);
         let damping = HALVED / half_life.max(calm).max(1e-6);
         Self {
             root: Offset {
@@ -108,7 +90,7 @@ impl Inertial {
         }
     }
 
-    /// Adds what is left of the first motion to a pose of the second, `seconds` after its first pose.
+    /// Adds what is left of the first motion to a pose of the second, `seconds` after the first motion's last pose.
     pub fn apply(&self, pose: &mut Pose, seconds: f64) {
         pose.root += self.root.at(seconds, self.damping);
         for (rotation, offset) in pose.rotations.iter_mut().zip(&self.rotations) {
@@ -122,6 +104,33 @@ impl Inertial {
         // (1 + y t) exp(-y t) = 1/100 at y t = 6.638.
         6.638 / self.damping
     }
+}
+
+/// How joints turned from one pose to the next, as rotation vectors. A joint that turned faster than
+/// joints do did not turn: a model made of it another rotation that puts bones in the same place. And
+/// where all of them together turned faster than people do, they did at people's pace.
+fn turns([before, after]: [&Pose; 2], seconds: f64) -> Vec<Vector3<f64>> {
+    let pairs = before.rotations.iter().zip(&after.rotations);
+    let mut turns: Vec<Vector3<f64>> = pairs
+        .map(|(before, after)| vector(&(after * before.inverse())))
+        .map(|turn| match turn.norm() > FASTEST_JOINT * seconds {
+            true => Vector3::zeros(),
+            false => turn,
+        })
+        .collect();
+    let mean = turns.iter().map(Vector3::norm).sum::<f64>() / turns.len().max(1) as f64;
+    if mean > FASTEST_TURN * seconds {
+        let slower = FASTEST_TURN * seconds / mean;
+        turns.iter_mut().for_each(|turn| *turn *= slower);
+    }
+    turns
+}
+
+/// Whether a motion leaps from one pose to the next, as no person does.
+pub fn leaps([before, after]: [&Pose; 2], seconds: f64) -> bool {
+    let pairs = before.rotations.iter().zip(&after.rotations);
+    let turn: f64 = pairs.map(|(before, after)| before.angle_to(after)).sum();
+    turn > FASTEST_TURN * seconds * before.rotations.len() as f64
 }
 
 /// A rotation as a vector, the shorter way about.
@@ -163,25 +172,21 @@ mod tests {
             let one = |frame: f64| moving(0.0, first, 0.0, turn, frame * FRAME);
             let other = |frame: f64| moving(place, second, angle, -turn, frame * FRAME);
             let seam = Inertial::between([&one(-1.0), &one(0.0)], [&other(0.0), &other(1.0)], FRAME, 0.1);
+            // Counted in frames from the second motion's first pose.
             let blended = |frame: f64| {
                 let mut pose = other(frame);
-                seam.apply(&mut pose, frame * FRAME);
+                seam.apply(&mut pose, (frame + 1.0) * FRAME);
                 pose
             };
-            // The first blended pose is where the first motion would have gone.
-            let would = one(1.0);
-            let now = blended(0.0);
-            prop_assert!((now.root - would.root).norm() < 1e-9);
-            for (now, would) in now.rotations.iter().zip(&would.rotations) {
-                prop_assert!(now.angle_to(would) < 1e-6);
+            // It begins where the first motion ends.
+            let (last, now) = (one(0.0), blended(-1.0));
+            prop_assert!((now.root - last.root).norm() < 1e-9);
+            for (now, last) in now.rotations.iter().zip(&last.rotations) {
+                prop_assert!(now.angle_to(last) < 1e-6);
             }
             // And it goes on at that speed.
-            let soon = |part: f64| {
-                let mut pose = other(part);
-                seam.apply(&mut pose, part * FRAME);
-                pose
-            };
-            let speed = (soon(1e-3).root - soon(0.0).root) / (1e-3 * FRAME);
+            let soon = blended(-1.0 + 1e-3);
+            let speed = (soon.root - now.root) / (1e-3 * FRAME);
             prop_assert!((speed.x - first).abs() < 0.05 + 0.05 * place.abs());
             let late = seam.seconds() / FRAME;
             let (left, right) = (blended(late), other(late));

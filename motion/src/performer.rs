@@ -15,7 +15,7 @@ use crate::crowd::{Crowd, Wish};
 use crate::data::{FRAME_RATE, contacts};
 use crate::emdm::{Denoising, Emdm, Following, HALF_LIFE, Request, ending};
 use crate::features;
-use crate::inertial::Inertial;
+use crate::inertial::{self, Inertial};
 use crate::synthesis::Take;
 use crate::trajectory::Root;
 use crate::{Error, Pose, Result};
@@ -24,6 +24,8 @@ use crate::{Error, Pose, Result};
 const REMEMBERED: usize = 16;
 /// Metres within a second that are no way to go.
 const STANDS_WITHIN: f64 = 0.25;
+/// Frames of a clip's beginning that may leap.
+const LOOKED_AT: usize = 3;
 /// Seconds of one frame.
 const FRAME: f64 = 1.0 / FRAME_RATE;
 
@@ -78,6 +80,8 @@ struct Acting {
     take: Take,
     /// Its frame that comes next.
     next: usize,
+    /// Whether one of its frames was shown.
+    is_shown: bool,
     label: usize,
 }
 
@@ -192,13 +196,16 @@ impl Performer {
             None => (Root::default(), self.root),
         };
         moved(&mut take, &told, &now);
-        if let ([first, second, ..], Some([before, last])) = (&*take.poses, self.last_two()) {
+        let next = settled(&take.poses);
+        if let ([first, second, ..], Some([before, last])) = (&take.poses[next..], self.last_two())
+        {
             let seam = Inertial::between([before, last], [first, second], FRAME, HALF_LIFE);
-            self.seam = Some((seam, 0.0));
+            self.seam = Some((seam, FRAME));
         }
         self.acting = Some(Acting {
             take,
-            next: 0,
+            next,
+            is_shown: false,
             label,
         });
     }
@@ -260,6 +267,7 @@ impl Performer {
             acting.take.contacts[acting.next],
         );
         acting.next += 1;
+        acting.is_shown = true;
         self.show(pose, root, contacts);
         true
     }
@@ -328,7 +336,11 @@ impl FrameSource for Performer {
     }
 
     fn is_acting(&self) -> bool {
-        self.acting.is_some()
+        self.acting.as_ref().is_some_and(|acting| acting.is_shown)
+    }
+
+    fn is_at_seam(&self) -> bool {
+        self.seam.is_some()
     }
 
     /// Ends a clip, and the making of one: the character is steered again.
@@ -338,6 +350,15 @@ impl FrameSource for Performer {
             acting.next = acting.take.poses.len();
         }
     }
+}
+
+/// The frame from which a take is shown: the first one behind leaps, which a model makes where it was
+/// to begin in a pose that its label hardly knows.
+fn settled(poses: &[Pose]) -> usize {
+    let beginning = &poses[..poses.len().min(LOOKED_AT + 1)];
+    let mut pairs = beginning.windows(2);
+    let leap = pairs.rposition(|pair| inertial::leaps([&pair[0], &pair[1]], FRAME));
+    leap.map_or(0, |at| at + 1)
 }
 
 /// Moves a take by what leads one root to another.

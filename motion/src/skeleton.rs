@@ -33,6 +33,18 @@ pub struct GlobalPose {
     pub rotations: Vec<UnitQuaternion<f64>>,
 }
 
+impl GlobalPose {
+    /// Root mean square over joints of their way to another pose as the hips see it, metres.
+    pub fn way(&self, other: &Self) -> f64 {
+        let seen = |pose: &Self, joint: usize| pose.positions[joint] - pose.positions[0];
+        let count = self.positions.len().min(other.positions.len());
+        let squares: f64 = (0..count)
+            .map(|joint| (seen(other, joint) - seen(self, joint)).norm_squared())
+            .sum();
+        (squares / count.max(1) as f64).sqrt()
+    }
+}
+
 impl Skeleton {
     /// Puts a skeleton together; `ends` are points fixed to joints, as (joint, offset).
     ///

@@ -104,16 +104,11 @@ impl Gauge {
     fn push(&mut self, pose: &Pose) -> Option<Difference> {
         let now = self.skeleton.forward(pose);
         let found = self.last.as_ref().map(|(before, places)| {
-            let count = now.positions.len() as f64;
-            let seen =
-                |places: &GlobalPose, joint: usize| places.positions[joint] - places.positions[0];
-            let squares: f64 = (0..now.positions.len())
-                .map(|joint| (seen(&now, joint) - seen(places, joint)).norm_squared())
-                .sum();
             let turns = pose.rotations.iter().zip(&before.rotations);
             Difference {
-                body_m: (squares / count).sqrt(),
-                turn_rad: turns.map(|(now, before)| now.angle_to(before)).sum::<f64>() / count,
+                body_m: places.way(&now),
+                turn_rad: turns.map(|(now, before)| now.angle_to(before)).sum::<f64>()
+                    / now.positions.len() as f64,
                 hips_m: (pose.root - before.root).norm(),
             }
         });

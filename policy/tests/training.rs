@@ -446,7 +446,6 @@ fn a_torch_script_denoiser_makes_the_plans_of_the_network_it_was_traced_from() {
     let path = scripted.path().join("config.json");
     std::fs::write(&path, config.to_string()).unwrap();
     let loaded = || Checkpoint::load(scripted.path(), Device::Cpu).unwrap();
-    assert_eq!(loaded().parameters(), trained.parameters());
     let copy = tempfile::tempdir().unwrap();
     loaded()
         .save(copy.path(), weights::Precision::Fp32)

@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    const HELD: (usize, usize) = (999, 999);
+    const HELD: (usize, usize) = (300, 300);
 
     type Pairs = Vec<(usize, usize)>;
 
@@ -232,7 +232,7 @@ mod tests {
         let actions = (0..steps)
             .map(|step| {
                 // Where the agent is first seen is where it holds.
-                let at = if step == 0 { 1099.0 } else { 5.0 };
+                let at = if step == 0 { 400.0 } else { 50.0 };
                 world.move_agent([at; 2]).unwrap();
                 let action = delayed.act(&[0], &[&world]).unwrap()[0];
                 ((action[0] - 100.0) as usize, (action[1] - 100.0) as usize)

@@ -195,7 +195,7 @@ fn encoders(
     let mut more = Examples::default();
     if let Some(vision) = &config.training.vision {
         (demonstrated.targets, demonstrated.target_size) =
-            episodes.read_more(&arguments.data, &vision.targets)?;
+            episodes.read_more(&arguments.data, "training.vision.targets", &vision.targets)?;
         if vision.scenes > 0 {
             ensure!(
                 config.task.name == "pusht",

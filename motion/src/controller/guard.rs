@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::FRAME_RATE;
 use crate::rotation::wrapped;
 use crate::trajectory::Root;
-use crate::{Error, Pose, Result};
+use crate::{Error, Pose, Result, Skeleton};
 
 /// What a body can do.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,13 @@ pub struct FrameLimits {
     pub hips_height: [f64; 2],
     /// Turn of any joint against its parent, rad/s.
     pub joint_turn: f64,
+    /// Mean turn of the joints, rad/s: what one captured frame in a thousand exceeds. A model now and
+    /// then makes of a whole limb other rotations that put its bones in the same place; such a frame is
+    /// shown later, and does not count as refused.
+    pub pose_turn: f64,
+    /// Where two motions meet: way of the joints as the hips see them, root mean square, m/s; one
+    /// captured frame in a thousand exceeds 3.0.
+    pub seam_speed: f64,
 }
 
 impl Default for FrameLimits {
@@ -37,6 +44,8 @@ impl Default for FrameLimits {
             hips_speed: 10.0,
             hips_height: [0.3, 1.4],
             joint_turn: 45.0,
+            pose_turn: 4.5,
+            seam_speed: 2.9,
         }
     }
 }
@@ -55,6 +64,8 @@ impl FrameLimits {
             ("frame_limits.hips_height", lowest, 0.1, 10.0),
             ("frame_limits.hips_height", highest, lowest, 10.0),
             ("frame_limits.joint_turn", self.joint_turn, 0.1, 100.0),
+            ("frame_limits.pose_turn", self.pose_turn, 0.1, 100.0),
+            ("frame_limits.seam_speed", self.seam_speed, 0.1, 100.0),
         ];
         for (key, value, least, most) in ranges {
             // NaN is in no range.
@@ -125,6 +136,24 @@ impl FrameLimits {
         }
         (next, limited)
     }
+
+    /// Slows a pose down whose joints turn faster than `pose_turn`, or move faster than `seam_speed`
+    /// where two motions meet; all of them alike. `skeleton` is given there.
+    pub(super) fn calm(&self, last: &Pose, next: &mut Pose, skeleton: Option<&Skeleton>) {
+        let pairs = last.rotations.iter().zip(&next.rotations);
+        let turn: f64 = pairs.map(|(last, next)| last.angle_to(next)).sum();
+        let most_turn = self.pose_turn / FRAME_RATE * last.rotations.len() as f64;
+        let most_way = self.seam_speed / FRAME_RATE;
+        let way = skeleton.map_or(0.0, |skeleton| {
+            skeleton.forward(last).way(&skeleton.forward(next))
+        });
+        let share = (most_turn / turn).min(most_way / way);
+        if share < 1.0 {
+            for (next, last) in next.rotations.iter_mut().zip(&last.rotations) {
+                *next = last.try_slerp(next, share, 1e-9).unwrap_or(*last);
+            }
+        }
+    }
 }
 
 /// A vector of at most a length. One that is longer than numbers can say has no direction left.
@@ -175,6 +204,38 @@ mod tests {
             };
             assert_eq!(limits.root(&last, &root), (last, true));
         }
+    }
+
+    #[test]
+    fn a_pose_that_turns_or_leaps_as_a_whole_is_slowed_down_as_a_whole() {
+        let limits = FrameLimits::default();
+        let skeleton = crate::character::skeleton();
+        let standing = Pose {
+            root: Vector3::new(0.0, 0.95, 0.0),
+            rotations: vec![UnitQuaternion::identity(); skeleton.len()],
+        };
+        let turned = |angle: f64| Pose {
+            rotations: vec![
+                UnitQuaternion::from_axis_angle(&Vector3::x_axis(), angle);
+                skeleton.len()
+            ],
+            ..standing.clone()
+        };
+        let turn = |pose: &Pose| pose.rotations[1].angle();
+        // 4.5 rad/s are 0.15 a frame.
+        let mut slow = turned(0.1);
+        limits.calm(&standing, &mut slow, None);
+        assert!((turn(&slow) - 0.1).abs() < 1e-9);
+        let mut fast = turned(0.4);
+        limits.calm(&standing, &mut fast, None);
+        assert!((turn(&fast) - 0.15).abs() < 1e-9);
+        let mut met = turned(0.14);
+        limits.calm(&standing, &mut met, Some(&skeleton));
+        let way = skeleton.forward(&standing).way(&skeleton.forward(&met));
+        assert!(way < 2.95 / 30.0 && turn(&met) < 0.14, "{way}");
+        let mut same = standing.clone();
+        limits.calm(&standing, &mut same, Some(&skeleton));
+        assert_eq!(same, standing);
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub trait FrameSource: Sized {
     /// Frames that the source itself has refused.
     fn refused(&self) -> u64;
 
+    /// Whether the frame lies where two motions meet.
+    fn is_at_seam(&self) -> bool {
+        false
+    }
+
     /// Whether the last frame is of something that steering does not change.
     fn is_acting(&self) -> bool {
         false

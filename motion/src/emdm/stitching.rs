@@ -55,7 +55,7 @@ pub(super) fn append(whole: &mut Take, mut take: Take) {
         let frame = 1.0 / FRAME_RATE;
         let seam = Inertial::between([before, last], [first, second], frame, HALF_LIFE);
         for (number, pose) in take.poses.iter_mut().enumerate() {
-            seam.apply(pose, number as f64 * frame);
+            seam.apply(pose, (number + 1) as f64 * frame);
         }
     }
     whole.poses.append(&mut take.poses);

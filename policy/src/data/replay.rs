@@ -124,7 +124,8 @@ impl Episodes {
                 None => numbers.push(part),
             }
         }
-        let (observations, observation_size) = read_columns(store, &numbers, rows)?;
+        let (observations, observation_size) =
+            read_columns(store, ("task.observation", &numbers), rows)?;
         let actions = read_array(store, &task.action, rows)?;
         Ok(Self {
             observations,
@@ -137,13 +138,19 @@ impl Episodes {
     }
 
     /// Reads the columns of more arrays of the replay buffer that these episodes came from: their
-    /// numbers, row by row, and how many a row has.
+    /// numbers, row by row, and how many a row has. `key` of the configuration names them.
     ///
     /// # Errors
     /// As [`Episodes::read`].
-    pub fn read_more(&self, store: &Path, parts: &[ObservationPart]) -> Result<(Vec<f32>, usize)> {
+    pub fn read_more(
+        &self,
+        store: &Path,
+        key: &str,
+        parts: &[ObservationPart],
+    ) -> Result<(Vec<f32>, usize)> {
         let parts: Vec<&ObservationPart> = parts.iter().collect();
-        read_columns(store, &parts, self.ends.last().copied().unwrap_or(0))
+        let rows = self.ends.last().copied().unwrap_or(0);
+        read_columns(store, (key, &parts), rows)
     }
 
     /// Number of episodes.
@@ -197,7 +204,8 @@ impl Episodes {
 /// An array with one row for every step of the episodes, all of it finite.
 fn read_array(store: &Path, name: &str, rows: usize) -> Result<Array> {
     let path = store.join("data").join(name);
-    let array = open(&path, rows)?.read()?;
+    let array = ArrayInfo::open(&path)?.read()?;
+    check_rows(&path, &array.shape, rows)?;
     if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
         let row = at / (array.values.len() / rows);
         return Err(Error::data(path, format!("row {row} is not finite")));
@@ -205,20 +213,18 @@ fn read_array(store: &Path, name: &str, rows: usize) -> Result<Array> {
     Ok(array)
 }
 
-fn open(path: &Path, rows: usize) -> Result<ArrayInfo> {
-    let info = ArrayInfo::open(path)?;
-    if info.shape[0] != rows {
-        let found = info.shape[0];
-        let reason = format!("{found} rows, but the episodes end at row {rows}");
-        return Err(Error::data(path, reason));
+fn check_rows(path: &Path, shape: &[usize], rows: usize) -> Result<()> {
+    if shape[0] == rows {
+        return Ok(());
     }
-    Ok(info)
+    let reason = format!("{} rows, but the episodes end at row {rows}", shape[0]);
+    Err(Error::data(path, reason))
 }
 
 /// The named columns of arrays, row by row, and how many a row has.
 fn read_columns(
     store: &Path,
-    wanted: &[&ObservationPart],
+    (key, wanted): (&str, &[&ObservationPart]),
     rows: usize,
 ) -> Result<(Vec<f32>, usize)> {
     let mut parts = Vec::new();
@@ -229,7 +235,7 @@ fn read_columns(
         if let Some(column) = columns.iter().find(|column| **column >= width) {
             return Err(Error::data(
                 store.join("data").join(&part.array),
-                format!("column {column} is asked for, there are {width}"),
+                format!("{key} names column {column}, there are {width}"),
             ));
         }
         parts.push((array, width, columns));
@@ -252,7 +258,8 @@ fn read_pictures(
     rows: usize,
 ) -> Result<Pictures> {
     let path = store.join("data").join(&part.array);
-    let info = open(&path, rows)?;
+    let info = ArrayInfo::open(&path)?;
+    check_rows(&path, &info.shape, rows)?;
     let ImageSize { height, width } = size;
     if info.shape[1..] != [height, width, 3] {
         let found = &info.shape[1..];
