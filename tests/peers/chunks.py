@@ -2,7 +2,8 @@
 
     python3 chunks.py FOLDER --program ../../target/release/kinestream [--threads 2] [--rounds 3]
 
-FOLDER is what LeRobot's `save_pretrained` wrote, processors included. LeRobot runs its own `select_action`, PyTorch eager, from
+FOLDER is what LeRobot's `save_pretrained` wrote, processors included; where there is none yet, one of LeRobot's default sizes
+with random weights is made (`--camera`: of an image of 96 x 96 and two numbers; otherwise of 18 numbers). LeRobot runs its own `select_action`, PyTorch eager, from
 raw observations to actions in the task's units; kinestream runs `import --check` on the same folder. Each takes turns, as the
 folder is and with DDPM in 100 steps in place of its scheduler. Reported are the smallest medians over the rounds, in ms: a
 chunk, and, where every observation is answered by one evaluation, an observation. One JSON object on stdout, a table on stderr.
@@ -20,6 +21,8 @@ import tempfile
 import time
 
 import torch
+from lerobot.configs.types import FeatureType, PolicyFeature
+from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
 from lerobot.policies.factory import make_pre_post_processors
 
@@ -54,6 +57,29 @@ class Peer:
         return statistics.median(self.chunk() for _ in range(chunks))
 
 
+def make(folder: pathlib.Path, camera: bool):
+    """A policy as LeRobot makes one where nobody says more than what is observed, with random weights."""
+    torch.manual_seed(0)
+    state = PolicyFeature(FeatureType.STATE, (2,))
+    other = {"observation.environment_state": PolicyFeature(FeatureType.ENV, (16,))}
+    if camera:
+        other = {"observation.image": PolicyFeature(FeatureType.VISUAL, (3, 96, 96))}
+    config = DiffusionConfig(
+        input_features={"observation.state": state, **other},
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (2,))},
+        crop_shape=(84, 84) if camera else None,
+        noise_scheduler_type="DDIM",
+        num_inference_steps=10,
+        device="cpu",
+    )
+    DiffusionPolicy(config).save_pretrained(folder)
+    limits = {"min": torch.zeros(2), "max": torch.full((2,), 512.0), "mean": torch.zeros(2), "std": torch.ones(2)}
+    colours = {"mean": torch.full((3, 1, 1), 0.5), "std": torch.full((3, 1, 1), 0.25)}
+    statistics = {"observation.state": limits, "action": limits, "observation.image": colours}
+    for processor in make_pre_post_processors(config, dataset_stats=statistics):
+        processor.save_pretrained(folder)
+
+
 def in_kinestream(program: str, folder: pathlib.Path, threads: int) -> dict:
     command = [program, "import", str(folder), "--check", "--threads", str(threads), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -80,14 +106,16 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chunks", type=int, default=10, help="measured in every round")
+    parser.add_argument("--camera", action="store_true", help="what is made observes an image")
     arguments = parser.parse_args()
+    if not arguments.folder.exists():
+        make(arguments.folder, arguments.camera)
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {
             "as_is": arguments.folder,
             "ddpm_100": with_ddpm(arguments.folder, pathlib.Path(scratch) / "ddpm"),
         }
-        # LeRobot's configuration names hubs and devices of where it was made; a copy may be changed.
         peers = {name: Peer(folder) for name, folder in folders.items()}
         found = {name: {"lerobot_ms": [], "kinestream_ms": [], "each_ms": []} for name in folders}
         for _ in range(arguments.rounds):
