@@ -358,6 +358,9 @@ pub(crate) struct GenerateArguments {
     /// what the model says.
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) guidance: Option<f64>,
+    /// Denoise steps at which --guidance counts, the first ones; 0 for all; by default what the model says.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) guided_steps: Option<usize>,
     /// Motion file (BVH, ASF/AMC, any skeleton) whose last pose the motion goes on from.
     #[arg(long, value_name = "FILE")]
     pub(crate) start: Option<PathBuf>,
@@ -445,6 +448,10 @@ pub(crate) struct EvalArguments {
     /// clips: weight of the label, 1 as trained; by default what each model says.
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) guidance: Option<f64>,
+    /// clips: denoise steps at which --guidance counts, the first ones; 0 for all; by default what each
+    /// model says.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) guided_steps: Option<usize>,
     /// clips: ask a character that walks about for so many clips, and look at the seams in place of the
     /// clips; it is steered by the shipped motion model.
     #[arg(

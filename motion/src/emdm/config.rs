@@ -42,8 +42,15 @@ pub struct ClipConfig {
     /// How much the label counts when clips are made: 1 as trained, 0 to 20. Above 1 clips are clearer,
     /// less varied, and cost twice the evaluations.
     pub guidance: f64,
+    /// Denoise steps at which it counts so, the first ones, which settle what a clip shows; 0 for all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub guided_steps: usize,
     /// The noise schedule: its timesteps are the denoise steps.
     pub schedule: ScheduleConfig,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Default for ClipConfig {
@@ -57,6 +64,7 @@ impl Default for ClipConfig {
             refinement: 96,
             latent: 64,
             guidance: 1.0,
+            guided_steps: 0,
             schedule: ScheduleConfig {
                 beta_schedule: kinestream_diffusion::schedule::BetaSchedule::SquaredCosine,
                 train_timesteps: 10,

@@ -48,6 +48,8 @@ pub struct JudgingOptions {
     pub steps: usize,
     /// Weight of the label.
     pub guidance: f64,
+    /// Denoise steps at which it counts so, the first ones; 0 for all.
+    pub guided_steps: usize,
 }
 
 impl Default for JudgingOptions {
@@ -58,6 +60,7 @@ impl Default for JudgingOptions {
             seed: 0,
             steps: 0,
             guidance: 1.0,
+            guided_steps: 0,
         }
     }
 }
@@ -319,6 +322,7 @@ fn make(
     let patch = model.config().clips.patch;
     let guidance = Guidance {
         label: options.guidance,
+        steps: options.guided_steps,
         ..Guidance::default()
     };
     // Together what is of like length, so that little is computed behind ends.

@@ -136,6 +136,7 @@ impl Emdm {
     pub fn guidance(&self) -> Guidance {
         Guidance {
             label: self.config.clips.guidance,
+            steps: self.config.clips.guided_steps,
             ..Guidance::default()
         }
     }

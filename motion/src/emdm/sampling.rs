@@ -22,6 +22,8 @@ pub struct Guidance {
     pub end: f64,
     /// Of the path.
     pub path: f64,
+    /// Denoise steps that are guided, the first ones; 0 for all.
+    pub steps: usize,
 }
 
 impl Default for Guidance {
@@ -31,6 +33,7 @@ impl Default for Guidance {
             start: 1.0,
             end: 1.0,
             path: 1.0,
+            steps: 0,
         }
     }
 }
@@ -67,6 +70,8 @@ pub struct Denoising {
 /// The conditions with all their reductions in one batch.
 #[derive(Debug)]
 struct Guided {
+    /// Steps that are guided, the first ones.
+    steps: usize,
     stacked: Conditions,
     weights: Vec<f64>,
 }
@@ -102,6 +107,10 @@ impl Denoising {
                 .collect();
             let every: Vec<&Conditions> = std::iter::once(&conditions).chain(&reduced).collect();
             Guided {
+                steps: match guidance.steps {
+                    0 => usize::MAX,
+                    steps => steps,
+                },
                 stacked: Conditions::stacked(&every),
                 weights: parts.iter().map(|(_, weight)| *weight).collect(),
             }
@@ -152,7 +161,8 @@ impl Denoising {
                 .view([count, -1])
                 .to_device(self.sizes.device)
         });
-        let clean = match &self.guided {
+        let guided = self.guided.as_ref();
+        let clean = match guided.filter(|guided| self.done < guided.steps) {
             None => {
                 let levels = step.level.expand([count, -1], false);
                 network.predict(&self.sample, &levels, &self.conditions, latent.as_ref())
@@ -254,6 +264,24 @@ mod tests {
         assert!(largest(&(made(0.0) - &without)) < 1e-5);
         let expected = &without + (made(1.0) - &without) * 3.0;
         assert!(largest(&(made(3.0) - expected)) < 1e-4);
+    }
+
+    #[test]
+    fn guidance_of_the_first_steps_costs_and_counts_in_them_alone() {
+        let model = testing::model(3);
+        let made = |label: f64, steps: usize, evaluations: usize| {
+            let guidance = Guidance {
+                label,
+                steps,
+                ..Guidance::default()
+            };
+            model.sample(conditions(&[5], &[1]), guidance, &[1], evaluations)
+        };
+        let apart = |one: Tensor, other: Tensor| largest(&(one - other));
+        assert!(apart(made(3.0, 1, 1), made(3.0, 0, 1)) < 1e-6);
+        assert!(apart(made(3.0, 4, 4), made(3.0, 0, 4)) < 1e-6);
+        assert!(apart(made(3.0, 1, 4), made(3.0, 0, 4)) > 1e-4);
+        assert!(apart(made(3.0, 1, 4), made(1.0, 0, 4)) > 1e-4);
     }
 
     #[test]

@@ -43,6 +43,8 @@ struct Row {
     checkpoint: PathBuf,
     steps: usize,
     guidance: f64,
+    /// Denoise steps that are guided so.
+    guided_steps: usize,
     /// Evaluations of the network for a clip.
     evaluations: usize,
     ms_per_clip: f64,
@@ -121,7 +123,11 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
                 &judge,
                 &model,
                 folder,
-                (steps, guidance),
+                (
+                    steps,
+                    guidance,
+                    guided_steps(arguments, &model, guidance, steps),
+                ),
                 &report.options,
                 &line,
             )?;
@@ -210,17 +216,28 @@ fn guidance(arguments: &EvalArguments, model: &Emdm) -> Result<f64> {
     Ok(guidance)
 }
 
+/// How many of the denoise steps are guided: none where the label counts as trained.
+fn guided_steps(arguments: &EvalArguments, model: &Emdm, guidance: f64, steps: usize) -> usize {
+    let asked = arguments.guided_steps;
+    match asked.unwrap_or(model.config().clips.guided_steps) {
+        _ if guidance == 1.0 => 0,
+        0 => steps,
+        guided => guided.min(steps),
+    }
+}
+
 fn judged(
     judge: &Judge,
     model: &Emdm,
     folder: &Path,
-    (steps, guidance): (usize, f64),
+    (steps, guidance, guided_steps): (usize, f64, usize),
     options: &JudgingOptions,
     line: &indicatif::ProgressBar,
 ) -> Result<Row> {
     let options = JudgingOptions {
         steps,
         guidance,
+        guided_steps,
         ..options.clone()
     };
     let found = judge.judge(model, &options, |run| {
@@ -231,12 +248,12 @@ fn judged(
         ));
     })?;
     let ms = found.seconds * 1e3;
-    let rows = if guidance == 1.0 { 1 } else { 2 };
     Ok(Row {
         checkpoint: folder.to_path_buf(),
         steps,
         guidance,
-        evaluations: steps * rows,
+        guided_steps,
+        evaluations: steps + guided_steps,
         ms_per_clip: ms / found.clips.max(1) as f64,
         ms_per_frame: ms / found.frames.max(1) as f64,
         judged: found,

@@ -81,6 +81,9 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
     };
     let guidance = Guidance {
         label: arguments.guidance.unwrap_or(model.config().clips.guidance),
+        steps: arguments
+            .guided_steps
+            .unwrap_or(model.config().clips.guided_steps),
         ..Guidance::default()
     };
     ensure!(
