@@ -142,3 +142,47 @@ fn pictures_come_over_zenoh_and_are_recorded() {
     assert_eq!(report["plans_compared"], 4, "{report}");
     assert_eq!(report["differing"], 0, "{report}");
 }
+
+/// What is shipped: the simulator draws the table, a policy that sees it pushes the T.
+#[test]
+fn the_shipped_policy_sees_what_the_simulator_draws() {
+    let folder = TempDir::new().unwrap();
+    let recording = folder.path().join("seen.mcap");
+    let recording = recording.to_str().unwrap();
+    let arguments = [
+        "demo",
+        "pusht",
+        "--policy",
+        "image",
+        "--headless",
+        "--seconds",
+        "4",
+    ];
+    let more = ["--record", recording, "--json"];
+    let done = kinestream(folder.path(), &[&arguments[..], &more].concat()).succeeds();
+    let report = json_object(&done.stdout);
+    for key in ["plans_published", "actions_published", "actions_received"] {
+        assert!(report[key].as_u64().unwrap() > 0, "{key}: {report}");
+    }
+    let done = kinestream(folder.path(), &["resim", recording, "--json"]).succeeds();
+    let again = json_object(&done.stdout);
+    assert!(again["plans_compared"].as_u64().unwrap() > 0, "{again}");
+    assert_eq!(again["differing"], 0, "{again}");
+
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/pusht-image.toml");
+    let arguments = [
+        "eval",
+        config,
+        "--seeds",
+        "100000..100000",
+        "--threads",
+        "1",
+        "--json",
+    ];
+    let done = kinestream(folder.path(), &arguments).succeeds();
+    let report = json_object(&done.stdout);
+    assert_eq!(report["observation"], "image");
+    // One for four actions, and one more where an episode ends between them.
+    let evaluations = report["evaluations_per_action"].as_f64().unwrap();
+    assert!((0.25..0.27).contains(&evaluations), "{report}");
+}
