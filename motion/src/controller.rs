@@ -288,9 +288,10 @@ impl<S: FrameSource> Controller<S> {
         let (mut pose, limited) = limits.pose(&last.placed.pose, self.source.pose());
         let contacts = self.source.contacts();
         let held = self.lock.apply(&mut pose, &contacts, 1.0 / FRAME_RATE);
-        // After the feet: a leg that is bent anew turns, too.
-        let skeleton = self.source.is_at_seam().then_some(&self.skeleton);
-        limits.calm(&last.placed.pose, &mut pose, skeleton);
+        if self.source.is_at_seam() {
+            // After the feet: a leg that is bent anew turns, too.
+            limits.calm(&last.placed.pose, &mut pose, &self.skeleton);
+        }
         let refused = root_limited || limited || self.source.refused() > refused_before;
         self.frames.swap(0, 1);
         self.frames[1] = Frame {

@@ -13,6 +13,9 @@ use crate::rotation::wrapped;
 use crate::trajectory::Root;
 use crate::{Error, Pose, Result, Skeleton};
 
+/// Shares of a step that are tried.
+const TRIES: usize = 6;
+
 /// What a body can do.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,12 +30,11 @@ pub struct FrameLimits {
     pub hips_height: [f64; 2],
     /// Turn of any joint against its parent, rad/s.
     pub joint_turn: f64,
-    /// Mean turn of the joints, rad/s: what one captured frame in a thousand exceeds. A model now and
-    /// then makes of a whole limb other rotations that put its bones in the same place; such a frame is
-    /// shown later, and does not count as refused.
+    /// Where two motions meet: mean turn of the joints, rad/s; one captured frame in a thousand exceeds
+    /// 4.6. A frame beyond it is shown later, and does not count as refused.
     pub pose_turn: f64,
-    /// Where two motions meet: way of the joints as the hips see them, root mean square, m/s; one
-    /// captured frame in a thousand exceeds 3.0.
+    /// There, too: way of the joints as the hips see them, root mean square, m/s; one captured frame in
+    /// a thousand exceeds 3.0.
     pub seam_speed: f64,
 }
 
@@ -137,21 +139,29 @@ impl FrameLimits {
         (next, limited)
     }
 
-    /// Slows a pose down whose joints turn faster than `pose_turn`, or move faster than `seam_speed`
-    /// where two motions meet; all of them alike. `skeleton` is given there.
-    pub(super) fn calm(&self, last: &Pose, next: &mut Pose, skeleton: Option<&Skeleton>) {
-        let pairs = last.rotations.iter().zip(&next.rotations);
+    /// Slows a pose down whose joints turn faster than `pose_turn` or move faster than `seam_speed`, all
+    /// of them alike.
+    pub(super) fn calm(&self, last: &Pose, next: &mut Pose, skeleton: &Skeleton) {
+        let (before, wanted) = (skeleton.forward(last), next.clone());
+        let pairs = last.rotations.iter().zip(&wanted.rotations);
         let turn: f64 = pairs.map(|(last, next)| last.angle_to(next)).sum();
         let most_turn = self.pose_turn / FRAME_RATE * last.rotations.len() as f64;
         let most_way = self.seam_speed / FRAME_RATE;
-        let way = skeleton.map_or(0.0, |skeleton| {
-            skeleton.forward(last).way(&skeleton.forward(next))
-        });
-        let share = (most_turn / turn).min(most_way / way);
-        if share < 1.0 {
-            for (next, last) in next.rotations.iter_mut().zip(&last.rotations) {
-                *next = last.try_slerp(next, share, 1e-9).unwrap_or(*last);
+        let mut share = (most_turn / turn).min(1.0);
+        // On their way between two rotations bones need not go straight.
+        for _ in 0..TRIES {
+            let pairs = last.rotations.iter().zip(&wanted.rotations);
+            for (next, (last, wanted)) in next.rotations.iter_mut().zip(pairs) {
+                *next = match share < 1.0 {
+                    true => last.try_slerp(wanted, share, 1e-9).unwrap_or(*last),
+                    false => *wanted,
+                };
             }
+            let way = before.way(&skeleton.forward(next));
+            if way <= most_way {
+                return;
+            }
+            share *= 0.99 * most_way / way;
         }
     }
 }
@@ -222,19 +232,19 @@ mod tests {
             ..standing.clone()
         };
         let turn = |pose: &Pose| pose.rotations[1].angle();
-        // 4.5 rad/s are 0.15 a frame.
-        let mut slow = turned(0.1);
-        limits.calm(&standing, &mut slow, None);
-        assert!((turn(&slow) - 0.1).abs() < 1e-9);
-        let mut fast = turned(0.4);
-        limits.calm(&standing, &mut fast, None);
-        assert!((turn(&fast) - 0.15).abs() < 1e-9);
-        let mut met = turned(0.14);
-        limits.calm(&standing, &mut met, Some(&skeleton));
-        let way = skeleton.forward(&standing).way(&skeleton.forward(&met));
-        assert!(way < 2.95 / 30.0 && turn(&met) < 0.14, "{way}");
+        // 4.5 rad/s are 0.15 a frame, 2.9 m/s less than 0.1 m.
+        let mut slow = turned(0.02);
+        limits.calm(&standing, &mut slow, &skeleton);
+        assert!((turn(&slow) - 0.02).abs() < 1e-9);
+        for angle in [0.14, 0.4, 2.0] {
+            let mut fast = turned(angle);
+            limits.calm(&standing, &mut fast, &skeleton);
+            let way = skeleton.forward(&standing).way(&skeleton.forward(&fast));
+            assert!(way <= 2.9 / 30.0 && turn(&fast) <= 0.15, "{angle}: {way}");
+            assert!(turn(&fast) > 0.03, "{angle}");
+        }
         let mut same = standing.clone();
-        limits.calm(&standing, &mut same, Some(&skeleton));
+        limits.calm(&standing, &mut same, &skeleton);
         assert_eq!(same, standing);
     }
 
