@@ -52,7 +52,6 @@ pub(crate) fn random(count: usize, targets: &[ObservationPart], seed: u64) -> Re
         }
         drawn += 1;
         examples.pictures[0].extend(world.render(IMAGE_SIZE));
-        let before = examples.targets.len();
         for part in targets {
             let all = array(&world, &part.array)?;
             match &part.columns {
@@ -71,7 +70,6 @@ pub(crate) fn random(count: usize, targets: &[ObservationPart], seed: u64) -> Re
                 }
             }
         }
-        examples.target_size = examples.targets.len() - before;
     }
     Ok(examples)
 }
@@ -145,14 +143,14 @@ mod tests {
     fn scenes_are_those_of_their_seed_and_show_what_they_say() {
         let targets = [part("keypoint", None), part("state", Some(vec![0, 1]))];
         let scenes = random(3, &targets, 7).unwrap();
-        assert_eq!(scenes.target_size, 2 * KEYPOINTS + 2);
-        assert_eq!(scenes.targets.len(), 3 * scenes.target_size);
+        let size = 2 * KEYPOINTS + 2;
+        assert_eq!(scenes.targets.len(), 3 * size);
         assert_eq!(scenes.pictures[0].len(), 3 * 3 * IMAGE_SIZE * IMAGE_SIZE);
         assert_eq!(random(3, &targets, 7).unwrap().targets, scenes.targets);
         // Where the agent is said to be, the picture is blue.
         for (picture, targets) in scenes.pictures[0]
             .chunks_exact(3 * IMAGE_SIZE * IMAGE_SIZE)
-            .zip(scenes.targets.chunks_exact(scenes.target_size))
+            .zip(scenes.targets.chunks_exact(size))
         {
             let [column, row] = [0, 1].map(|axis| {
                 (f64::from(targets[2 * KEYPOINTS + axis]) * IMAGE_SIZE as f64 / TABLE_SIZE) as usize

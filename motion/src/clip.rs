@@ -13,6 +13,15 @@ pub struct Pose {
     pub rotations: Vec<UnitQuaternion<f64>>,
 }
 
+impl Pose {
+    /// Mean over joints of their turn against their parents to another pose, radians.
+    pub fn turn(&self, other: &Self) -> f64 {
+        let pairs = self.rotations.iter().zip(&other.rotations);
+        let sum: f64 = pairs.map(|(one, other)| one.angle_to(other)).sum();
+        sum / self.rotations.len().max(1) as f64
+    }
+}
+
 /// Poses of one skeleton at a fixed rate.
 #[derive(Debug, Clone)]
 pub struct Clip {

@@ -128,9 +128,7 @@ fn turns([before, after]: [&Pose; 2], seconds: f64) -> Vec<Vector3<f64>> {
 
 /// Whether a motion leaps from one pose to the next, as no person does.
 pub fn leaps([before, after]: [&Pose; 2], seconds: f64) -> bool {
-    let pairs = before.rotations.iter().zip(&after.rotations);
-    let turn: f64 = pairs.map(|(before, after)| before.angle_to(after)).sum();
-    turn > FASTEST_TURN * seconds * before.rotations.len() as f64
+    before.turn(after) > FASTEST_TURN * seconds
 }
 
 /// A rotation as a vector, the shorter way about.

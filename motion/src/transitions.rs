@@ -103,14 +103,10 @@ struct Gauge {
 impl Gauge {
     fn push(&mut self, pose: &Pose) -> Option<Difference> {
         let now = self.skeleton.forward(pose);
-        let found = self.last.as_ref().map(|(before, places)| {
-            let turns = pose.rotations.iter().zip(&before.rotations);
-            Difference {
-                body_m: places.way(&now),
-                turn_rad: turns.map(|(now, before)| now.angle_to(before)).sum::<f64>()
-                    / now.positions.len() as f64,
-                hips_m: (pose.root - before.root).norm(),
-            }
+        let found = self.last.as_ref().map(|(before, places)| Difference {
+            body_m: places.way(&now),
+            turn_rad: before.turn(pose),
+            hips_m: (pose.root - before.root).norm(),
         });
         self.last = Some((pose.clone(), now));
         found

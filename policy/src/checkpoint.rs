@@ -117,11 +117,13 @@ impl Checkpoint {
         }
     }
 
-    /// The same with encoders of images.
+    /// The same with encoders of images, where there are any; they are frozen.
     #[must_use]
-    pub fn with_vision(mut self, mut vision: VisionEncoder) -> Self {
-        vision.freeze();
-        self.vision = Some(vision);
+    pub fn with_vision(mut self, vision: Option<VisionEncoder>) -> Self {
+        self.vision = vision;
+        if let Some(vision) = &mut self.vision {
+            vision.freeze();
+        }
         self
     }
 
@@ -145,7 +147,7 @@ impl Checkpoint {
         normalisers.check(policy, observation, action)?;
         let dimensions = policy.dimensions(observation, action);
         let network = Network::new(&policy.network, dimensions, device, 0)?;
-        let mut vision = policy
+        let vision = policy
             .vision
             .as_ref()
             .map(|config| VisionEncoder::new(config, policy.cameras().count(), device, 0));
@@ -161,13 +163,7 @@ impl Checkpoint {
             &networks,
             weights.name_in_file,
         )?;
-        if let Some(vision) = &mut vision {
-            vision.freeze();
-        }
-        Ok(Self {
-            vision,
-            ..Self::new(policy, normalisers, network)
-        })
+        Ok(Self::new(policy, normalisers, network).with_vision(vision))
     }
 
     /// Reads a checkpoint folder.

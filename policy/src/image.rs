@@ -56,15 +56,19 @@ impl Image<'_> {
         let [height, width] = [self.size.height, self.size.width].map(|side| side as i64);
         match self.pixels {
             Pixels::Bytes(bytes) => {
-                let rows = Tensor::from_slice(bytes).to_device(device);
-                let planes = rows.view([1, height, width, 3]).permute([0, 3, 1, 2]);
-                planes.to_kind(Kind::Float).contiguous() / 255.0
+                let bytes = Tensor::from_slice(bytes).view([1, height, width, 3]);
+                planes(&bytes.to_device(device)).contiguous()
             }
             Pixels::Planes(values) => Tensor::from_slice(values)
                 .to_device(device)
                 .view([1, 3, height, width]),
         }
     }
+}
+
+/// From bytes [B, H, W, 3] to 0 to 1, [B, 3, H, W].
+pub(crate) fn planes(bytes: &Tensor) -> Tensor {
+    bytes.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0
 }
 
 #[cfg(test)]

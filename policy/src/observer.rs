@@ -28,9 +28,31 @@ struct Camera {
 }
 
 /// What stands at a place of a row.
-enum Piece {
+pub(crate) enum Piece {
+    /// Some of the observation's numbers.
     Numbers(Range<usize>),
+    /// The features of a camera, by number.
     Camera(usize),
+}
+
+/// The pieces of a row for observations of `numbers` numbers, in the order of `task.observation`.
+pub(crate) fn layout(config: &PolicyConfig, numbers: usize) -> Vec<Piece> {
+    if config.cameras().next().is_none() {
+        return vec![Piece::Numbers(0..numbers)];
+    }
+    let (mut camera, mut start) = (0, 0);
+    let mut layout = Vec::new();
+    for part in &config.task.observation {
+        if part.image.is_some() {
+            layout.push(Piece::Camera(camera));
+            camera += 1;
+        } else {
+            let end = start + part.columns.as_ref().map_or(0, Vec::len);
+            layout.push(Piece::Numbers(start..end));
+            start = end;
+        }
+    }
+    layout
 }
 
 impl Observer {
@@ -50,27 +72,11 @@ impl Observer {
                 normaliser: normaliser.clone(),
             })
             .collect();
-        let mut layout = Vec::new();
-        if cameras.is_empty() {
-            layout.push(Piece::Numbers(0..normalisers.observation.size()));
-        } else {
-            let (mut camera, mut start) = (0, 0);
-            for part in &config.task.observation {
-                if part.image.is_some() {
-                    layout.push(Piece::Camera(camera));
-                    camera += 1;
-                } else {
-                    let end = start + part.columns.as_ref().map_or(0, Vec::len);
-                    layout.push(Piece::Numbers(start..end));
-                    start = end;
-                }
-            }
-        }
         Self {
             numbers: normalisers.observation.clone(),
             vision,
             cameras,
-            layout,
+            layout: layout(config, normalisers.observation.size()),
             device,
         }
     }

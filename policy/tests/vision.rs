@@ -294,17 +294,16 @@ fn encoders(
     training: &TrainingConfig,
     out: &Path,
 ) -> Result<EncoderTrainer> {
-    let examples = |places: &[[usize; 2]]| Examples {
-        pictures: vec![places.iter().flat_map(|place| picture(*place)).collect()],
-        targets: told(places),
-        target_size: 2,
-    };
     let more: Vec<[usize; 2]> = (0..20).map(|at| [at % SIDE, (5 * at) % SIDE]).collect();
+    let more = Examples {
+        pictures: vec![more.iter().flat_map(|place| picture(*place)).collect()],
+        targets: told(&more),
+    };
     EncoderTrainer::new(
         policy,
         training,
-        (&episodes(), examples(&places())),
-        examples(&more),
+        (&episodes(), &told(&places())),
+        more,
         Some(&symmetry()),
         Device::Cpu,
         out,

@@ -191,10 +191,10 @@ fn encoders(
     symmetry: Option<&Symmetry>,
     device: Device,
 ) -> Result<EncoderTrainer> {
-    let mut demonstrated = Examples::default();
+    let mut targets = Vec::new();
     let mut more = Examples::default();
     if let Some(vision) = &config.training.vision {
-        (demonstrated.targets, demonstrated.target_size) =
+        targets =
             episodes.read_more(&arguments.data, "training.vision.targets", &vision.targets)?;
         if vision.scenes > 0 {
             ensure!(
@@ -211,7 +211,7 @@ fn encoders(
     let mut encoders = EncoderTrainer::new(
         &config.policy(),
         &config.training,
-        (episodes, demonstrated),
+        (episodes, &targets),
         more,
         symmetry,
         device,
@@ -232,12 +232,10 @@ fn train_encoders(encoders: &mut EncoderTrainer, stop: &AtomicBool) -> Result<bo
         encoders.examples(),
         encoders.steps_done()
     );
-    let bar = output::progress(0, "steps");
+    let bar = output::progress(encoders.steps(), "steps");
     let mut smoothed = f64::NAN;
-    let mut ended = true;
     encoders.run(|encoders, progress| {
         smoothed = smooth(smoothed, progress.loss);
-        bar.set_length(progress.steps);
         bar.set_position(progress.step);
         bar.set_message(format!("loss {smoothed:.5}"));
         if progress.saved {
@@ -247,15 +245,15 @@ fn train_encoders(encoders: &mut EncoderTrainer, stop: &AtomicBool) -> Result<bo
             let step = progress.step;
             bar.suspend(|| eprintln!("encoders, step {step}: loss {smoothed:.6}{error}"));
         }
-        ended = progress.step == progress.steps;
         Ok(match stop.load(Ordering::SeqCst) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         })
     })?;
     bar.finish_and_clear();
+    let done = encoders.steps_done();
+    let ended = done >= encoders.steps();
     if !ended {
-        let done = encoders.steps_done();
         eprintln!(
             "stopped at step {done} of the encoders; the state is saved, continue with --resume"
         );

@@ -143,11 +143,8 @@ impl FrameLimits {
     /// of them alike.
     pub(super) fn calm(&self, last: &Pose, next: &mut Pose, skeleton: &Skeleton) {
         let (before, wanted) = (skeleton.forward(last), next.clone());
-        let pairs = last.rotations.iter().zip(&wanted.rotations);
-        let turn: f64 = pairs.map(|(last, next)| last.angle_to(next)).sum();
-        let most_turn = self.pose_turn / FRAME_RATE * last.rotations.len() as f64;
         let most_way = self.seam_speed / FRAME_RATE;
-        let mut share = (most_turn / turn).min(1.0);
+        let mut share = (self.pose_turn / FRAME_RATE / last.turn(&wanted)).min(1.0);
         // On their way between two rotations bones need not go straight.
         for _ in 0..TRIES {
             let pairs = last.rotations.iter().zip(&wanted.rotations);

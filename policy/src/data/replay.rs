@@ -34,13 +34,6 @@ pub struct Pictures {
     pub bytes: Vec<u8>,
 }
 
-impl Pictures {
-    /// Bytes of one picture.
-    pub fn row(&self) -> usize {
-        3 * self.size.height * self.size.width
-    }
-}
-
 /// How a mirror acts on square pictures: rows and columns are exchanged, then reversed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PictureMirror {
@@ -138,7 +131,7 @@ impl Episodes {
     }
 
     /// Reads the columns of more arrays of the replay buffer that these episodes came from: their
-    /// numbers, row by row, and how many a row has. `key` of the configuration names them.
+    /// numbers, row by row. `key` of the configuration names them.
     ///
     /// # Errors
     /// As [`Episodes::read`].
@@ -147,10 +140,10 @@ impl Episodes {
         store: &Path,
         key: &str,
         parts: &[ObservationPart],
-    ) -> Result<(Vec<f32>, usize)> {
+    ) -> Result<Vec<f32>> {
         let parts: Vec<&ObservationPart> = parts.iter().collect();
         let rows = self.ends.last().copied().unwrap_or(0);
-        read_columns(store, (key, &parts), rows)
+        Ok(read_columns(store, (key, &parts), rows)?.0)
     }
 
     /// Number of episodes.

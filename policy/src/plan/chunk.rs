@@ -154,7 +154,7 @@ impl ChunkPlanner {
         };
         trail.move_on(consumed, last, random.as_mut(), noised);
         let (level, state) = trail.from(steps)?;
-        *trial = Some(Trial::against(reference.clone()));
+        *trial = Some(Trial::against(reference));
         Some((state.clone(), level))
     }
 

@@ -20,15 +20,17 @@ use tch::nn::{self, VarStore};
 use tch::{Device, Kind, Tensor};
 
 use super::Progress;
+use super::run::{self, Run, State};
 use crate::config::{ImageSize, PolicyConfig, TrainingConfig, VisionTraining};
 use crate::data::{Episodes, PictureMirror, Symmetry};
+use crate::image::planes;
 use crate::{Error, Normaliser, Result};
 
 /// File of the encoders' training state in the output folder.
 pub const ENCODER_STATE_FILE: &str = "encoder.training.safetensors";
 
 /// Pictures of a camera that are encoded at a time.
-const ENCODED_AT_ONCE: i64 = 256;
+const ENCODED_AT_ONCE: usize = 256;
 /// Held-out pictures that the error is measured on.
 const JUDGED: usize = 512;
 
@@ -39,8 +41,6 @@ pub struct Examples {
     pub pictures: Vec<Vec<u8>>,
     /// Targets, row by row.
     pub targets: Vec<f32>,
-    /// Numbers per row of the targets.
-    pub target_size: usize,
 }
 
 /// Trained encoders, and what they make of the pictures of the demonstrations.
@@ -64,6 +64,7 @@ pub struct EncoderTrainer {
     encoder: VisionEncoder,
     head: nn::Linear,
     _head_store: VarStore,
+    /// With what the names of their vectors begin with.
     optimisers: [(&'static str, AdamW); 2],
     /// For every camera [rows, H, W, 3], bytes: the demonstrations' and then the others.
     pictures: Vec<Tensor>,
@@ -90,7 +91,7 @@ impl EncoderTrainer {
     pub fn new(
         policy: &PolicyConfig,
         training: &TrainingConfig,
-        (episodes, targets): (&Episodes, Examples),
+        (episodes, targets): (&Episodes, &[f32]),
         more: Examples,
         symmetry: Option<&Symmetry>,
         device: Device,
@@ -114,7 +115,16 @@ impl EncoderTrainer {
             });
         }
         let encoder = VisionEncoder::new(config, policy.cameras().count(), device, training.seed);
-        let size = targets.target_size;
+        let rows = episodes.ends.last().copied().unwrap_or(0);
+        let size = targets.len() / rows.max(1);
+        let misfit = |beside: usize| Error::Config {
+            key: "training.vision.targets",
+            found: format!("{rows} rows, and {beside} beside the demonstrations"),
+            expected: "one row for every picture, and at least one to train on".into(),
+        };
+        if size == 0 || targets.len() != rows * size {
+            return Err(misfit(0));
+        }
         let features = (policy.cameras().count() * config.features()) as i64;
         let head_store = VarStore::new(device);
         let head = seeded(training.seed, || {
@@ -129,7 +139,7 @@ impl EncoderTrainer {
             Some(symmetry) if training.mirror => Some(symmetry),
             _ => None,
         };
-        let all: Vec<f32> = [targets.targets.as_slice(), &more.targets].concat();
+        let all: Vec<f32> = [targets, &more.targets].concat();
         let mirrored = mirror.map(|symmetry| symmetry.targets.apply(&all));
         let known = all.chunks_exact(size);
         let mirrored_rows = mirrored.as_deref().unwrap_or_default().chunks_exact(size);
@@ -138,8 +148,7 @@ impl EncoderTrainer {
             let rows = Tensor::from_slice(rows).view([-1, size as i64]);
             target_normaliser.normalise_tensor(&rows).to_device(device)
         };
-        let rows = (targets.targets.len() / size) as i64;
-        let beside = (more.targets.len() / size) as i64;
+        let beside = more.targets.len() / size;
         let mut pictures = Vec::new();
         for (camera, seen) in episodes.pictures.iter().enumerate() {
             let shape = [-1, seen.size.height as i64, seen.size.width as i64, 3];
@@ -158,13 +167,10 @@ impl EncoderTrainer {
                 .collect()
         };
         let mut trained_on = of(&chosen);
-        trained_on.extend(rows..rows + beside);
-        if trained_on.is_empty() || pictures.iter().any(|all| all.size()[0] != rows + beside) {
-            return Err(Error::Config {
-                key: "training.vision.targets",
-                found: format!("{rows} rows, and {beside} beside the demonstrations"),
-                expected: "one row for every picture, and at least one to train on".into(),
-            });
+        trained_on.extend(rows as i64..(rows + beside) as i64);
+        let complete = |all: &Tensor| all.size()[0] == (rows + beside) as i64;
+        if trained_on.is_empty() || !pictures.iter().all(complete) {
+            return Err(misfit(beside));
         }
         let optimiser =
             |store: &VarStore| AdamW::new(store, (0.9, training.beta2), training.weight_decay);
@@ -175,8 +181,8 @@ impl EncoderTrainer {
             checkpoint_every: training.checkpoint_every,
             device,
             optimisers: [
-                ("encoder", optimiser(encoder.store())),
-                ("head", optimiser(&head_store)),
+                ("encoder.", optimiser(encoder.store())),
+                ("head.", optimiser(&head_store)),
             ],
             encoder,
             head,
@@ -186,7 +192,7 @@ impl EncoderTrainer {
             mirrored_targets: mirrored.as_deref().map(normalised),
             mirror: mirror.map(|symmetry| symmetry.pictures),
             target_normaliser,
-            rows,
+            rows: rows as i64,
             trained_on,
             held_out: of(&held_out),
             out: out.to_path_buf(),
@@ -209,6 +215,11 @@ impl EncoderTrainer {
         self.step
     }
 
+    /// Steps in all.
+    pub fn steps(&self) -> u64 {
+        self.training.steps
+    }
+
     /// Trains until the configured number of steps, telling `watch` after every step. `watch` may
     /// end the run early; the state is saved then, and at the end.
     ///
@@ -216,51 +227,9 @@ impl EncoderTrainer {
     /// A loss that is not finite, or a state that cannot be written.
     pub fn run(
         &mut self,
-        mut watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
+        watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let steps = self.training.steps;
-        while self.step < steps {
-            let VisionTraining {
-                warmup_steps,
-                learning_rate,
-                ..
-            } = self.training;
-            let rate = cosine_with_warmup(self.step, steps, warmup_steps, learning_rate);
-            let loss = self.loss(self.step);
-            let value = f64::try_from(&loss)?;
-            if !value.is_finite() {
-                return Err(Error::Diverged {
-                    step: self.step,
-                    loss: value,
-                });
-            }
-            for (_, optimiser) in &mut self.optimisers {
-                optimiser.zero_gradients();
-            }
-            loss.backward();
-            for (_, optimiser) in &mut self.optimisers {
-                optimiser.step(self.step, rate, 1.0);
-            }
-            self.step += 1;
-            let saved = self.step.is_multiple_of(self.checkpoint_every) || self.step == steps;
-            if saved {
-                self.save()?;
-            }
-            let progress = Progress {
-                step: self.step,
-                steps,
-                loss: value,
-                learning_rate: rate,
-                saved,
-            };
-            if watch(self, progress)?.is_break() {
-                if !saved {
-                    self.save()?;
-                }
-                break;
-            }
-        }
-        Ok(())
+        run::run(self, watch)
     }
 
     /// Root of the mean squared error over held-out demonstrations, in the targets' units; none
@@ -285,26 +254,18 @@ impl EncoderTrainer {
     /// LibTorch could not copy the weights.
     pub fn finish(self) -> Result<TrainedVision> {
         let _guard = tch::no_grad_guard();
-        let encode = |camera: usize, mirrored: bool| {
-            let mut parts = Vec::new();
-            for first in (0..self.rows).step_by(ENCODED_AT_ONCE as usize) {
-                let count = ENCODED_AT_ONCE.min(self.rows - first);
-                let bytes = self.pictures[camera].narrow(0, first, count);
-                let mut pixels = planes(&bytes, self.device);
-                if let (true, Some(mirror)) = (mirrored, self.mirror) {
-                    pixels = reflect(&pixels, mirror);
+        let all = |mirrored: bool| {
+            let mut features: Vec<Vec<Tensor>> = self.pictures.iter().map(|_| Vec::new()).collect();
+            for first in (0..self.rows).step_by(ENCODED_AT_ONCE) {
+                let end = self.rows.min(first + ENCODED_AT_ONCE as i64);
+                let rows: Vec<i64> = (first..end).collect();
+                let mask = Tensor::from_slice(&vec![mirrored; rows.len()]).to_device(self.device);
+                let pixels = self.pixels(&Tensor::from_slice(&rows), Some(&mask));
+                for (camera, pixels) in pixels.iter().enumerate() {
+                    features[camera].push(self.encoder.encode(camera, pixels));
                 }
-                parts.push(
-                    self.encoder
-                        .encode(camera, &normaliser().normalise_channels(&pixels)),
-                );
             }
-            Tensor::cat(&parts, 0)
-        };
-        let all = |mirrored| {
-            (0..self.pictures.len())
-                .map(|camera| encode(camera, mirrored))
-                .collect()
+            features.iter().map(|parts| Tensor::cat(parts, 0)).collect()
         };
         Ok(TrainedVision {
             features: all(false),
@@ -323,94 +284,18 @@ impl EncoderTrainer {
         if !path.exists() {
             return Ok(());
         }
-        let refuse = |reason: String| Error::Resume {
-            path: path.clone(),
-            reason,
-        };
-        let state = weights::read(&path)?;
-        let find = |name: &str| {
-            let mut named = state.iter().filter(|(found, _)| found == name);
-            let found = named.next().map(|(_, tensor)| tensor);
-            found.ok_or_else(|| refuse(format!("`{name}` is missing; the file is damaged")))
-        };
-        let seed = i64::try_from(find("seed")?)? as u64;
-        if seed != self.seed {
-            return Err(refuse(format!(
-                "it belongs to training.seed = {seed}, the configuration says {}",
-                self.seed
-            )));
-        }
+        let state = State::read(path, self.seed)?;
         for (part, optimiser) in &mut self.optimisers {
-            for (name, target) in [
-                ("parameters", &mut optimiser.parameters),
-                ("first", &mut optimiser.first),
-                ("second", &mut optimiser.second),
-            ] {
-                let tensor = find(&format!("{part}.{name}"))?;
-                if tensor.size() != target.size() {
-                    return Err(refuse(format!(
-                        "`{part}.{name}` has {:?} numbers, the configured network {:?}",
-                        tensor.size(),
-                        target.size()
-                    )));
-                }
-                tch::no_grad(|| target.f_copy_(tensor))?;
-            }
+            state.restore_optimiser(part, optimiser)?;
         }
-        self.step = i64::try_from(find("step")?)? as u64;
+        self.step = state.step()?;
         Ok(())
-    }
-
-    fn save(&self) -> Result<()> {
-        let scalar = |value: u64| Tensor::from_slice(&[value as i64]);
-        let mut tensors = vec![
-            ("seed".to_owned(), scalar(self.seed)),
-            ("step".to_owned(), scalar(self.step)),
-        ];
-        for (part, optimiser) in &self.optimisers {
-            for (name, tensor) in [
-                ("parameters", &optimiser.parameters),
-                ("first", &optimiser.first),
-                ("second", &optimiser.second),
-            ] {
-                tensors.push((format!("{part}.{name}"), tensor.copy()));
-            }
-        }
-        Ok(weights::write(
-            &self.out.join(ENCODER_STATE_FILE),
-            &tensors,
-        )?)
-    }
-
-    /// Loss of one step's batch.
-    fn loss(&self, step: u64) -> Tensor {
-        // Streams of the denoiser's steps begin at 0.
-        let mut random = NoiseStream::with_stream(self.seed, u64::MAX / 2 + step);
-        let mut rows = Vec::with_capacity(self.training.batch);
-        let mut mask = Vec::with_capacity(self.training.batch);
-        for _ in 0..self.training.batch {
-            rows.push(self.trained_on[random.below(self.trained_on.len())]);
-            mask.push(random.below(2) == 1);
-        }
-        let rows = Tensor::from_slice(&rows);
-        let mask = Tensor::from_slice(&mask).to_device(self.device);
-        let told = self.head_of(&self.pixels(&rows, Some(&mask)));
-        let on_device = rows.to_device(self.device);
-        let plain = self.targets.index_select(0, &on_device);
-        let wanted = match &self.mirrored_targets {
-            Some(mirrored) => {
-                let mirrored = mirrored.index_select(0, &on_device);
-                mirrored.where_self(&mask.unsqueeze(1), &plain)
-            }
-            None => plain,
-        };
-        told.mse_loss(&wanted, tch::Reduction::Mean)
     }
 
     /// Normalised pictures [B, 3, H, W] of every camera, those of `mask` mirrored.
     fn pixels(&self, rows: &Tensor, mask: Option<&Tensor>) -> Vec<Tensor> {
         let one = |all: &Tensor| {
-            let plain = planes(&all.index_select(0, rows), self.device);
+            let plain = planes(&all.index_select(0, rows).to_device(self.device));
             let seen = match (self.mirror, mask) {
                 (Some(mirror), Some(mask)) => {
                     reflect(&plain, mirror).where_self(&mask.view([-1, 1, 1, 1]), &plain)
@@ -432,6 +317,73 @@ impl EncoderTrainer {
     }
 }
 
+impl Run for EncoderTrainer {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn last_step(&self) -> u64 {
+        self.training.steps
+    }
+
+    fn checkpoint_every(&self) -> u64 {
+        self.checkpoint_every
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let VisionTraining {
+            steps,
+            warmup_steps,
+            learning_rate,
+            ..
+        } = self.training;
+        cosine_with_warmup(self.step, steps, warmup_steps, learning_rate)
+    }
+
+    fn descend(&mut self, loss: &Tensor, learning_rate: f64) {
+        for (_, optimiser) in &mut self.optimisers {
+            optimiser.zero_gradients();
+        }
+        loss.backward();
+        for (_, optimiser) in &mut self.optimisers {
+            optimiser.step(self.step, learning_rate, 1.0);
+        }
+        self.step += 1;
+    }
+
+    fn save(&self) -> Result<()> {
+        let mut state = Vec::from(run::counted(self.seed, self.step));
+        for (part, optimiser) in &self.optimisers {
+            state.extend(run::moments(part, optimiser));
+        }
+        Ok(weights::write(&self.out.join(ENCODER_STATE_FILE), &state)?)
+    }
+
+    fn loss(&self) -> Tensor {
+        // Streams of the denoiser's steps begin at 0.
+        let mut random = NoiseStream::with_stream(self.seed, u64::MAX / 2 + self.step);
+        let mut rows = Vec::with_capacity(self.training.batch);
+        let mut mask = Vec::with_capacity(self.training.batch);
+        for _ in 0..self.training.batch {
+            rows.push(self.trained_on[random.below(self.trained_on.len())]);
+            mask.push(random.below(2) == 1);
+        }
+        let rows = Tensor::from_slice(&rows);
+        let mask = Tensor::from_slice(&mask).to_device(self.device);
+        let told = self.head_of(&self.pixels(&rows, Some(&mask)));
+        let on_device = rows.to_device(self.device);
+        let plain = self.targets.index_select(0, &on_device);
+        let wanted = match &self.mirrored_targets {
+            Some(mirrored) => {
+                let mirrored = mirrored.index_select(0, &on_device);
+                mirrored.where_self(&mask.unsqueeze(1), &plain)
+            }
+            None => plain,
+        };
+        told.mse_loss(&wanted, tch::Reduction::Mean)
+    }
+}
+
 /// Brightnesses 0 to 1 go to -1 to 1.
 fn normaliser() -> Normaliser {
     Normaliser {
@@ -439,15 +391,6 @@ fn normaliser() -> Normaliser {
         offset: vec![-1.0; 3],
         ..Normaliser::identity(3)
     }
-}
-
-/// From bytes [B, H, W, 3] to 0 to 1, [B, 3, H, W].
-fn planes(bytes: &Tensor, device: Device) -> Tensor {
-    bytes
-        .to_device(device)
-        .permute([0, 3, 1, 2])
-        .to_kind(Kind::Float)
-        / 255.0
 }
 
 /// Square pictures [B, 3, H, W] in a mirror.

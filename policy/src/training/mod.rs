@@ -7,6 +7,7 @@
 
 mod encoder;
 mod levels;
+mod run;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,11 @@ use tch::{Device, Tensor};
 pub use encoder::{ENCODER_STATE_FILE, EncoderTrainer, Examples, TrainedVision};
 pub use levels::LevelSampler;
 
+use self::run::{Run, State};
 use crate::checkpoint::Normalisers;
 use crate::config::{PolicyConfig, TrainingConfig};
 use crate::data::{Episodes, Symmetry, Windows};
+use crate::observer::{self, Piece};
 use crate::{Checkpoint, Error, Normaliser, Result};
 
 /// File of the training state in the output folder.
@@ -227,57 +230,13 @@ impl Trainer {
     /// A loss that is not finite, or a checkpoint that cannot be written.
     pub fn run(
         &mut self,
-        mut watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
+        watch: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         if self.step >= self.training.last_step() {
             // Nothing left to train: the weights are written again, in the configured format.
             return self.save();
         }
-        while self.step < self.training.last_step() {
-            let learning_rate = cosine_with_warmup(
-                self.step,
-                self.training.steps,
-                self.training.warmup_steps,
-                self.training.learning_rate,
-            );
-            let loss = self.loss(self.step);
-            let value = f64::try_from(&loss)?;
-            if !value.is_finite() {
-                return Err(Error::Diverged {
-                    step: self.step,
-                    loss: value,
-                });
-            }
-            self.optimiser.zero_gradients();
-            loss.backward();
-            self.optimiser
-                .step(self.step, learning_rate, self.training.gradient_norm);
-            tch::no_grad(|| {
-                self.training
-                    .ema
-                    .update(&mut self.average, &self.optimiser.parameters, self.step);
-            });
-            self.step += 1;
-            let saved = self.step.is_multiple_of(self.training.checkpoint_every)
-                || self.step == self.training.last_step();
-            if saved {
-                self.save()?;
-            }
-            let progress = Progress {
-                step: self.step,
-                steps: self.training.last_step(),
-                loss: value,
-                learning_rate,
-                saved,
-            };
-            if watch(self, progress)?.is_break() {
-                if !saved {
-                    self.save()?;
-                }
-                break;
-            }
-        }
-        Ok(())
+        run::run(self, watch)
     }
 
     /// The averaged weights as a checkpoint that a policy can run.
@@ -303,28 +262,9 @@ impl Trainer {
             }
             Ok(())
         })?;
+        let vision = self.vision.as_ref().map(VisionEncoder::frozen_copy);
         let checkpoint = Checkpoint::new(&self.policy, &self.normalisers, network);
-        Ok(match &self.vision {
-            Some(vision) => checkpoint.with_vision(vision.frozen_copy()?),
-            None => checkpoint,
-        })
-    }
-
-    /// Writes the training state and the averaged weights.
-    fn save(&self) -> Result<()> {
-        let scalar = |value: u64| Tensor::from_slice(&[value as i64]);
-        weights::write(
-            &self.out.join(STATE_FILE),
-            &[
-                ("average".into(), self.average.copy()),
-                ("first".into(), self.optimiser.first.copy()),
-                ("parameters".into(), self.optimiser.parameters.copy()),
-                ("second".into(), self.optimiser.second.copy()),
-                ("seed".into(), scalar(self.training.seed)),
-                ("step".into(), scalar(self.step)),
-            ],
-        )?;
-        self.checkpoint()?.save(&self.out, self.training.export)
+        Ok(checkpoint.with_vision(vision.transpose()?))
     }
 
     /// Continues from the state in the output folder.
@@ -333,54 +273,64 @@ impl Trainer {
     /// No state there, or one of another network or seed.
     pub fn resume(&mut self) -> Result<()> {
         let path = self.out.join(STATE_FILE);
-        let refuse = |reason: String| Error::Resume {
-            path: path.clone(),
-            reason,
-        };
         if !path.exists() {
-            return Err(refuse(
-                "no training state to resume; leave --resume out to begin".into(),
-            ));
+            let reason = "no training state to resume; leave --resume out to begin".into();
+            return Err(Error::Resume { path, reason });
         }
-        let state = weights::read(&path)?;
-        let find = |name: &str| {
-            state
-                .iter()
-                .find(|(found, _)| found == name)
-                .map(|(_, tensor)| tensor)
-                .ok_or_else(|| refuse(format!("`{name}` is missing; the file is damaged")))
-        };
-        let number = |name: &str| -> Result<u64> { Ok(i64::try_from(find(name)?)? as u64) };
-        let seed = number("seed")?;
-        if seed != self.training.seed {
-            return Err(refuse(format!(
-                "it belongs to training.seed = {seed}, the configuration says {}",
-                self.training.seed
-            )));
-        }
-        let size = self.average.size();
-        for (name, target) in [
-            ("parameters", &mut self.optimiser.parameters),
-            ("first", &mut self.optimiser.first),
-            ("second", &mut self.optimiser.second),
-            ("average", &mut self.average),
-        ] {
-            let tensor = find(name)?;
-            if tensor.size() != size {
-                return Err(refuse(format!(
-                    "`{name}` has {:?} numbers, the configured network {size:?}",
-                    tensor.size()
-                )));
-            }
-            tch::no_grad(|| target.f_copy_(tensor))?;
-        }
-        self.step = number("step")?;
+        let state = State::read(path, self.training.seed)?;
+        state.restore_optimiser("", &mut self.optimiser)?;
+        state.restore("average", &mut self.average)?;
+        self.step = state.step()?;
         Ok(())
     }
+}
 
-    /// Loss of one step's batch.
-    fn loss(&self, step: u64) -> Tensor {
-        let mut random = NoiseStream::with_stream(self.training.seed, step);
+impl Run for Trainer {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn last_step(&self) -> u64 {
+        self.training.last_step()
+    }
+
+    fn checkpoint_every(&self) -> u64 {
+        self.training.checkpoint_every
+    }
+
+    fn learning_rate(&self) -> f64 {
+        cosine_with_warmup(
+            self.step,
+            self.training.steps,
+            self.training.warmup_steps,
+            self.training.learning_rate,
+        )
+    }
+
+    fn descend(&mut self, loss: &Tensor, learning_rate: f64) {
+        self.optimiser.zero_gradients();
+        loss.backward();
+        self.optimiser
+            .step(self.step, learning_rate, self.training.gradient_norm);
+        tch::no_grad(|| {
+            self.training
+                .ema
+                .update(&mut self.average, &self.optimiser.parameters, self.step);
+        });
+        self.step += 1;
+    }
+
+    /// Writes the training state and the averaged weights.
+    fn save(&self) -> Result<()> {
+        let mut state = vec![("average".to_owned(), self.average.copy())];
+        state.extend(run::moments("", &self.optimiser));
+        state.extend(run::counted(self.training.seed, self.step));
+        weights::write(&self.out.join(STATE_FILE), &state)?;
+        self.checkpoint()?.save(&self.out, self.training.export)
+    }
+
+    fn loss(&self) -> Tensor {
+        let mut random = NoiseStream::with_stream(self.training.seed, self.step);
         let (batch, horizon) = (self.training.batch, self.policy.plan.horizon);
         let history = self.policy.plan.observation_steps;
         let mut observed = Vec::with_capacity(batch * history);
@@ -438,24 +388,12 @@ impl Trainer {
 
 /// Rows of the condition, [rows, F + Do], in the order of `task.observation`.
 fn condition_rows(policy: &PolicyConfig, numbers: &Tensor, features: &[Tensor]) -> Tensor {
-    if features.is_empty() {
-        return numbers.shallow_clone();
-    }
-    let (mut camera, mut start) = (0, 0);
-    let parts: Vec<Tensor> = policy
-        .task
-        .observation
-        .iter()
-        .map(|part| match (part.image, &part.columns) {
-            (None, columns) => {
-                let count = columns.as_ref().map_or(0, Vec::len) as i64;
-                start += count;
-                numbers.narrow(1, start - count, count)
-            }
-            (Some(_), _) => {
-                camera += 1;
-                features[camera - 1].shallow_clone()
-            }
+    let count = numbers.size()[1] as usize;
+    let pieces = observer::layout(policy, count).into_iter();
+    let parts: Vec<Tensor> = pieces
+        .map(|piece| match piece {
+            Piece::Numbers(range) => numbers.narrow(1, range.start as i64, range.len() as i64),
+            Piece::Camera(camera) => features[camera].shallow_clone(),
         })
         .collect();
     Tensor::cat(&parts, 1)

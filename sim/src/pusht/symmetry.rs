@@ -101,17 +101,23 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn a_mirrored_observation_is_that_of_the_mirrored_world() {
+    /// A world, and the one in the mirror. Placed by hand: a reset's legacy order turns the T about another
+    /// point than its origin.
+    fn worlds() -> [PushT; 2] {
         let mut world = PushT::new();
         let mut mirrored = PushT::new();
-        // Placed by hand: a reset's legacy order turns the T about another point than its origin.
         let (agent, block, angle) = ([120.0, 333.0], [200.0, 310.0], 0.7);
         world.move_agent(agent).unwrap();
         world.move_block(block, angle).unwrap();
         mirrored.move_agent(mirror_point(agent)).unwrap();
         let turned = std::f64::consts::FRAC_PI_2 - angle;
         mirrored.move_block(mirror_point(block), turned).unwrap();
+        [world, mirrored]
+    }
+
+    #[test]
+    fn a_mirrored_observation_is_that_of_the_mirrored_world() {
+        let [world, mirrored] = worlds();
         let (keypoints, agent) = (&world.observation()[..18], &world.observation()[18..]);
         let seen = [
             apply(&mirror_keypoints(), keypoints),
@@ -125,14 +131,7 @@ mod tests {
 
     #[test]
     fn a_mirrored_picture_is_that_of_the_mirrored_world() {
-        let mut world = PushT::new();
-        let mut mirrored = PushT::new();
-        let (agent, block, angle) = ([120.0, 333.0], [200.0, 310.0], 0.7);
-        world.move_agent(agent).unwrap();
-        world.move_block(block, angle).unwrap();
-        mirrored.move_agent(mirror_point(agent)).unwrap();
-        let turned = std::f64::consts::FRAC_PI_2 - angle;
-        mirrored.move_block(mirror_point(block), turned).unwrap();
+        let [world, mirrored] = worlds();
         let (picture, expected) = (world.render(IMAGE_SIZE), mirrored.render(IMAGE_SIZE));
         let last = IMAGE_SIZE - 1;
         let mut apart = 0;

@@ -42,16 +42,19 @@ pub(super) struct DryRun {
     every_observation: Option<Box<Self>>,
 }
 
-/// Feeds observations from within the ranges of the training data, and images of noise. `open` opens
-/// the checkpoint.
-pub(super) fn run(open: impl Fn() -> Result<Checkpoint>, threads: usize) -> Result<DryRun> {
+/// Feeds observations from within the ranges of the training data, and images of noise. `reopen` opens
+/// the checkpoint again.
+pub(super) fn run(
+    checkpoint: Checkpoint,
+    reopen: impl FnOnce() -> Result<Checkpoint>,
+    threads: usize,
+) -> Result<DryRun> {
     let threads = device::set_threads(Some(threads))?;
-    let checkpoint = open()?;
     let plan = &checkpoint.policy().plan;
     let in_chunks = plan.mode == PlanMode::Chunk && plan.iterate.is_none();
     let mut found = measure(checkpoint, threads)?;
     if in_chunks {
-        let mut checkpoint = open()?;
+        let mut checkpoint = reopen()?;
         let plan = &mut checkpoint.policy_mut().plan;
         (plan.action_steps, plan.iterate) = (1, Some(IterateConfig { steps: 1 }));
         found.every_observation = Some(Box::new(measure(checkpoint, threads)?));

@@ -71,12 +71,9 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
             report.destination = Some(folder.display().to_string());
         }
         _ => {
-            let open = || {
-                let mut checkpoint = checkpoint::open_any(source, Device::Cpu)?.checkpoint;
-                checkpoint.policy_mut().task.rate_hz = report.rate_hz;
-                Ok(checkpoint)
-            };
-            report.check = Some(dry_run::run(open, arguments.threads)?);
+            let reopen = || Ok(checkpoint::open_any(source, Device::Cpu)?.checkpoint);
+            let check = dry_run::run(imported.checkpoint, reopen, arguments.threads)?;
+            report.check = Some(check);
         }
     }
     if arguments.json {
