@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.IO;
 using System.Net.WebSockets;
 using System.Text;
@@ -20,6 +21,13 @@ namespace Kinestream
         private static readonly TimeSpan LastRetry = TimeSpan.FromSeconds(4);
         /// <summary>Steering goes out at most this often; it counts for half a second.</summary>
         private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(30);
+        /// <summary>The writer wakes at least this often.</summary>
+        private static readonly TimeSpan Glance = TimeSpan.FromSeconds(1);
+        /// <summary>
+        /// A connection is given up when nothing came for so long (the program says something every second), or when the
+        /// writer did not get round for so long.
+        /// </summary>
+        private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
         private readonly Uri address;
         private readonly CancellationTokenSource ending = new CancellationTokenSource();
@@ -34,6 +42,8 @@ namespace Kinestream
         private long poses;
         private int isConnected;
         private ClientWebSocket current;
+        private long heard;
+        private long wrote;
 
         /// <summary>For an address such as ws://127.0.0.1:8750/pose; nothing happens before Start.</summary>
         public KinestreamClient(string address)
@@ -169,28 +179,46 @@ namespace Kinestream
             }
         }
 
-        /// <summary>Reads and writes until the connection ends.</summary>
+        /// <summary>
+        /// Reads and writes until the connection ends. When one of them fails or stands still, so does the connection: else
+        /// poses would come and steering would not go, or the other way round.
+        /// </summary>
         private async Task Attend(ClientWebSocket socket)
         {
+            Note(ref heard);
+            Note(ref wrote);
             using (CancellationTokenSource lost = CancellationTokenSource.CreateLinkedTokenSource(ending.Token))
             {
                 Task writing = Write(socket, lost.Token);
-                try
+                Task reading = Read(socket);
+                Task ended = await Task.WhenAny(reading, writing).ConfigureAwait(false);
+                lost.Cancel();
+                if (ended == writing && ending.IsCancellationRequested)
                 {
-                    await Read(socket).ConfigureAwait(false);
+                    // The goodbye has gone out; its answer ends the reading.
+                    await Task.WhenAny(reading, Task.Delay(Glance)).ConfigureAwait(false);
+                    return;
                 }
-                finally
-                {
-                    lost.Cancel();
-                    try
-                    {
-                        await writing.ConfigureAwait(false);
-                    }
-                    catch (OperationCanceledException)
-                    {
-                    }
-                }
+                socket.Abort();
+                // Both have nothing to wait for any more; what they say of it is known.
+                Observe(ended == writing ? reading : writing);
+                await ended.ConfigureAwait(false);
             }
+        }
+
+        private static void Note(ref long moment)
+        {
+            Volatile.Write(ref moment, Stopwatch.GetTimestamp());
+        }
+
+        private static bool IsPast(ref long moment)
+        {
+            return Stopwatch.GetTimestamp() - Volatile.Read(ref moment) > Patience.TotalSeconds * Stopwatch.Frequency;
+        }
+
+        private static void Observe(Task task)
+        {
+            task.ContinueWith(ended => ended.Exception, TaskContinuationOptions.OnlyOnFaulted);
         }
 
         private async Task Read(ClientWebSocket socket)
@@ -203,6 +231,11 @@ namespace Kinestream
                 // Not ended by a token: that would break the connection before a goodbye.
                 WebSocketReceiveResult received = await socket.ReceiveAsync(
                     new ArraySegment<byte>(chunk), CancellationToken.None).ConfigureAwait(false);
+                Note(ref heard);
+                if (IsPast(ref wrote))
+                {
+                    throw new WireException("nothing could be sent for " + Patience.TotalSeconds + " s");
+                }
                 if (received.MessageType == WebSocketMessageType.Close)
                 {
                     throw new WireException("the program said goodbye: " + socket.CloseStatusDescription);
@@ -263,7 +296,12 @@ namespace Kinestream
             {
                 while (true)
                 {
-                    await something.WaitAsync(lost).ConfigureAwait(false);
+                    await something.WaitAsync(Glance, lost).ConfigureAwait(false);
+                    Note(ref wrote);
+                    if (IsPast(ref heard))
+                    {
+                        throw new WireException("the program said nothing for " + Patience.TotalSeconds + " s");
+                    }
                     string request;
                     while (requests.TryDequeue(out request))
                     {

@@ -26,7 +26,8 @@ internal static class EndToEndTests
                 try
                 {
                     Walk(client);
-                    Interrupt(character);
+                    StandStill(client, character);
+                    Signal("INT", character);
                     Until("the connection is lost", () => !client.IsConnected);
                     Check.That(character.WaitForExit((int)Limit.TotalMilliseconds), "the program ends");
                     Check.Equal(0, character.ExitCode, "exit status");
@@ -34,6 +35,7 @@ internal static class EndToEndTests
                 catch (InvalidOperationException)
                 {
                     Console.Error.WriteLine(said.ToString());
+                    Console.Error.WriteLine(State(client));
                     throw;
                 }
                 finally
@@ -54,7 +56,7 @@ internal static class EndToEndTests
                 }
                 finally
                 {
-                    Interrupt(character);
+                    Signal("INT", character);
                     character.WaitForExit((int)Limit.TotalMilliseconds);
                 }
             }
@@ -85,6 +87,17 @@ internal static class EndToEndTests
         Check.That(client.NewestPose.Frame > begun.Frame, "frames rise");
     }
 
+    /// <summary>A program that holds the connection and says nothing is given up, and found again.</summary>
+    private static void StandStill(KinestreamClient client, Process character)
+    {
+        Signal("STOP", character);
+        Until("silence is noticed", () => !client.IsConnected);
+        Check.That(client.Problem.Contains("said nothing"), client.Problem);
+        Signal("CONT", character);
+        long before = client.Poses;
+        Until("poses come after the silence", () => client.IsConnected && client.Poses > before);
+    }
+
     private static Process Character(string program, string root, int port, StringBuilder said)
     {
         ProcessStartInfo start = new ProcessStartInfo
@@ -102,9 +115,19 @@ internal static class EndToEndTests
         return process;
     }
 
-    private static void Interrupt(Process process)
+    private static string State(KinestreamClient client)
     {
-        using (Process kill = Process.Start("kill", "-INT " + process.Id))
+        Pose pose = client.NewestPose;
+        string seen = pose == null
+            ? "none"
+            : "frame " + pose.Frame + ", idle " + pose.IsIdle + ", at z " + pose.RootPosition[2];
+        return "connected " + client.IsConnected + ", " + client.Poses + " poses, newest: " + seen + ", problem: "
+            + client.Problem;
+    }
+
+    private static void Signal(string name, Process process)
+    {
+        using (Process kill = Process.Start("kill", "-" + name + " " + process.Id))
         {
             kill.WaitForExit();
         }
