@@ -26,6 +26,7 @@ fn shipped() -> NetworkConfig {
     NetworkConfig {
         transformer: None,
         script: None,
+        local_observation_steps: None,
         kind: NetworkKind::PerPosition,
         channels: vec![64, 128, 256],
         level_embedding: 128,

@@ -60,6 +60,19 @@ pub enum Spacing {
     Leading,
 }
 
+/// Where the beta of a step of DDPM comes from. Over one timestep all are the same but for the table's
+/// single precision, which moves a plan of 100 steps by 3e-5.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepBeta {
+    /// The timestep's own, as in `diffusers` 0.11, which Diffusion Policy and SDP used; over more
+    /// timesteps what the ratio of the alpha-bars leaves of 1.
+    #[default]
+    Own,
+    /// What that ratio leaves of 1 in single precision, as in later versions, which LeRobot uses.
+    Ratio,
+}
+
 /// Configuration of a noise schedule, as written in TOML and JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,10 +88,13 @@ pub struct ScheduleConfig {
     /// Which timesteps the noise levels of a plan stand for.
     #[serde(skip_serializing_if = "is_default")]
     pub spacing: Spacing,
+    /// Where the betas of DDPM's steps come from.
+    #[serde(skip_serializing_if = "is_default")]
+    pub step_beta: StepBeta,
 }
 
-fn is_default(spacing: &Spacing) -> bool {
-    *spacing == Spacing::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for ScheduleConfig {
@@ -89,6 +105,7 @@ impl Default for ScheduleConfig {
             beta_start: 1e-4,
             beta_end: 0.02,
             spacing: Spacing::default(),
+            step_beta: StepBeta::default(),
         }
     }
 }
@@ -100,6 +117,7 @@ pub struct NoiseSchedule {
     alphas_cumprod: Vec<f32>,
     shape: BetaSchedule,
     spacing: Spacing,
+    step_beta: StepBeta,
 }
 
 /// Mean and deviation of a step: next = `clean` x0 + `sample` x + `deviation` noise.
@@ -183,6 +201,7 @@ impl NoiseSchedule {
             alphas_cumprod,
             shape: config.beta_schedule,
             spacing: config.spacing,
+            step_beta: config.step_beta,
         })
     }
 
@@ -277,14 +296,12 @@ impl NoiseSchedule {
         }
     }
 
-    /// Beta of a step: over one timestep the schedule's own, over more what the ratio of the
-    /// alpha-bars leaves of 1. At low noise that ratio is so near 1 that the table's single
-    /// precision shows: used over one timestep, it would move a plan of 100 steps by 3e-5.
     fn step_beta(&self, from: i64, to: i64) -> f64 {
-        if to == from - 1 {
-            self.beta(from)
-        } else {
-            1.0 - self.alpha_cumprod(from) / self.alpha_cumprod(to)
+        let (alpha, previous) = (self.alpha_cumprod(from), self.alpha_cumprod(to));
+        match self.step_beta {
+            StepBeta::Own if to == from - 1 => self.beta(from),
+            StepBeta::Own => 1.0 - alpha / previous,
+            StepBeta::Ratio => f64::from(1.0 - alpha as f32 / previous as f32),
         }
     }
 

@@ -146,6 +146,7 @@ fn load(path: &Path, kind: NetworkKind) -> Network {
         modulation_scale: metadata["cond_predict_scale"] == "True",
         transformer: None,
         script: None,
+        local_observation_steps: None,
     };
     let dimensions = Dimensions {
         horizon: number("horizon"),

@@ -318,6 +318,7 @@ fn network(folder: &Path) -> Network {
         modulation_scale: true,
         transformer: None,
         script: None,
+        local_observation_steps: None,
     };
     let dimensions = Dimensions {
         horizon: 16,

@@ -497,6 +497,7 @@ fn network(config: &PlanConfig) -> Network {
         modulation_scale: true,
         transformer: None,
         script: None,
+        local_observation_steps: None,
     };
     let mut network = Network::new(&network, dimensions(config.horizon), Device::Cpu, 11).unwrap();
     network.freeze();

@@ -10,16 +10,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kinestream_diffusion::{Denoiser, weights};
-use kinestream_policy::config::{Alignment, PlanMode};
+use kinestream_policy::config::{Alignment, ImageSize, PlanMode, TaskConfig};
 use kinestream_policy::import::{self, Format, Imported};
 use kinestream_policy::plan::NoiseSource;
-use kinestream_policy::{Policy, Result};
+use kinestream_policy::{Image, Pixels, Policy, Result};
 use tch::{Device, Kind, Tensor};
 
 /// Of actions in units of 512, as for the recorded rollouts.
 const ACTION_TOLERANCE: f64 = 5e-3;
 
-const FIXTURES: [&str; 4] = ["sdp_ddim", "dp_unet_ddpm", "dp_unet_ddim", "dp_transformer"];
+const FIXTURES: [&str; 5] = [
+    "sdp_ddim",
+    "dp_unet_ddpm",
+    "dp_unet_ddim",
+    "dp_unet_local",
+    "dp_transformer",
+];
 
 #[test]
 fn weights_are_the_averaged_ones_bit_for_bit() {
@@ -158,9 +164,31 @@ fn recorded_rollouts_come_out_of_checkpoints() {
     assert_eq!(count, 4);
 }
 
+/// Policies with cameras: `tests/import/make_ckpt.py images` makes and runs them, with robomimic and
+/// torchvision installed; their encoders have 45 MB each.
+#[test]
+fn pictures_as_diffusion_policy() {
+    let Some(folder) = std::env::var_os("KINESTREAM_CHECKPOINTS") else {
+        eprintln!("skipped: KINESTREAM_CHECKPOINTS names no folder of make_ckpt.py images");
+        return;
+    };
+    let paths = std::fs::read_dir(folder).unwrap();
+    let paths = paths.map(|entry| entry.unwrap().path());
+    let paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "ckpt"))
+        .collect();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let imported = open(&path).unwrap();
+        assert!(imported.checkpoint.vision().is_some());
+        check_actions(&path, &tensors(&path));
+    }
+}
+
 /// Runs a policy with the recorded random numbers and compares the actions of every call.
 fn check_actions(path: &Path, recorded: &HashMap<String, Tensor>) {
     let checkpoint = open(path).unwrap().checkpoint;
+    let seen = Seen::of(&checkpoint.policy().task, recorded);
     let steps = checkpoint.policy().plan.observation_steps as i64;
     let action_steps = checkpoint.policy().plan.action_steps;
     let mut policy = Policy::new(checkpoint, Device::Cpu, 1).unwrap();
@@ -168,11 +196,7 @@ fn check_actions(path: &Path, recorded: &HashMap<String, Tensor>) {
     policy
         .set_noise(0, Box::new(Recorded::new(recorded)))
         .unwrap();
-    let observe = |policy: &mut Policy, at| {
-        policy
-            .observe(0, &values(&recorded["obs"].get(at)))
-            .unwrap();
-    };
+    let observe = |policy: &mut Policy, at| seen.show(policy, at);
     (0..steps - 1).for_each(|at| observe(&mut policy, at));
     let mut worst = 0.0_f64;
     for call in 0..recorded["action"].size()[0] {
@@ -197,6 +221,54 @@ fn check_actions(path: &Path, recorded: &HashMap<String, Tensor>) {
         path.file_name().unwrap().display(),
         policy.evaluations()
     );
+}
+
+/// Recorded observations: numbers, and the pictures of every camera.
+struct Seen {
+    numbers: Tensor,
+    pictures: Vec<(ImageSize, Tensor)>,
+}
+
+impl Seen {
+    fn of(task: &TaskConfig, recorded: &HashMap<String, Tensor>) -> Self {
+        let (mut numbers, mut pictures) = (Vec::new(), Vec::new());
+        // One vector.
+        numbers.extend(recorded.get("obs").map(Tensor::shallow_clone));
+        for part in &task.observation {
+            let key = match part.array.as_str() {
+                "img" => "image",
+                "state" => "agent_pos",
+                key => key,
+            };
+            let rows = recorded
+                .get(&format!("obs.{key}"))
+                .map(Tensor::shallow_clone);
+            match part.image {
+                Some(size) => pictures.extend(rows.map(|planes| (size, planes))),
+                None => numbers.extend(rows),
+            }
+        }
+        Self {
+            numbers: Tensor::cat(&numbers, 1),
+            pictures,
+        }
+    }
+
+    fn show(&self, policy: &mut Policy, at: i64) {
+        let planes: Vec<_> = self
+            .pictures
+            .iter()
+            .map(|(_, all)| values(&all.get(at)))
+            .collect();
+        let images: Vec<_> = std::iter::zip(&self.pictures, &planes)
+            .map(|((size, _), planes)| Image {
+                size: *size,
+                pixels: Pixels::Planes(planes),
+            })
+            .collect();
+        let numbers = values(&self.numbers.get(at));
+        policy.observe_images(0, &numbers, &images).unwrap();
+    }
 }
 
 /// The recorded random numbers, draw by draw.

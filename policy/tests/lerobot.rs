@@ -36,21 +36,45 @@ fn a_policy_of_images() {
     check("lerobot_image_ddim10");
 }
 
+/// DDPM draws noise at every step: tests/peers/recording.py records it, with LeRobot installed.
+#[test]
+fn ddpm_as_lerobot() {
+    let Some(recordings) = std::env::var_os("KINESTREAM_RECORDINGS") else {
+        eprintln!("skipped: KINESTREAM_RECORDINGS names no recordings of tests/peers/recording.py");
+        return;
+    };
+    let entries = std::fs::read_dir(recordings).unwrap();
+    let folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let checkpoint = import::open(&folder, Device::Cpu).unwrap().checkpoint;
+        assert_eq!(checkpoint.policy().sampler.solver, Solver::Ddpm);
+        check_folder(&folder);
+    }
+}
+
 fn check(name: &str) {
-    let Some(folder) = golden(name) else { return };
-    let imported = import::open(&folder, Device::Cpu).unwrap();
+    if let Some(folder) = golden(name) {
+        check_folder(&folder);
+    }
+}
+
+fn check_folder(folder: &Path) {
+    let name = folder.display();
+    let open = || import::open(folder, Device::Cpu).unwrap();
+    let imported = open();
     assert_eq!(imported.format, Format::Lerobot);
-    let recorded = Recording::read(&folder);
+    let recorded = Recording::read(folder);
     let output = check_evaluations(&imported.checkpoint, &recorded);
     let (chunk, action) = check_sequence(imported.checkpoint, &recorded);
     println!("{name}: output {output:.1e}, chunk {chunk:.1e}, actions {action:.1e} of 512");
 
     // Saved in this program's own form it computes the same bits.
     let own = tempfile::tempdir().unwrap();
-    let open = || import::open(&folder, Device::Cpu).unwrap().checkpoint;
-    open().save(own.path(), Precision::Fp32).unwrap();
+    let again = open().checkpoint;
+    again.save(own.path(), Precision::Fp32).unwrap();
     let saved = Checkpoint::load(own.path(), Device::Cpu).unwrap();
-    assert_eq!(sequence(open(), &recorded), sequence(saved, &recorded));
+    assert_eq!(sequence(again, &recorded), sequence(saved, &recorded));
 }
 
 /// Network evaluations on recorded samples and conditions.
@@ -90,8 +114,8 @@ fn check_sequence(checkpoint: Checkpoint, recorded: &Recording) -> (f64, f64) {
 fn sequence(checkpoint: Checkpoint, recorded: &Recording) -> Vec<Vec<f32>> {
     let mut policy = Policy::new(checkpoint, Device::Cpu, 1).unwrap();
     policy.reset(0, 0).unwrap();
-    let noise = values(&recorded["initial_noise"]);
-    policy.set_noise(0, Box::new(Replay(noise, 0))).unwrap();
+    let noise = Replay(recorded.noise(), 0);
+    policy.set_noise(0, Box::new(noise)).unwrap();
     let steps = recorded["action"].size()[0];
     let size = policy.action_size();
     (0..steps)
@@ -195,11 +219,8 @@ fn ddpm_takes_the_steps_of_the_textbook() {
                 schedule.alpha_cumprod(timestep),
                 schedule.alpha_cumprod(next),
             );
-            // Over one timestep alpha is the table's; the ratio would show its single precision.
-            let ratio = match step {
-                1 => 1.0 - schedule.beta(timestep),
-                _ => alpha / previous,
-            };
+            // In the precision that LeRobot has it in: it is near 1.
+            let ratio = f64::from(alpha as f32 / previous as f32);
             let clean = (&sample - output * (1.0 - alpha).sqrt()) / alpha.sqrt();
             let clean = clean.clamp(-1.0, 1.0);
             let mean = clean * (previous.sqrt() * (1.0 - ratio) / (1.0 - alpha))
@@ -400,6 +421,19 @@ impl Recording {
     fn read(folder: &Path) -> Self {
         let tensors = weights::read(&folder.join("golden_io.safetensors")).unwrap();
         Self(tensors.into_iter().collect())
+    }
+
+    /// All random numbers in the order that they are drawn: of every chunk what it begins from, and what
+    /// its denoise steps add.
+    fn noise(&self) -> Vec<f32> {
+        let begun = &self["initial_noise"];
+        let added = self.0.get("step_noise");
+        (0..begun.size()[0])
+            .flat_map(|chunk| {
+                let steps = added.map_or_else(Vec::new, |added| values(&added.get(chunk)));
+                [values(&begun.get(chunk)), steps].concat()
+            })
+            .collect()
     }
 
     /// Numbers and images of a step.

@@ -579,6 +579,7 @@ fn policy() -> PolicyConfig {
             modulation_scale: true,
             transformer: None,
             script: None,
+            local_observation_steps: None,
         },
         vision: None,
         schedule: ScheduleConfig::default(),

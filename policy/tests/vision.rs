@@ -247,6 +247,7 @@ fn policy() -> PolicyConfig {
             modulation_scale: true,
             transformer: None,
             script: None,
+            local_observation_steps: None,
         },
         vision: Some(VisionConfig {
             backbone: Backbone::Resnet18,
@@ -254,6 +255,7 @@ fn policy() -> PolicyConfig {
             stages: 1,
             norm: BackboneNorm::Group,
             resize: None,
+            antialias: true,
             crop: None,
             pool: Pool::SpatialSoftmax { keypoints: 4 },
             projection: None,

@@ -7,6 +7,11 @@
         that was drawn, and the actions. They lie in policy/tests/fixtures. NAMEs are those of
         FIXTURES below. Needs hydra-core, diffusers 0.11.1, zarr 2 and numba besides.
 
+    make_ckpt.py images CHECKOUT FOLDER NAME...
+        The same for policies with cameras, those of IMAGES below. Their image encoders are the real
+        ones, so that a file has 100 MB and none is kept. Needs torchvision, and for all but
+        image_two_cameras robomimic 0.2 besides.
+
     make_ckpt.py golden GOLDEN FOLDER
         A checkpoint for every recorded rollout of GOLDEN (shared/golden/sdp_dp), in the layout of
         that code, from its weights. Needs the packages of requirements.txt alone.
@@ -43,6 +48,16 @@ FIXTURES = {
             "policy.pred_action_steps_only=True",
         ],
     ),
+    "dp_unet_local": (
+        "train_diffusion_unet_lowdim_workspace",
+        [
+            *TINY_UNET,
+            "obs_as_local_cond=True",
+            "obs_as_global_cond=False",
+            "policy.noise_scheduler.num_train_timesteps=20",
+            "policy.num_inference_steps=20",
+        ],
+    ),
     "dp_transformer": (
         "train_diffusion_transformer_lowdim_workspace",
         [
@@ -53,6 +68,48 @@ FIXTURES = {
             "policy.num_inference_steps=20",
         ],
     ),
+}
+CAMERAS = {
+    "obs": {
+        "front": {"shape": [3, 96, 80], "type": "rgb"},
+        "arm": {"shape": [3], "type": "low_dim"},
+        "above": {"shape": [3, 96, 80], "type": "rgb"},
+        "agent_pos": {"shape": [2], "type": "low_dim"},
+    },
+    "action": {"shape": [2]},
+}
+TINY_HYBRID = [
+    "task=pusht_image",
+    "policy.down_dims=[8,8]",
+    "policy.diffusion_step_embed_dim=4",
+    "policy.kernel_size=3",
+    "policy.noise_scheduler.num_train_timesteps=20",
+    "policy.num_inference_steps=20",
+]
+IMAGES = {
+    "hybrid_ddpm": ("train_diffusion_unet_hybrid_workspace", TINY_HYBRID),
+    "hybrid_batch_norm": (
+        "train_diffusion_unet_hybrid_workspace",
+        [*TINY_HYBRID, "policy.obs_encoder_group_norm=False", "policy.crop_shape=null"],
+    ),
+    "hybrid_two_cameras": ("train_diffusion_unet_hybrid_workspace", [*TINY_HYBRID, CAMERAS]),
+    "image_two_cameras": ("train_diffusion_unet_image_workspace", [*TINY_HYBRID, CAMERAS]),
+    "image_shared": (
+        "train_diffusion_unet_image_workspace",
+        [*TINY_HYBRID, "policy.obs_encoder.share_rgb_model=True", "policy.obs_encoder.random_crop=False", CAMERAS],
+    ),
+    "hybrid_transformer": (
+        "train_diffusion_transformer_hybrid_workspace",
+        [
+            "task=pusht_image",
+            "policy.n_layer=2",
+            "policy.n_emb=8",
+            "policy.n_head=2",
+            "policy.noise_scheduler.num_train_timesteps=20",
+            "policy.num_inference_steps=20",
+        ],
+    ),
+    "sdp_hybrid": ("train_tedi_unet_hybrid_workspace", TINY_HYBRID),
 }
 CALLS = 3
 
@@ -93,7 +150,10 @@ def compose(checkout, config, changes):
     OmegaConf.register_new_resolver("now", lambda pattern: "now", replace=True)
     folder = str(checkout / "diffusion_policy" / "config")
     with hydra.initialize_config_dir(version_base=None, config_dir=folder):
-        cfg = hydra.compose(config, [*changes, "task.obs_dim=5", "task.action_dim=2"])
+        cfg = hydra.compose(config, [change for change in changes if isinstance(change, str)])
+    for shapes in changes:
+        if not isinstance(shapes, str):
+            cfg.task.shape_meta = shapes
     # As train.py does before anything else.
     OmegaConf.resolve(cfg)
     return cfg
@@ -121,27 +181,43 @@ class Recorder:
 
 def rollout(policy, observations):
     """Actions of consecutive calls, and the random numbers of all."""
-    tensors, steps = {"obs": observations}, policy.n_obs_steps
+    tensors, steps = {name: rows for name, rows in observations.items()}, policy.n_obs_steps
     actions = []
     with torch.no_grad(), Recorder() as recorder:
         for call in range(CALLS):
-            seen = observations[call : call + steps].unsqueeze(0)
-            actions.append(policy.predict_action({"obs": seen})["action"][0].clone())
+            seen = {name: rows[call : call + steps].unsqueeze(0) for name, rows in observations.items()}
+            actions.append(policy.predict_action(seen)["action"][0].clone())
     tensors["action"] = torch.stack(actions)
     tensors.update({f"noise.{at:04}": draw for at, draw in enumerate(recorder.draws)})
     return tensors
 
 
-def fixture(checkout, folder, name):
-    import hydra
-    from diffusion_policy.model.common.normalizer import LinearNormalizer
+def saved(cfg, policy, change, folder, name):
+    """The policy in a checkpoint of its own workspace; `change` makes the averaged one another."""
     from diffusion_policy.workspace.base_workspace import BaseWorkspace
 
     class Workspace(BaseWorkspace):
         include_keys = ["global_step", "epoch"]
 
+    policy.eval()
+    workspace = Workspace(cfg, output_dir="outputs")
+    workspace.global_step, workspace.epoch = 3, 1
+    workspace.model = policy
+    workspace.ema_model = copy.deepcopy(policy)
+    change(workspace.ema_model)
+    # Of some parameters only: the moments of all would double the file.
+    workspace.optimizer = optimised(list(policy.model.parameters())[:4], cfg.optimizer)
+    path = workspace.save_checkpoint(folder / f"{name}.ckpt", use_thread=False)
+    print(f"{path}: {pathlib.Path(path).stat().st_size} bytes")
+    return workspace.ema_model
+
+
+def fixture(checkout, folder, name):
+    import hydra
+    from diffusion_policy.model.common.normalizer import LinearNormalizer
+
     config, changes = FIXTURES[name]
-    cfg = compose(checkout, config, changes)
+    cfg = compose(checkout, config, [*changes, "task.obs_dim=5", "task.action_dim=2"])
     torch.manual_seed(1)
     generator = torch.Generator().manual_seed(2)
     policy = hydra.utils.instantiate(cfg.policy)
@@ -152,24 +228,64 @@ def fixture(checkout, folder, name):
     }
     normaliser.fit(data)
     policy.set_normalizer(normaliser)
-    policy.eval()
-
-    workspace = Workspace(cfg, output_dir="outputs")
-    workspace.global_step, workspace.epoch = 3, 1
-    workspace.model = policy
-    workspace.ema_model = copy.deepcopy(policy)
-    perturb(workspace.ema_model.model, generator)
-    # Of some parameters only: the moments of all would double the file.
-    workspace.optimizer = optimised(list(policy.model.parameters())[:4], cfg.optimizer)
-    path = workspace.save_checkpoint(folder / f"{name}.ckpt", use_thread=False)
+    average = saved(cfg, policy, lambda policy: perturb(policy.model, generator), folder, name)
 
     observations = torch.rand(CALLS + cfg.n_obs_steps, 5, generator=generator) * 400 + 50
-    tensors = rollout(workspace.ema_model, observations)
-    for key, value in workspace.ema_model.model.state_dict().items():
+    tensors = rollout(average, {"obs": observations})
+    for key, value in average.model.state_dict().items():
         if value.numel() > 0:
             tensors[f"weights.{key}"] = value.clone()
     save_file(tensors, folder / f"{name}.safetensors")
-    print(f"{path}: {pathlib.Path(path).stat().st_size} bytes")
+
+
+def perturb_encoder(module, generator):
+    """As `perturb`, by so little that activations stay within bounds without normalisation."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.empty_like(parameter).normal_(generator=generator)
+            size = 0.2 if parameter.dim() < 2 else 0.2 * parameter.std()
+            parameter.add_(size * noise)
+        for name, buffer in module.named_buffers():
+            noise = torch.empty_like(buffer, dtype=torch.float32).uniform_(generator=generator)
+            if name.endswith("running_mean"):
+                buffer.copy_(0.2 * noise)
+            if name.endswith("running_var"):
+                buffer.copy_(0.5 + noise)
+
+
+def images(checkout, folder, name):
+    import hydra
+    from diffusion_policy.common.normalize_util import get_image_range_normalizer
+    from diffusion_policy.model.common.normalizer import LinearNormalizer, SingleFieldLinearNormalizer
+
+    config, changes = IMAGES[name]
+    changes = [*changes] + (["training.use_ema=True"] if name.startswith("sdp") else [])
+    cfg = compose(checkout, config, changes)
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(2)
+    policy = hydra.utils.instantiate(cfg.policy)
+    normaliser, observations = LinearNormalizer(), {}
+    rows = CALLS + cfg.n_obs_steps
+    for key, told in cfg.task.shape_meta.obs.items():
+        if told.get("type", "low_dim") == "rgb":
+            normaliser[key] = get_image_range_normalizer()
+            observations[key] = torch.rand(rows, *told.shape, generator=generator)
+        else:
+            data = torch.rand(200, *told.shape, generator=generator) * 512
+            normaliser[key] = SingleFieldLinearNormalizer.create_fit(data)
+            observations[key] = torch.rand(rows, *told.shape, generator=generator) * 400 + 50
+    data = torch.rand(200, 2, generator=generator) * 512
+    normaliser["action"] = SingleFieldLinearNormalizer.create_fit(data)
+    policy.set_normalizer(normaliser)
+
+    def change(policy):
+        perturb(policy.model, generator)
+        perturb_encoder(policy.obs_encoder, generator)
+
+    average = saved(cfg, policy, change, folder, name)
+    tensors = rollout(average, observations)
+    tensors = {f"obs.{key}" if key in observations else key: value for key, value in tensors.items()}
+    save_file(tensors, folder / f"{name}.safetensors")
 
 
 # ---- from recorded weights ----
@@ -282,6 +398,10 @@ def main():
         sys.path.insert(0, str(source.resolve()))
         for name in sys.argv[4:]:
             fixture(source.resolve(), folder, name)
+    elif command == "images":
+        sys.path.insert(0, str(source.resolve()))
+        for name in sys.argv[4:]:
+            images(source.resolve(), folder, name)
     elif command == "golden":
         for rollout_file in sorted(source.glob("sdp_rollout_*.json")):
             golden(source, folder, rollout_file)

@@ -29,6 +29,13 @@ impl Fused {
         let dimensions = network.dimensions();
         let network_config = network.config();
         let size = |value: i64| value as usize;
+        if network_config.local_observation_steps.is_some() {
+            return Err(Error::Config {
+                key: "network.local_observation_steps",
+                found: "set".into(),
+                expected: "absent; executor libtorch runs such networks".into(),
+            });
+        }
         let config = kernels::UNetConfig {
             kind: match network_config.kind {
                 NetworkKind::DiffusionPolicy => kernels::UNetKind::DiffusionPolicy,
@@ -194,6 +201,7 @@ mod tests {
         NetworkConfig {
             transformer: None,
             script: None,
+            local_observation_steps: None,
             kind,
             channels: vec![32, 48, 64],
             level_embedding: 16,

@@ -90,6 +90,11 @@ pub struct NetworkConfig {
     /// Whether the modulation scales as well as shifts.
     #[serde(default = "default_scale")]
     pub modulation_scale: bool,
+    /// Observations that the condition consists of, where they are told to the first positions of the
+    /// plan, each its own, in place of to all positions alike (`diffusion_policy` only; there it is
+    /// called local conditioning).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_observation_steps: Option<i64>,
     /// Sizes of the transformer, in place of all of the above but the kind (`transformer` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformer: Option<TransformerConfig>,
@@ -321,6 +326,7 @@ impl NetworkConfig {
             groups: default_groups(),
             activation: Activation::default(),
             modulation_scale: default_scale(),
+            local_observation_steps: None,
             transformer: None,
             script: Some(script),
         }
@@ -378,6 +384,21 @@ impl NetworkConfig {
                 return refuse("network.transformer", "set".into(), expected);
             }
             (_, None) => {}
+        }
+        if let Some(steps) = self.local_observation_steps {
+            let told = (1..=dimensions.horizon).contains(&steps);
+            let key = "network.local_observation_steps";
+            if self.kind != NetworkKind::DiffusionPolicy {
+                return refuse(
+                    key,
+                    "set".into(),
+                    "network.kind diffusion_policy, or absent",
+                );
+            }
+            if !told || dimensions.condition % steps != 0 {
+                let expected = "plan.observation_steps, at most plan.horizon";
+                return refuse(key, steps.to_string(), expected);
+            }
         }
         if self.groups < 1 {
             return refuse("network.groups", self.groups.to_string(), "at least 1");

@@ -122,6 +122,7 @@ mod tests {
             level_embedding: 8,
             observation_embedding: 8,
             script: None,
+            local_observation_steps: None,
             ..config(true)
         };
         let mut network = Network::new(&config, SIZES, Device::Cpu, 1).unwrap();

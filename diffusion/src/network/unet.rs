@@ -3,7 +3,8 @@
 //! Stages as in Diffusion Policy (Chi et al. 2023): two residual blocks a stage, strided
 //! convolutions down, transposed convolutions up, skip connections from the second block of every
 //! stage but the first. The three variants differ in how noise levels enter:
-//! [`super::NetworkKind`].
+//! [`super::NetworkKind`]. Observations may also be told to the positions that they belong to
+//! ("local conditioning").
 
 use tch::Tensor;
 use tch::nn::Path;
@@ -23,11 +24,33 @@ pub struct UNet {
     observation_encoder: Option<[Affine; 2]>,
     /// Features of all timesteps from -1 on, after their activation; see [`UNet::cache_levels`].
     level_cache: Option<Tensor>,
+    local: Option<LocalCondition>,
     down: Vec<DownStage>,
     middle: [ResidualBlock; 2],
     up: Vec<UpStage>,
     final_block: ConvolutionBlock,
     final_projection: Affine,
+}
+
+/// Observations as features of the positions that they belong to.
+#[derive(Debug)]
+struct LocalCondition {
+    /// Observations, To: those of the first To positions.
+    steps: i64,
+    horizon: i64,
+    block: ResidualBlock,
+    /// For the way up, where the published code never adds it; here so that its weights load.
+    _unused: ResidualBlock,
+}
+
+impl LocalCondition {
+    /// From [B, To Do] to [B, C, Tp].
+    fn forward(&self, condition: &Tensor, modulation: &Modulation) -> Tensor {
+        let rows = condition.view([condition.size()[0], self.steps, -1]);
+        let rows = rows.transpose(1, 2);
+        let rows = rows.constant_pad_nd([0, self.horizon - self.steps]);
+        self.block.forward(&rows, modulation, 0)
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +73,7 @@ impl UNet {
                 level: width,
                 observation: config.observation_embedding,
             },
+            _ if config.local_observation_steps.is_some() => ModulationSizes::Global(width),
             _ => ModulationSizes::Global(width + dimensions.condition),
         };
         let block = BlockConfig {
@@ -125,6 +149,21 @@ impl UNet {
                 }
             })
             .collect();
+        let local = config.local_observation_steps.map(|steps| {
+            let block = |index: i64| {
+                let (path, inputs) = (
+                    root / "local_cond_encoder" / index,
+                    dimensions.condition / steps,
+                );
+                ResidualBlock::new(&path, inputs, channels[0], block)
+            };
+            LocalCondition {
+                steps,
+                horizon: dimensions.horizon,
+                block: block(0),
+                _unused: block(1),
+            }
+        });
         let last = root / "final_conv";
         Self {
             kind: config.kind,
@@ -133,6 +172,7 @@ impl UNet {
             level_encoder,
             observation_encoder,
             level_cache: None,
+            local,
             down,
             middle,
             up,
@@ -171,6 +211,9 @@ impl UNet {
             for (index, block) in down.blocks.iter().enumerate() {
                 hidden = block.forward(&hidden, &modulation, stage);
                 observe(&format!("down_modules.{stage}.{index}"), &hidden);
+                if let (0, 0, Some(local)) = (stage, index, &self.local) {
+                    hidden += local.forward(condition, &modulation);
+                }
             }
             skips.push(hidden.shallow_clone());
             if let Some(halve) = &down.halve {
@@ -208,10 +251,11 @@ impl UNet {
     ) -> Modulation {
         let global = |levels: Tensor, observe: &mut dyn FnMut(&str, &Tensor)| {
             observe("diffusion_step_encoder", &levels);
-            Modulation::Global(
-                self.activation
-                    .apply(&Tensor::cat(&[&levels, condition], -1)),
-            )
+            let features = match &self.local {
+                Some(_) => levels,
+                None => Tensor::cat(&[&levels, condition], -1),
+            };
+            Modulation::Global(self.activation.apply(&features))
         };
         match (self.kind, &self.observation_encoder) {
             (NetworkKind::PerPosition, Some([first, second])) => {

@@ -28,6 +28,13 @@ impl<'a> Fields<'a> {
             .filter(|value| !value.is_null())
     }
 
+    /// Whether null stands at a path.
+    pub(super) fn is_null(&self, path: &str) -> bool {
+        let mut keys = path.split('.');
+        let found = keys.try_fold(self.root, |value, key| value.get(key));
+        found.is_some_and(Value::is_null)
+    }
+
     /// A string at a path.
     pub(super) fn text(&self, path: &str) -> Option<&'a str> {
         self.find(path)?.as_str()

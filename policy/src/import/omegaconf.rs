@@ -21,6 +21,18 @@ pub(super) fn to_json(config: Value<'_>) -> Result<Json, String> {
     convert(config, "cfg", DEEPEST, &mut left)
 }
 
+/// The keys of the dictionary at a path of a configuration, in their order; none where there is none.
+pub(super) fn keys(config: Value<'_>, path: &[&str]) -> Vec<String> {
+    let mut found = content(config);
+    for key in path {
+        found = found.and_then(|value| content(value.get(key)?));
+    }
+    let entries = found.and_then(|value| value.dictionary());
+    let keys = entries.into_iter().flatten();
+    keys.filter_map(|(key, _)| key.text().map(str::to_owned))
+        .collect()
+}
+
 fn convert(value: Value<'_>, path: &str, depth: usize, left: &mut usize) -> Result<Json, String> {
     *left = left
         .checked_sub(1)

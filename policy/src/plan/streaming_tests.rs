@@ -747,6 +747,7 @@ fn small_network(config: &PlanConfig) -> Shared {
         modulation_scale: true,
         transformer: None,
         script: None,
+        local_observation_steps: None,
     };
     let mut network =
         Network::new(&network, dimensions(config.horizon, 2), Device::Cpu, 11).unwrap();

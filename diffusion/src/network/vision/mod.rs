@@ -1,7 +1,7 @@
 //! Image encoders: from the images of cameras to the features that a denoiser is conditioned on.
 //!
-//! An encoder scales and crops, runs a residual network and pools its map to keypoints or to one
-//! mean. It runs once per observation, not once per network evaluation. Parameter names are those
+//! An encoder scales and crops, runs a residual network and pools its map to keypoints, to one mean
+//! or by attention. It runs once per observation, not once per network evaluation. Parameter names are those
 //! of LeRobot's diffusion policy, whose backbones are torchvision's.
 
 mod pooling;
@@ -16,7 +16,7 @@ pub use resnet::{Backbone, BackboneNorm};
 use super::blocks::Affine;
 use super::seeded;
 use crate::{Error, Result};
-use pooling::SpatialSoftmax;
+use pooling::{AttentionPool, SpatialSoftmax};
 use resnet::ResNet;
 
 /// Configuration of the image encoders of a policy, as written in TOML and JSON.
@@ -40,6 +40,9 @@ pub struct VisionConfig {
     /// Height and width that images are scaled to; absent: they are taken as they come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<[usize; 2]>,
+    /// Whether scaling looks at all pixels that one comes from, as torchvision does since 0.17.
+    #[serde(default = "antialiased", skip_serializing_if = "is_antialiased")]
+    pub antialias: bool,
     /// Height and width that are cut out of the middle, after scaling; absent: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<[usize; 2]>,
@@ -64,6 +67,13 @@ pub enum Pool {
     },
     /// The mean of every channel.
     Average,
+    /// What `heads` heads of attention see that asks with the mean (Radford et al. 2021, "Learning
+    /// transferable visual models from natural language supervision", section 2.4): as many numbers as
+    /// the map has channels. Ties the weights to the size of the map.
+    Attention {
+        /// Heads; the channels are a multiple.
+        heads: i64,
+    },
 }
 
 fn published_width() -> i64 {
@@ -71,6 +81,12 @@ fn published_width() -> i64 {
 }
 fn is_published_width(width: &i64) -> bool {
     *width == published_width()
+}
+fn antialiased() -> bool {
+    true
+}
+fn is_antialiased(antialias: &bool) -> bool {
+    *antialias == antialiased()
 }
 fn all_stages() -> usize {
     4
@@ -90,11 +106,24 @@ impl VisionConfig {
         self.width << self.stages.saturating_sub(1)
     }
 
+    /// Height and width of what the backbone is shown, where the configuration alone says it.
+    fn seen(&self) -> Option<[usize; 2]> {
+        self.crop.or(self.resize)
+    }
+
+    /// Pixels of the map. Every halving rounds up: that of the stem, of its pooling, and of every stage
+    /// but the first.
+    fn map_pixels(&self) -> i64 {
+        let halved = |side: usize| (0..=self.stages).fold(side, |side, _| side.div_ceil(2));
+        let [height, width] = self.seen().unwrap_or_default().map(halved);
+        (height * width) as i64
+    }
+
     /// Numbers that the pooling yields.
     fn pooled(&self) -> i64 {
         match self.pool {
             Pool::SpatialSoftmax { keypoints } => 2 * keypoints,
-            Pool::Average => self.channels(),
+            Pool::Average | Pool::Attention { .. } => self.channels(),
         }
     }
 
@@ -146,6 +175,19 @@ impl VisionConfig {
             Some(sides) => sides,
             None => [height, width],
         };
+        if let Pool::Attention { heads } = self.pool {
+            if heads < 1 || self.channels() % heads != 0 {
+                let expected = format!("a divisor of the map's {} channels", self.channels());
+                return refuse("vision.pool.heads", heads.to_string(), expected);
+            }
+            if self.seen().is_none() {
+                return refuse(
+                    "vision.crop",
+                    "absent".into(),
+                    "crop or resize: pooling by attention belongs to a size of the map".into(),
+                );
+            }
+        }
         match self.crop {
             Some([high, wide]) if !(1..=height).contains(&high) || !(1..=width).contains(&wide) => {
                 refuse(
@@ -241,8 +283,11 @@ impl VisionEncoder {
             .map(|sides| sides.map(|side| side as i64))
             && sides(&images) != target
         {
-            // Antialiased, as torchvision scales.
-            images = images.internal_upsample_bilinear2d_aa(target, false, None, None);
+            images = if self.config.antialias {
+                images.internal_upsample_bilinear2d_aa(target, false, None, None)
+            } else {
+                images.upsample_bilinear2d(target, false, None, None)
+            };
         }
         if let Some(crop) = self.config.crop {
             let size = sides(&images);
@@ -261,23 +306,36 @@ impl VisionEncoder {
 #[derive(Debug)]
 struct ImageEncoder {
     backbone: ResNet,
-    keypoints: Option<SpatialSoftmax>,
+    pooling: Pooling,
     projection: Option<Affine>,
+}
+
+/// A [`Pool`] with its parameters.
+#[derive(Debug)]
+enum Pooling {
+    Keypoints(SpatialSoftmax),
+    Average,
+    Attention(AttentionPool),
 }
 
 impl ImageEncoder {
     fn new(path: &Path<'_>, config: &VisionConfig) -> Self {
-        let keypoints = match config.pool {
-            Pool::SpatialSoftmax { keypoints } => Some(SpatialSoftmax::new(
-                &(path / "pool" / "nets"),
-                config.channels(),
-                keypoints,
+        let (pool, channels) = (path / "pool", config.channels());
+        let pooling = match config.pool {
+            Pool::SpatialSoftmax { keypoints } => {
+                Pooling::Keypoints(SpatialSoftmax::new(&(pool / "nets"), channels, keypoints))
+            }
+            Pool::Average => Pooling::Average,
+            Pool::Attention { heads } => Pooling::Attention(AttentionPool::new(
+                &pool,
+                channels,
+                heads,
+                config.map_pixels(),
             )),
-            Pool::Average => None,
         };
         Self {
             backbone: ResNet::new(&(path / "backbone"), config),
-            keypoints,
+            pooling,
             projection: config
                 .projection
                 .map(|width| Affine::linear(&(path / "out"), config.pooled(), width)),
@@ -286,9 +344,10 @@ impl ImageEncoder {
 
     fn forward(&self, images: &Tensor) -> Tensor {
         let map = self.backbone.forward(images);
-        let pooled = match &self.keypoints {
-            Some(keypoints) => keypoints.forward(&map),
-            None => map.adaptive_avg_pool2d([1, 1]).flatten(1, -1),
+        let pooled = match &self.pooling {
+            Pooling::Keypoints(keypoints) => keypoints.forward(&map),
+            Pooling::Average => map.adaptive_avg_pool2d([1, 1]).flatten(1, -1),
+            Pooling::Attention(attention) => attention.forward(&map),
         };
         match &self.projection {
             Some(projection) => projection.apply_linear(&pooled).relu(),
@@ -310,6 +369,7 @@ mod tests {
             stages: 4,
             norm: BackboneNorm::Group,
             resize: None,
+            antialias: true,
             crop: None,
             pool: Pool::SpatialSoftmax { keypoints: 4 },
             projection: Some(6),
@@ -341,6 +401,17 @@ mod tests {
                     ..config()
                 },
                 512,
+            ),
+            (
+                VisionConfig {
+                    width: 16,
+                    stages: 3,
+                    crop: Some([37, 41]),
+                    pool: Pool::Attention { heads: 4 },
+                    projection: None,
+                    ..config()
+                },
+                64,
             ),
             (
                 VisionConfig {
@@ -400,6 +471,19 @@ mod tests {
         };
         let vision = VisionEncoder::new(&config, 1, Device::Cpu, 1);
         assert_eq!(vision.cut(&images(40, 60)).size(), [1, 3, 18, 24]);
+        // Without antialiasing one pixel lies between four at most.
+        let config = VisionConfig {
+            resize: Some([1, 1]),
+            antialias: false,
+            ..self::config()
+        };
+        let vision = VisionEncoder::new(&config, 1, Device::Cpu, 1);
+        let all = images(6, 6);
+        let middle =
+            all.narrow(2, 2, 2)
+                .narrow(3, 2, 2)
+                .mean_dim([2_i64, 3].as_slice(), true, Kind::Float);
+        assert!(vision.cut(&all).allclose(&middle, 1e-6, 1e-6, false));
     }
 
     #[test]
@@ -426,6 +510,18 @@ mod tests {
         };
         let message = odd.check(96, 96).unwrap_err().to_string();
         assert!(message.contains("vision.width is 24"), "{message}");
+        let anywhere = VisionConfig {
+            pool: Pool::Attention { heads: 8 },
+            ..config()
+        };
+        let message = anywhere.check(96, 96).unwrap_err().to_string();
+        assert!(message.contains("vision.crop is absent"), "{message}");
+        let uneven = VisionConfig {
+            pool: Pool::Attention { heads: 7 },
+            ..crop.clone()
+        };
+        let message = uneven.check(96, 96).unwrap_err().to_string();
+        assert!(message.contains("vision.pool.heads is 7"), "{message}");
         let long = VisionConfig {
             stages: 5,
             ..config()

@@ -1,10 +1,11 @@
 //! `cfg` of a checkpoint: which policy it is and how it is run.
 
-use kinestream_diffusion::network::{Activation, NetworkKind, TransformerConfig};
-use kinestream_diffusion::schedule::{BetaSchedule, Spacing};
-use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver};
+use kinestream_diffusion::schedule::{BetaSchedule, Spacing, StepBeta};
+use kinestream_diffusion::{Prediction, SamplerConfig, ScheduleConfig, Solver};
 use serde_json::Value as Json;
 
+use super::denoiser;
+use super::observed::{self, Encoder, Observed, Shape};
 use crate::PolicyConfig;
 use crate::config::{Alignment, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig};
 use crate::import::fields::Fields;
@@ -12,18 +13,35 @@ use crate::import::fields::Fields;
 /// Actions per second where no environment says otherwise.
 const ASSUMED_RATE_HZ: f64 = 10.0;
 
-/// Groups of the group normalisation of the U-Net's last block, whatever `n_groups` says.
-const LAST_GROUPS: i64 = 8;
-
 /// The policies that can be run, by the names of their classes.
-const POLICIES: [(&str, Class); 3] = [
-    ("DiffusionUnetLowdimPolicy", Class::Unet),
-    ("DiffusionTransformerLowdimPolicy", Class::Transformer),
-    ("TEDiUnetLowdimPolicy", Class::Streaming),
+const POLICIES: [(&str, (Class, Encoder)); 7] = [
+    ("DiffusionUnetLowdimPolicy", (Class::Unet, Encoder::None)),
+    (
+        "DiffusionTransformerLowdimPolicy",
+        (Class::Transformer, Encoder::None),
+    ),
+    ("TEDiUnetLowdimPolicy", (Class::Streaming, Encoder::None)),
+    (
+        "DiffusionUnetHybridImagePolicy",
+        (Class::Unet, Encoder::Robomimic),
+    ),
+    (
+        "DiffusionUnetImagePolicy",
+        (Class::Unet, Encoder::MultiImage),
+    ),
+    (
+        "DiffusionTransformerHybridImagePolicy",
+        (Class::Transformer, Encoder::Robomimic),
+    ),
+    (
+        "TEDIUnetHybridImagePolicy",
+        (Class::Streaming, Encoder::Robomimic),
+    ),
 ];
 
+/// What denoises, and how its plans are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     /// Diffusion Policy with a U-Net.
     Unet,
     /// Diffusion Policy with a transformer.
@@ -36,8 +54,7 @@ enum Class {
 #[derive(Debug)]
 pub(super) struct Description {
     pub(super) policy: PolicyConfig,
-    /// Numbers per observation.
-    pub(super) observation: usize,
+    pub(super) observed: Observed,
     /// Numbers per action.
     pub(super) action: usize,
     /// Whether averaged weights were kept, which are the ones to run.
@@ -45,26 +62,22 @@ pub(super) struct Description {
     pub(super) assumed: Vec<String>,
 }
 
-/// Reads a `cfg`.
+/// Reads a `cfg`; `order` is that of the keys of `policy.shape_meta.obs`, which JSON does not keep.
 ///
 /// # Errors
 /// In words: everything that is missing, wrong, or cannot be run.
-pub(super) fn describe(cfg: &Json) -> Result<Description, String> {
+pub(super) fn describe(cfg: &Json, order: &[String]) -> Result<Description, String> {
     let mut fields = Fields::new(cfg, "cfg");
     let target = fields.text("policy._target_").unwrap_or_default();
-    let Some(class) = known(target, &POLICIES) else {
+    let Some((class, encoder)) = known(target, &POLICIES) else {
         let names: Vec<&str> = POLICIES.iter().map(|(name, _)| *name).collect();
-        let mut expected = names.join(" or ");
-        if target.contains("image") {
-            expected += "; policies that see images are not read from .ckpt files";
-        }
-        fields.unexpected("policy._target_", &expected);
+        fields.unexpected("policy._target_", &names.join(" or "));
         return Err(fields.finish().join("; "));
     };
     let mut assumed = Vec::new();
-    let [observation, action] =
-        ["obs_dim", "action_dim"].map(|key| fields.required(&format!("policy.{key}"), "a number"));
-    conditioning(&mut fields, class);
+    let observed = Observed::read(&mut fields, encoder, order, &mut assumed);
+    let action = observed::action(&mut fields, encoder);
+    let locally = conditioning(&mut fields, class, encoder);
     let schedule = schedule(&mut fields);
     let sampler = sampler(&mut fields);
     let levels = fields.optional(
@@ -80,19 +93,22 @@ pub(super) fn describe(cfg: &Json) -> Result<Description, String> {
         _ => Spacing::Leading,
     };
     let network = match class {
-        Class::Transformer => transformer(&mut fields, plan.observation_steps),
-        Class::Unet | Class::Streaming => unet(&mut fields, class),
+        Class::Transformer => denoiser::transformer(&mut fields, encoder, plan.observation_steps),
+        Class::Unet | Class::Streaming => {
+            let local = locally.then_some(plan.observation_steps);
+            denoiser::unet(&mut fields, class, encoder, local)
+        }
     };
-    let task = task(&mut fields, &mut assumed);
+    let task = task(&mut fields, &observed, &mut assumed);
     let averaged = fields.optional("training.use_ema", "true or false", true);
     let policy = PolicyConfig {
         plan: PlanConfig {
-            primer_columns: measured(&task),
+            primer_columns: measured(&task, &observed),
             ..plan
         },
         task,
         network,
-        vision: None,
+        vision: observed.vision.clone(),
         schedule: ScheduleConfig {
             spacing,
             ..schedule
@@ -103,7 +119,7 @@ pub(super) fn describe(cfg: &Json) -> Result<Description, String> {
     if problems.is_empty() {
         Ok(Description {
             policy,
-            observation,
+            observed,
             action,
             averaged,
             assumed,
@@ -114,7 +130,7 @@ pub(super) fn describe(cfg: &Json) -> Result<Description, String> {
 }
 
 /// The entry for a class, by the last part of its path.
-fn known<T: Copy>(target: &str, known: &[(&str, T)]) -> Option<T> {
+pub(super) fn known<T: Copy>(target: &str, known: &[(&str, T)]) -> Option<T> {
     let name = target.rsplit('.').next();
     known
         .iter()
@@ -123,23 +139,27 @@ fn known<T: Copy>(target: &str, known: &[(&str, T)]) -> Option<T> {
 
 const INPAINTED: &str = "true: observations that are in-painted into the plan cannot be run";
 
-/// Observations enter as one vector; the other two ways are not run.
-fn conditioning(fields: &mut Fields<'_>, class: Class) {
-    if class == Class::Transformer {
-        if !fields.optional("policy.obs_as_cond", "true or false", false) {
-            fields.unexpected("policy.obs_as_cond", INPAINTED);
+/// How observations enter: as a condition, which is told to all positions or, as returned here, to
+/// those that they belong to. In-painting is not run.
+fn conditioning(fields: &mut Fields<'_>, class: Class, encoder: Encoder) -> bool {
+    // Policies with cameras condition where nothing is said.
+    let default = encoder != Encoder::None;
+    let path = match class {
+        Class::Transformer => "policy.obs_as_cond",
+        Class::Unet | Class::Streaming => "policy.obs_as_global_cond",
+    };
+    let globally = fields.optional(path, "true or false", default);
+    let local_path = "policy.obs_as_local_cond";
+    if fields.optional(local_path, "true or false", false) {
+        if class == Class::Unet && encoder == Encoder::None {
+            return true;
         }
-        return;
+        fields.unexpected(local_path, "false, except for DiffusionUnetLowdimPolicy");
     }
-    if fields.optional("policy.obs_as_local_cond", "true or false", false) {
-        fields.unexpected(
-            "policy.obs_as_local_cond",
-            "false: observations as a global condition are what can be run",
-        );
+    if !globally {
+        fields.unexpected(path, INPAINTED);
     }
-    if !fields.optional("policy.obs_as_global_cond", "true or false", false) {
-        fields.unexpected("policy.obs_as_global_cond", INPAINTED);
-    }
+    false
 }
 
 /// Defaults are those of the `diffusers` schedulers.
@@ -180,6 +200,7 @@ fn schedule(fields: &mut Fields<'_>) -> ScheduleConfig {
             default.beta_end,
         ),
         spacing: Spacing::default(),
+        step_beta: StepBeta::Own,
     }
 }
 
@@ -255,6 +276,8 @@ fn plan(
     // Then a plan is no longer than what is executed of it.
     let path = "policy.pred_action_steps_only";
     let due_only = fields.optional(path, "true or false", false);
+    let local = fields.optional("policy.obs_as_local_cond", "true or false", false);
+    let due_only = due_only && !local;
     if due_only && class != Class::Unet {
         fields.unexpected(
             path,
@@ -305,85 +328,18 @@ fn plan(
     }
 }
 
-fn unet(fields: &mut Fields<'_>, class: Class) -> NetworkConfig {
-    let path = "policy.model._target_";
-    let target = fields.text(path).unwrap_or_default();
-    if known(target, &[("ConditionalUnet1D", ())]).is_none() {
-        fields.unexpected(path, "ConditionalUnet1D");
-    }
-    let path = "policy.model.n_groups";
-    let groups = fields.optional(path, "a number", LAST_GROUPS);
-    if groups != LAST_GROUPS {
-        fields.unexpected(path, "8, which the last block of the U-Net always has");
-    }
-    NetworkConfig {
-        kind: match class {
-            Class::Streaming => NetworkKind::StreamingDiffusionPolicy,
-            Class::Unet | Class::Transformer => NetworkKind::DiffusionPolicy,
-        },
-        channels: fields.optional(
-            "policy.model.down_dims",
-            "a list of numbers",
-            vec![256, 512, 1024],
-        ),
-        level_embedding: fields.optional("policy.model.diffusion_step_embed_dim", "a number", 256),
-        // Not used by these kinds of network.
-        observation_embedding: 256,
-        kernel_size: fields.optional("policy.model.kernel_size", "a number", 3),
-        groups,
-        activation: Activation::Mish,
-        modulation_scale: fields.optional(
-            "policy.model.cond_predict_scale",
-            "true or false",
-            false,
-        ),
-        transformer: None,
-        script: None,
-    }
-}
-
-fn transformer(fields: &mut Fields<'_>, observation_steps: usize) -> NetworkConfig {
-    let path = "policy.model._target_";
-    let target = fields.text(path).unwrap_or_default();
-    if known(target, &[("TransformerForDiffusion", ())]).is_none() {
-        fields.unexpected(path, "TransformerForDiffusion");
-    }
-    let path = "policy.model.time_as_cond";
-    if !fields.optional(path, "true or false", true) {
-        fields.unexpected(path, "true: the variant without a memory cannot be run");
-    }
-    let mut size =
-        |key: &str, default| fields.optional(&format!("policy.model.{key}"), "a number", default);
-    let sizes = TransformerConfig {
-        observation_steps: observation_steps as i64,
-        layers: size("n_layer", 12),
-        memory_layers: size("n_cond_layers", 0),
-        heads: size("n_head", 12),
-        width: size("n_emb", 768),
-        causal: fields.optional("policy.model.causal_attn", "true or false", false),
-    };
-    NetworkConfig {
-        kind: NetworkKind::Transformer,
-        // What follows belongs to U-Nets.
-        channels: Vec::new(),
-        level_embedding: sizes.width,
-        observation_embedding: sizes.width,
-        kernel_size: 1,
-        groups: 1,
-        activation: Activation::Mish,
-        modulation_scale: true,
-        transformer: Some(sizes),
-        script: None,
-    }
-}
-
-fn task(fields: &mut Fields<'_>, assumed: &mut Vec<String>) -> TaskConfig {
+fn task(fields: &mut Fields<'_>, observed: &Observed, assumed: &mut Vec<String>) -> TaskConfig {
     let dataset = fields.text("task.dataset._target_").unwrap_or_default();
-    // Its observations are the keypoints of the T and the position of the robot.
-    let pusht = known(dataset, &[("PushTLowdimDataset", ())]).is_some()
-        && fields
-            .find("policy.obs_dim")
-            .is_some_and(|size| *size == 20);
+    // Its observations are the keypoints of the T and the position of the robot, or a picture of the
+    // table and that position.
+    let numbers: usize = observed.parts.iter().map(numbers).sum();
+    let pusht = match known(
+        dataset,
+        &[("PushTLowdimDataset", 20), ("PushTImageDataset", 2)],
+    ) {
+        Some(size) => size == numbers,
+        None => false,
+    };
     let named = fields.text("task.name").or(fields.text("task_name"));
     let part = |array: &str, columns: Option<Vec<usize>>| ObservationPart {
         array: array.into(),
@@ -396,25 +352,47 @@ fn task(fields: &mut Fields<'_>, assumed: &mut Vec<String>) -> TaskConfig {
             "actions per second: {ASSUMED_RATE_HZ}, since cfg.task.env_runner.fps is not there"
         ));
     }
+    let agent = || part("state", Some(vec![0, 1]));
+    let observation = if observed.vision.is_some() {
+        let parts = observed.parts.iter();
+        let of = |found: &observed::Part| match found.shape {
+            Shape::Image(size) => ObservationPart {
+                image: Some(size),
+                ..part(if pusht { "img" } else { &found.key }, None)
+            },
+            Shape::Numbers(_) if pusht => agent(),
+            Shape::Numbers(size) => part(&found.key, Some((0..size).collect())),
+        };
+        parts.map(of).collect()
+    } else if pusht {
+        vec![part("keypoint", None), agent()]
+    } else {
+        vec![part("obs", None)]
+    };
     TaskConfig {
         name: if pusht {
             "pusht".into()
         } else {
             named.unwrap_or("imported").into()
         },
-        observation: if pusht {
-            vec![part("keypoint", None), part("state", Some(vec![0, 1]))]
-        } else {
-            vec![part("obs", None)]
-        },
+        observation,
         action: "action".into(),
         rate_hz: rate.unwrap_or(ASSUMED_RATE_HZ),
     }
 }
 
-/// Numbers of an observation that hold the current value of every action, where that is known.
-fn measured(task: &TaskConfig) -> Option<Vec<usize>> {
-    (task.name == "pusht").then(|| vec![18, 19])
+fn numbers(part: &observed::Part) -> usize {
+    match part.shape {
+        Shape::Numbers(size) => size,
+        Shape::Image(_) => 0,
+    }
+}
+
+/// Numbers of an observation that hold the current value of every action, where that is known: the
+/// last two of Push-T.
+fn measured(task: &TaskConfig, observed: &Observed) -> Option<Vec<usize>> {
+    let size: usize = observed.parts.iter().map(numbers).sum();
+    (task.name == "pusht").then(|| vec![size - 2, size - 1])
 }
 
 #[cfg(test)]
@@ -452,6 +430,11 @@ mod tests {
         })
     }
 
+    /// With the keys of `shape_meta` as they are written above.
+    fn read(cfg: &Json) -> Result<Description, String> {
+        describe(cfg, &["image", "agent_pos"].map(str::to_owned))
+    }
+
     /// A `cfg` with other values at some paths.
     fn changed(changes: &[(&str, Json)]) -> Json {
         let mut cfg = cfg();
@@ -474,7 +457,7 @@ mod tests {
 
     #[test]
     fn streaming_policies_run_as_the_released_code_does() {
-        let found = describe(&cfg()).unwrap();
+        let found = read(&cfg()).unwrap();
         found.policy.check().unwrap();
         let plan = &found.policy.plan;
         assert_eq!(plan.mode, PlanMode::Released);
@@ -484,13 +467,14 @@ mod tests {
         );
         assert_eq!(plan.primer_columns, Some(vec![18, 19]));
         assert_eq!(found.policy.task.name, "pusht");
-        assert_eq!((found.observation, found.action), (20, 2));
+        let numbers: usize = found.observed.parts.iter().map(numbers).sum();
+        assert_eq!((numbers, found.action), (20, 2));
         assert!(
             found.averaged && found.assumed.is_empty(),
             "{:?}",
             found.assumed
         );
-        let other = describe(&changed(&[("policy.buffer_init", json!("denoise"))])).unwrap();
+        let other = read(&changed(&[("policy.buffer_init", json!("denoise"))])).unwrap();
         assert_eq!(other.policy.plan.mode, PlanMode::Streaming);
         assert_eq!(other.policy.plan.primer, Primer::Denoise);
         assert_eq!(other.assumed.len(), 1);
@@ -507,7 +491,7 @@ mod tests {
             ("policy.num_inference_steps", json!(8)),
             ("policy.obs_dim", json!(7)),
         ];
-        let found = describe(&changed(&unet)).unwrap().policy;
+        let found = read(&changed(&unet)).unwrap().policy;
         found.check().unwrap();
         assert_eq!(found.plan.mode, PlanMode::Chunk);
         assert_eq!(found.schedule.spacing, Spacing::Leading);
@@ -516,13 +500,13 @@ mod tests {
         let mut due_only = unet.to_vec();
         due_only.push(("policy.pred_action_steps_only", json!(true)));
         due_only.push(("policy.n_action_steps", json!(8)));
-        let found = describe(&changed(&due_only)).unwrap().policy;
+        let found = read(&changed(&due_only)).unwrap().policy;
         assert_eq!((found.plan.horizon, found.plan.past()), (8, 0));
     }
 
     #[test]
     fn transformers_have_sizes_of_their_own() {
-        let found = describe(&changed(&[
+        let found = read(&changed(&[
             ("policy._target_", json!("x.DiffusionTransformerLowdimPolicy")),
             ("policy.noise_scheduler._target_", json!("diffusers.DDPMScheduler")),
             ("policy.num_inference_steps", json!(100)),
@@ -545,8 +529,85 @@ mod tests {
     }
 
     #[test]
+    fn policies_with_cameras_see_the_table() {
+        let shapes = json!({
+            "obs": {"agent_pos": {"shape": [2]}, "image": {"shape": [3, 96, 96], "type": "rgb"}},
+            "action": {"shape": [2]}
+        });
+        let hybrid = [
+            (
+                "task.dataset._target_",
+                json!("diffusion_policy.dataset.pusht_image_dataset.PushTImageDataset"),
+            ),
+            ("policy.shape_meta", shapes),
+            ("policy._target_", json!("x.DiffusionUnetHybridImagePolicy")),
+            (
+                "policy.noise_scheduler._target_",
+                json!("diffusers.DDPMScheduler"),
+            ),
+            ("policy.num_inference_steps", json!(100)),
+            ("policy.down_dims", json!([64, 128])),
+            ("policy.crop_shape", json!([84, 84])),
+            ("policy.eval_fixed_crop", json!(true)),
+        ];
+        let found = read(&changed(&hybrid)).unwrap();
+        let policy = found.policy;
+        policy.check().unwrap();
+        assert!(found.assumed.is_empty(), "{:?}", found.assumed);
+        let arrays: Vec<_> = policy
+            .task
+            .observation
+            .iter()
+            .map(|part| part.array.as_str())
+            .collect();
+        assert_eq!(
+            (policy.task.name.as_str(), arrays),
+            ("pusht", vec!["img", "state"])
+        );
+        assert_eq!(policy.plan.primer_columns, Some(vec![0, 1]));
+        assert_eq!(policy.network.channels, [64, 128]);
+        assert!(policy.network.modulation_scale && policy.network.kernel_size == 5);
+        assert_eq!(policy.vision.unwrap().crop, Some([84, 84]));
+
+        let mut transformer = hybrid.to_vec();
+        transformer[2].1 = json!("x.DiffusionTransformerHybridImagePolicy");
+        let policy = read(&changed(&transformer)).unwrap().policy;
+        policy.check().unwrap();
+        assert_eq!(policy.network.transformer.unwrap().width, 256);
+
+        let mut streaming = hybrid.to_vec();
+        streaming[2].1 = json!("x.TEDIUnetHybridImagePolicy");
+        let policy = read(&changed(&streaming)).unwrap().policy;
+        policy.check().unwrap();
+        assert_eq!(policy.plan.mode, PlanMode::Released);
+    }
+
+    #[test]
+    fn observations_may_be_told_to_their_positions() {
+        let local = [
+            ("policy._target_", json!("x.DiffusionUnetLowdimPolicy")),
+            (
+                "policy.noise_scheduler._target_",
+                json!("diffusers.DDIMScheduler"),
+            ),
+            ("policy.obs_as_local_cond", json!(true)),
+            ("policy.obs_as_global_cond", json!(false)),
+        ];
+        let policy = read(&changed(&local)).unwrap().policy;
+        policy.check().unwrap();
+        assert_eq!(policy.network.local_observation_steps, Some(2));
+        let mut streaming = local.to_vec();
+        streaming.remove(0);
+        let message = read(&changed(&streaming)).unwrap_err();
+        assert!(
+            message.contains("obs_as_local_cond` is true, expected false"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn everything_that_cannot_be_run_is_named() {
-        let message = describe(&changed(&[
+        let message = read(&changed(&[
             ("policy.obs_as_global_cond", json!(false)),
             ("policy.oa_step_convention", json!(false)),
             ("policy.model.n_groups", json!(4)),
@@ -570,11 +631,7 @@ mod tests {
                 "{expected} is not in: {message}"
             );
         }
-        let image = "diffusion_policy.policy.diffusion_unet_hybrid_image_policy.\
-                     DiffusionUnetHybridImagePolicy";
-        let message = describe(&changed(&[("policy._target_", json!(image))])).unwrap_err();
-        assert!(message.contains("policies that see images"), "{message}");
-        let message = describe(&json!({})).unwrap_err();
+        let message = read(&json!({})).unwrap_err();
         assert!(
             message.contains("`cfg.policy._target_` is missing"),
             "{message}"

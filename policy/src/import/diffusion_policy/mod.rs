@@ -6,12 +6,15 @@
 //! not stored and rebuilt from `cfg`.
 
 mod config;
+mod denoiser;
+mod observed;
 
 use std::io::{Read, Seek};
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
+use self::observed::{IMAGENET, Observed, Shape};
 use super::pickle::Value;
 use super::torch_file::{self, Storages, TorchFileError};
 use super::{Format, Imported, omegaconf};
@@ -22,6 +25,8 @@ use crate::{Error, Normaliser, Result};
 const NETWORK: &str = "model.";
 /// Before the names of the normalisers' numbers.
 const NORMALISERS: &str = "normalizer.params_dict.";
+/// Where the configuration says what is observed.
+const OBSERVED: [&str; 3] = ["policy", "shape_meta", "obs"];
 /// What the policy keeps beside, or computes from its configuration.
 const DERIVED: [&str; 5] = [
     "_dummy_variable",
@@ -51,8 +56,9 @@ pub fn open(path: &Path, device: Device) -> Result<Imported> {
             contents(payload)
         )));
     };
+    let order = omegaconf::keys(cfg, &OBSERVED);
     let cfg = omegaconf::to_json(cfg).map_err(refuse)?;
-    let described = config::describe(&cfg).map_err(refuse)?;
+    let described = config::describe(&cfg, &order).map_err(refuse)?;
     let which = if described.averaged {
         "ema_model"
     } else {
@@ -68,14 +74,18 @@ pub fn open(path: &Path, device: Device) -> Result<Imported> {
     let tensors = read_state(state, &mut storages).map_err(torch)?;
     let (normalising, weights): (Vec<_>, Vec<_>) = tensors
         .into_iter()
-        .filter(|(name, _)| !DERIVED.contains(&name.as_str()))
+        .filter(|(name, _)| !DERIVED.contains(&name.as_str()) && !observed::is_derived(name))
         .partition(|(name, _)| name.starts_with(NORMALISERS));
-    let normalisers = normalisers(&normalising, described.observation, described.action)
+    let normalisers = normalisers(&normalising, &described.observed, described.action)
         .map_err(|problems| refuse(problems.join("; ")))?;
+    let weights = without_temperatures(weights).map_err(refuse)?;
     let file = WeightsFile {
         path,
         tensors: weights,
-        name_in_file: &|name| format!("{NETWORK}{name}"),
+        name_in_file: &|name| {
+            let seen = described.observed.name_in_file(name);
+            seen.unwrap_or_else(|| format!("{NETWORK}{name}"))
+        },
     };
     let policy = &described.policy;
     let checkpoint = Checkpoint::assemble(policy, &normalisers, described.action, &file, device)
@@ -115,10 +125,29 @@ fn read_state<R: Read + Seek>(
         .collect()
 }
 
-/// Both normalisers, or everything that is missing or wrong.
+/// The weights without the temperatures of spatial softmaxes.
+///
+/// # Errors
+/// In words: one that is not 1.
+fn without_temperatures(
+    weights: Vec<(String, Tensor)>,
+) -> std::result::Result<Vec<(String, Tensor)>, String> {
+    let (temperatures, weights): (Vec<_>, Vec<_>) = weights
+        .into_iter()
+        .partition(|(name, _)| observed::is_temperature(name));
+    for (name, value) in temperatures {
+        let value = f64::try_from(&value).unwrap_or(f64::NAN);
+        if value != 1.0 {
+            return Err(format!("tensor `{name}` is {value}, expected 1"));
+        }
+    }
+    Ok(weights)
+}
+
+/// All normalisers, or everything that is missing or wrong.
 fn normalisers(
     tensors: &[(String, Tensor)],
-    observation: usize,
+    observed: &Observed,
     action: usize,
 ) -> std::result::Result<Normalisers, Vec<String>> {
     let mut problems = Vec::new();
@@ -151,10 +180,28 @@ fn normalisers(
         minimum: numbers(format!("{part}.input_stats.min"), size, false),
         maximum: numbers(format!("{part}.input_stats.max"), size, false),
     };
+    let (mut parts, mut images) = (Vec::new(), Vec::new());
+    for part in &observed.parts {
+        match part.shape {
+            Shape::Numbers(size) => parts.push(of(&part.key, size)),
+            Shape::Image(_) => {
+                let mut image = of(&part.key, 3);
+                if observed.as_imagenet && image.scale.len() == image.offset.len() {
+                    for (at, (mean, deviation)) in
+                        std::iter::zip(IMAGENET[0], IMAGENET[1]).enumerate()
+                    {
+                        image.offset[at] = (image.offset[at] - mean) / deviation;
+                        image.scale[at] /= deviation;
+                    }
+                }
+                images.push(image);
+            }
+        }
+    }
     let found = Normalisers {
-        observation: of("obs", observation),
+        observation: Normaliser::joined(&parts),
         action: of("action", action),
-        images: Vec::new(),
+        images,
     };
     if problems.is_empty() {
         Ok(found)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kinestream_diffusion::network::vision::{Backbone, BackboneNorm, Pool, VisionConfig};
 use kinestream_diffusion::network::{Activation, NetworkKind};
-use kinestream_diffusion::schedule::{BetaSchedule, Spacing};
+use kinestream_diffusion::schedule::{BetaSchedule, Spacing, StepBeta};
 use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -171,6 +171,7 @@ impl Config {
                 beta_start: fields.required("beta_start"),
                 beta_end: fields.required("beta_end"),
                 spacing: Spacing::Leading,
+                step_beta: StepBeta::Ratio,
             },
             sampler: SamplerConfig {
                 prediction: fields.named(
@@ -389,6 +390,7 @@ fn network(fields: &mut Fields) -> NetworkConfig {
         modulation_scale: fields.required("use_film_scale_modulation"),
         transformer: None,
         script: None,
+        local_observation_steps: None,
     }
 }
 
@@ -422,6 +424,7 @@ fn vision(fields: &mut Fields, separate: bool) -> VisionConfig {
             BackboneNorm::Batch
         },
         resize,
+        antialias: true,
         crop,
         pool: Pool::SpatialSoftmax { keypoints },
         projection: Some(2 * keypoints),
