@@ -15,6 +15,7 @@
 //! levels and a known number of observations nothing is allocated.
 
 mod arena;
+mod balance;
 mod cache;
 mod error;
 mod isa;

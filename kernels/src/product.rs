@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::{Arena, Span};
-use crate::isa::{self, Functions, LANES};
+use crate::isa::{self, Functions, LANES, Scratch};
 use crate::precision::to_half;
 use crate::{Error, Precision, Result};
 
@@ -29,6 +29,8 @@ pub(crate) struct Source<'a> {
 pub(crate) struct Packed {
     weights: Span,
     precision: Precision,
+    /// Whether two inputs are multiplied at a time, in whole numbers.
+    in_pairs: bool,
     /// Padded to whole panels; empty where nothing is scaled.
     scale: Vec<f32>,
     /// Padded to whole panels.
@@ -54,7 +56,9 @@ pub(crate) struct Window {
 }
 
 impl Packed {
-    /// Packs weights for an instruction set and for this many positions.
+    /// Packs weights for an instruction set and for this many positions. Those of one byte are
+    /// multiplied in whole numbers where there are several positions: one position takes as long as its
+    /// weights need to come.
     ///
     /// # Errors
     /// No memory, or a weight beyond the precision's range.
@@ -94,13 +98,28 @@ impl Packed {
             }
         }
         let bytes = precision.bytes();
-        let (span, packed) = arena.take(panels * LANES * inputs * taps * bytes)?;
+        let in_pairs = precision == Precision::Int8 && positions > 1;
+        let together = if in_pairs { 2 } else { 1 };
+        let groups = inputs.div_ceil(together);
+        let (span, packed) = arena.take(panels * LANES * groups * together * taps * bytes)?;
         let lanes = width * LANES;
-        for (index, vector) in packed.chunks_exact_mut(lanes * bytes).enumerate() {
-            let (block, at) = (index / (inputs * taps), index % (inputs * taps));
-            let (input, tap) = (at / taps, at % taps);
+        for (index, vector) in packed
+            .chunks_exact_mut(lanes * together * bytes)
+            .enumerate()
+        {
+            let (block, at) = (index / (groups * taps), index % (groups * taps));
+            let (group, tap) = (at / taps, at % taps);
             let outputs = block * lanes..outputs.min((block + 1) * lanes);
-            for (output, place) in outputs.zip(vector.chunks_exact_mut(bytes)) {
+            let inputs = group * together..inputs.min((group + 1) * together);
+            let places = vector.chunks_exact_mut(together * bytes);
+            let both = outputs.zip(places).flat_map(|(output, places)| {
+                let places = places.chunks_exact_mut(bytes);
+                inputs
+                    .clone()
+                    .zip(places)
+                    .map(move |(input, place)| (output, input, place))
+            });
+            for (output, input, place) in both {
                 let value = weight(output, input, tap);
                 let refused = || Error::OutOfRange {
                     name: source.name.into(),
@@ -130,6 +149,7 @@ impl Packed {
         Ok(Self {
             weights: span,
             precision,
+            in_pairs,
             scale,
             bias,
             outputs,
@@ -154,6 +174,15 @@ impl Packed {
         self.panels() * LANES * self.inputs * self.taps * self.precision.bytes()
     }
 
+    /// Numbers of the scratch that a product needs.
+    pub(crate) fn scratch(&self, window: &Window) -> usize {
+        let span = (window.positions - 1) * window.stride + self.taps;
+        match self.in_pairs {
+            true => Scratch::length(self.inputs, span),
+            false => 0,
+        }
+    }
+
     /// One past the last number of the input that is read.
     pub(crate) fn reach(&self, window: &Window) -> usize {
         window.start
@@ -174,6 +203,7 @@ impl Packed {
         assert!(self.reach(window) <= input.len());
         assert!(self.panels() * window.positions * LANES <= output.len());
         let panel = window.positions * LANES;
+        let mut scratch = vec![0; self.scratch(window)];
         // SAFETY: both slices reach as far as the product does, and the output is borrowed mutably.
         unsafe {
             self.run(
@@ -187,6 +217,7 @@ impl Packed {
                     panel,
                     step: LANES,
                 },
+                Scratch(scratch.as_mut_ptr()),
             );
         }
     }
@@ -195,7 +226,7 @@ impl Packed {
     ///
     /// # Safety
     /// `input` has [`Self::reach`] numbers that nobody writes meanwhile; nobody else uses the range's
-    /// panels of the output, which are there.
+    /// panels of the output, which are there, nor the scratch, which has [`Self::scratch`] numbers.
     pub(crate) unsafe fn run(
         &self,
         functions: &Functions,
@@ -204,6 +235,7 @@ impl Packed {
         window: &Window,
         panels: (usize, usize),
         output: Output,
+        scratch: Scratch,
     ) {
         debug_assert!(panels.0.is_multiple_of(self.width) && panels.1.is_multiple_of(self.width));
         let product = isa::Product {
@@ -229,7 +261,12 @@ impl Packed {
         };
         // SAFETY: weights, scale and bias have one place for every output of whole panels; the
         // caller promises the rest.
-        unsafe { functions.multiply(&product, self.precision) }
+        unsafe {
+            match self.in_pairs {
+                true => functions.multiply_pairs(&product, &scratch),
+                false => functions.multiply(&product, self.precision),
+            }
+        }
     }
 }
 
@@ -255,8 +292,8 @@ mod tests {
         (mixed >> 8) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    /// Largest difference from a product in double precision.
-    fn worst(isa: Isa, precision: Precision, sizes: [usize; 5]) -> f64 {
+    /// A product of numbers without a pattern: the input, and the output.
+    fn product(isa: Isa, precision: Precision, sizes: [usize; 5]) -> (Vec<f32>, Vec<f32>) {
         let [outputs, inputs, taps, positions, stride] = sizes;
         let functions = isa.functions().unwrap();
         let mut arena = Arena::default();
@@ -281,10 +318,19 @@ mod tests {
         };
         let mut output = vec![f32::NAN; packed.panels() * positions * LANES];
         packed.apply(&functions, &arena, &input, &window, &mut output);
+        (input, output)
+    }
+
+    /// Largest difference from a product in double precision.
+    fn worst(isa: Isa, precision: Precision, sizes: [usize; 5]) -> f64 {
+        let [outputs, inputs, taps, positions, stride] = sizes;
+        let (input, output) = product(isa, precision, sizes);
+        let row = input.len() / inputs;
+        let weight = |o: usize, i: usize, t: usize| number((o * inputs + i) * taps + t);
         let mut worst = 0.0_f64;
         for o in 0..outputs {
             for p in 0..positions {
-                let mut sum = f64::from(bias[o]);
+                let mut sum = f64::from(number(o + 77));
                 for i in 0..inputs {
                     for t in 0..taps {
                         let x = input[1 + i * row + p * stride + t];
@@ -317,6 +363,24 @@ mod tests {
                 assert!(error < 2e-2, "{isa:?} {sizes:?} fp16: {error:e}");
                 let error = worst(isa, Precision::Int8, sizes);
                 assert!(error < 8e-2, "{isa:?} {sizes:?} int8: {error:e}");
+            }
+        }
+    }
+
+    /// Sums of rounded numbers are exact, also where one of 32 bits does not hold all of them.
+    #[test]
+    fn instruction_sets_agree_on_whole_numbers() {
+        for sizes in [[33, 301, 5, 8, 1], [48, 700, 1, 3, 1], [64, 31, 3, 4, 2]] {
+            let (_, expected) = product(Isa::Portable, Precision::Int8, sizes);
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+                let (_, found) = product(isa, Precision::Int8, sizes);
+                for (found, expected) in found.iter().zip(&expected) {
+                    let error = (found - expected).abs();
+                    assert!(
+                        error < 2e-6 * (1.0 + expected.abs()),
+                        "{isa:?} {sizes:?}: {error:e}"
+                    );
+                }
             }
         }
     }

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
-use crate::isa::{Activation, Finish, Functions, LANES, Modulation, Normalise};
+use crate::isa::{Activation, Finish, Functions, LANES, Modulation, Normalise, Scratch};
 use crate::product::{Output, Packed, Window};
 use crate::shared::Shared;
 
@@ -85,6 +85,10 @@ pub(crate) struct Program {
     pub(crate) workspace: Shared,
     /// Means and gains of the channels of the widest step, padded to whole panels.
     pub(crate) statistics: [usize; 2],
+    /// Where the products' scratches begin, one after the other by worker, and how long one is.
+    pub(crate) scratch: [usize; 2],
+    /// Workers that may run at a time.
+    pub(crate) workers: usize,
 }
 
 /// Terms of the modulations for one evaluation.
@@ -125,6 +129,13 @@ impl Step {
             .collect();
     }
 
+    /// Numbers of the longest scratch that its products need.
+    pub(crate) fn scratch(&self) -> usize {
+        let products = self.products.iter();
+        let lengths = products.map(|product| product.packed.scratch(&product.window));
+        lengths.max().unwrap_or(0)
+    }
+
     /// One past the last number of the workspace that the step touches.
     pub(crate) fn reach(&self) -> usize {
         let panels = self.panel_count() * self.positions * LANES;
@@ -150,9 +161,12 @@ impl Program {
     /// Checks that no step reaches beyond the workspace, which running relies on.
     pub(crate) fn check(&self) {
         let length = self.workspace.len();
+        let [scratches, scratch] = self.scratch;
+        assert!(scratches + self.workers * scratch <= length);
         for step in &self.steps {
             assert!(step.reach() <= length);
             let padded = step.panel_count() * LANES;
+            assert!(step.scratch() <= scratch);
             assert!(self.statistics.iter().all(|at| at + padded <= length));
             if let Some(norm) = &step.norm {
                 assert!(norm.gamma.len() == padded && norm.beta.len() == padded);
@@ -160,15 +174,26 @@ impl Program {
         }
     }
 
-    /// Runs one range of a step's panels.
+    /// Runs one range of a step's panels as one of the workers.
     ///
     /// # Safety
-    /// The steps before are done, no other thread runs a step but for other ranges of this one, and
-    /// the range is one of [`Step::parts`] or all panels.
-    pub(crate) unsafe fn run(&self, step: &Step, range: (usize, usize), terms: Terms<'_>) {
+    /// The steps before are done, no other thread runs a step but for other ranges of this one as other
+    /// workers, and the range is one of [`Step::parts`] or all panels.
+    pub(crate) unsafe fn run(
+        &self,
+        step: &Step,
+        (range, worker): ((usize, usize), usize),
+        terms: Terms<'_>,
+    ) {
         if range.0 == range.1 {
             return;
         }
+        assert!(worker < self.workers);
+        let [scratches, scratch] = self.scratch;
+        let scratch = match scratch {
+            0 => std::ptr::null_mut(),
+            _ => self.workspace.pointer(scratches + worker * scratch).cast(),
+        };
         for product in &step.products {
             let output = Output {
                 start: self
@@ -187,6 +212,7 @@ impl Program {
                     &product.window,
                     range,
                     output,
+                    Scratch(scratch),
                 );
             }
         }

@@ -1,8 +1,8 @@
 //! A fixed pool of pinned threads that share the parts of one job after the other.
 //!
 //! Jobs take microseconds, so the threads wait for them spinning, and sleep only when none has come
-//! for a while. A thread that is not there in time, because its processor does something else, costs
-//! more than it gives: the pool notices, and goes on without it for a while.
+//! for a while. Where that costs more than it gives, because a processor does something else, the pool
+//! notices, and goes on without them for a while.
 
 // Lending a closure to threads that outlive it is this file's subject.
 #![allow(unsafe_code)]
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::balance::Balance;
 use crate::processors::{allowed, current, pin};
 use crate::{Error, Result};
 
@@ -23,12 +24,6 @@ const PATIENCE: u32 = 50_000;
 const LATE: Duration = Duration::from_micros(500);
 /// Rounds of waiting before the time is looked at.
 const SHORT: u32 = 256;
-/// Evaluations without the other threads after the first time that one was late; doubles each time, and halves after as
-/// many evaluations with them.
-const PENALTY: u32 = 64;
-/// The most of these.
-const LONGEST_PENALTY: u32 = 4096;
-
 /// What a job's parts do: called with the number of the part.
 type Job<'a> = dyn Fn(usize) + Sync + 'a;
 
@@ -61,11 +56,9 @@ pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
     /// Processors that the process may use, the last first.
     allowed: Vec<usize>,
-    /// Evaluations that are still done without them.
-    alone: u32,
-    penalty: u32,
-    /// Evaluations with them since the penalty changed.
-    together: u32,
+    balance: Balance,
+    begun: Instant,
+    /// Whether one of them was waited for long in this evaluation.
     late: bool,
 }
 
@@ -86,9 +79,8 @@ impl Workers {
             board,
             threads: Vec::with_capacity(helpers),
             allowed: allowed(),
-            alone: 0,
-            penalty: PENALTY,
-            together: 0,
+            balance: Balance::new(),
+            begun: Instant::now(),
             late: false,
         };
         pool.place();
@@ -106,29 +98,27 @@ impl Workers {
         Ok(pool)
     }
 
-    /// Begins an evaluation: wakes threads that sleep, and counts down how long they are left out.
+    /// Begins an evaluation: wakes threads that sleep, if it is to be shared.
     pub(crate) fn begin(&mut self) {
-        if self.late {
-            self.late = false;
-            self.alone = self.penalty;
-            self.penalty = (2 * self.penalty).min(LONGEST_PENALTY);
-            self.together = 0;
-        } else if self.alone > 0 {
-            self.alone -= 1;
-        } else {
-            self.together += 1;
-            if self.together >= self.penalty {
-                self.penalty = (self.penalty / 2).max(PENALTY);
-                self.together = 0;
-            }
+        if self.threads.is_empty() {
+            return;
         }
-        if self.alone == 0 && !self.threads.is_empty() {
+        self.late = false;
+        self.begun = Instant::now();
+        if self.balance.is_shared() {
             let own = current().map_or(usize::MAX, |cpu| cpu + 1);
             let shared = |helper: &Helper| helper.place.load(Ordering::Relaxed) == own;
             if self.board.helpers.iter().any(shared) {
                 self.place();
             }
             self.wake();
+        }
+    }
+
+    /// Ends it: what it took decides how the next are done.
+    pub(crate) fn end(&mut self) {
+        if !self.threads.is_empty() {
+            self.balance.record(self.begun.elapsed());
         }
     }
 
@@ -144,9 +134,9 @@ impl Workers {
     /// Whether all threads are there, so that a job may be shared. Until then the caller does jobs
     /// alone.
     pub(crate) fn are_ready(&self) -> bool {
-        self.alone == 0
+        !self.threads.is_empty()
+            && self.balance.is_shared()
             && !self.late
-            && !self.threads.is_empty()
             && (self.board.helpers.iter()).all(|helper| helper.awake.load(Ordering::Relaxed))
     }
 
@@ -304,25 +294,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_late_thread_is_left_out_for_a_while() {
-        let mut workers = Workers::new(2).unwrap();
-        workers.share(&|part| {
-            if part == 1 {
-                std::thread::sleep(std::time::Duration::from_millis(100));
-            }
-        });
-        assert!(workers.late && !workers.are_ready());
+    /// An evaluation of one job, in which the other thread sleeps; whether it was shared.
+    fn evaluation(workers: &mut Workers) -> bool {
         workers.begin();
-        assert_eq!(workers.alone, PENALTY);
-        for _ in 0..PENALTY {
-            assert!(!workers.are_ready());
-            workers.begin();
+        let is_shared = workers.are_ready();
+        if is_shared {
+            workers.share(&|part| {
+                if part == 1 {
+                    std::thread::sleep(20 * LATE);
+                }
+            });
+            assert!(workers.late && !workers.are_ready());
         }
-        // It may have fallen asleep again before anybody looked.
-        while !workers.are_ready() {
-            workers.begin();
-            std::thread::yield_now();
-        }
+        workers.end();
+        is_shared
+    }
+
+    #[test]
+    fn a_late_thread_is_left_out() {
+        let mut workers = Workers::new(2).unwrap();
+        let shared = (0..500).filter(|_| evaluation(&mut workers)).count();
+        // The times in between double.
+        assert!(shared < 10, "{shared}");
     }
 }

@@ -18,6 +18,7 @@ functions!(Avx2, "avx2,fma,f16c");
 
 impl Lanes for Avx2 {
     type V = [__m256; 2];
+    type I = [__m256i; 2];
     // Eight of the sixteen registers for sums: the weights take two, a position's number one.
     const REGISTERS: usize = 4;
 
@@ -100,6 +101,58 @@ impl Lanes for Avx2 {
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))),
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8).cast()))),
         ]
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let half = |at: usize| {
+            let left = _mm256_set1_epi32(count.saturating_sub(at) as i32);
+            // Lanes that are masked out are not read.
+            _mm256_maskload_ps(from.wrapping_add(at), _mm256_cmpgt_epi32(left, lanes))
+        };
+        [half(0), half(8)]
+    }
+
+    #[inline(always)]
+    unsafe fn pairs(low: Self::V, high: Self::V) -> Self::I {
+        let half = |low, high| {
+            let high = _mm256_slli_epi32::<16>(_mm256_cvtps_epi32(high));
+            _mm256_blend_epi16::<0xaa>(_mm256_cvtps_epi32(low), high)
+        };
+        [half(low[0], high[0]), half(low[1], high[1])]
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut i32, value: Self::I) {
+        _mm256_storeu_si256(to.cast(), value[0]);
+        _mm256_storeu_si256(to.add(8).cast(), value[1]);
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte_pairs(from: *const i8) -> Self::I {
+        [
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(16).cast())),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(pair: i32) -> Self::I {
+        [_mm256_set1_epi32(pair); 2]
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        [
+            _mm256_add_epi32(sum[0], _mm256_madd_epi16(a[0], b[0])),
+            _mm256_add_epi32(sum[1], _mm256_madd_epi16(a[1], b[1])),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn from_sums(sums: Self::I) -> Self::V {
+        [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])]
     }
 
     #[inline(always)]

@@ -11,10 +11,13 @@
 /// Numbers in a vector.
 pub(crate) const LANES: usize = 16;
 
-/// Sixteen fp32 numbers and what can be done with them.
+/// Sixteen fp32 numbers and what can be done with them; and sixteen pairs of 16-bit numbers, or sums of
+/// their products.
 pub(crate) trait Lanes {
     /// The sixteen numbers.
     type V: Copy;
+    /// Sixteen whole numbers of 32 bits, or sixteen pairs of 16 bits.
+    type I: Copy;
     /// Vectors that fit into registers beside what a product needs otherwise.
     const REGISTERS: usize;
 
@@ -35,6 +38,18 @@ pub(crate) trait Lanes {
     unsafe fn load_half(from: *const u16) -> Self::V;
     /// Sixteen signed bytes.
     unsafe fn load_byte(from: *const i8) -> Self::V;
+    /// The first `count` of sixteen numbers, 1 to 16, and zeros; no other is read.
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V;
+    /// Pairs of the nearest whole numbers, ties to even, of what is at most 32,767: `low` in the lower
+    /// halves.
+    unsafe fn pairs(low: Self::V, high: Self::V) -> Self::I;
+    unsafe fn store_pairs(to: *mut i32, value: Self::I);
+    /// Sixteen pairs of signed bytes.
+    unsafe fn load_byte_pairs(from: *const i8) -> Self::I;
+    unsafe fn splat_pair(pair: i32) -> Self::I;
+    /// sum + a.0 b.0 + a.1 b.1, in 32 bits.
+    unsafe fn dot(sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    unsafe fn from_sums(sums: Self::I) -> Self::V;
     /// Asks for a cache line, which need not exist.
     unsafe fn prefetch(at: *const u8);
 }

@@ -13,11 +13,13 @@ mod lanes;
 mod multiply;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pairs;
 mod portable;
 
 pub(crate) use finish::{Finish, Modulation, Normalise};
 pub(crate) use lanes::LANES;
 pub(crate) use multiply::Product;
+pub(crate) use pairs::Scratch;
 
 use crate::{Error, Precision, Result};
 
@@ -33,6 +35,8 @@ pub enum Activation {
 /// An instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
+    /// x86-64 with AVX-512F, BW, DQ, VL and VNNI.
+    Avx512Vnni,
     /// x86-64 with AVX-512F, BW, DQ and VL.
     Avx512,
     /// x86-64 with AVX2, FMA and F16C.
@@ -45,7 +49,13 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 5] = [
+        Self::Avx512Vnni,
+        Self::Avx512,
+        Self::Avx2,
+        Self::Neon,
+        Self::Portable,
+    ];
 
     /// The fastest that this processor has.
     #[must_use]
@@ -58,6 +68,10 @@ impl Isa {
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f")
@@ -83,6 +97,7 @@ impl Isa {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Vnni => "AVX-512 with VNNI",
             Self::Avx512 => "AVX-512",
             Self::Avx2 => "AVX2",
             Self::Neon => "NEON",
@@ -100,6 +115,8 @@ impl Isa {
         }
         Ok(match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512::vnni::FUNCTIONS,
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => avx512::FUNCTIONS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::FUNCTIONS,
@@ -116,6 +133,7 @@ pub(crate) struct Functions {
     single: unsafe fn(&Product),
     half: unsafe fn(&Product),
     byte: unsafe fn(&Product),
+    byte_pairs: unsafe fn(&Product, &Scratch),
     finish: unsafe fn(&Finish),
     activate: unsafe fn(*mut f32, usize, Activation),
     read: unsafe fn(*const f32, usize) -> f32,
@@ -140,6 +158,15 @@ impl Functions {
         };
         // SAFETY: the processor has the instruction set; the caller promises the rest.
         unsafe { function(product) }
+    }
+
+    /// Computes a product with pairs of weights of one byte, whose inputs are rounded first.
+    ///
+    /// # Safety
+    /// As [`Self::multiply`], and nobody else uses the scratch.
+    pub(crate) unsafe fn multiply_pairs(&self, product: &Product, scratch: &Scratch) {
+        // SAFETY: the processor has the instruction set; the caller promises the rest.
+        unsafe { (self.byte_pairs)(product, scratch) }
     }
 
     /// Finishes panels.
@@ -171,16 +198,17 @@ impl Functions {
 /// Makes the functions of an instruction set from the generic ones.
 macro_rules! functions {
     ($lanes:ty $(, $features:literal)?) => {
-        use super::{Activation, Finish, Functions, Product, finish, multiply};
+        use crate::isa::{Activation, Finish, Functions, Product, Scratch, finish, lanes, multiply, pairs};
 
-        pub(super) const FUNCTIONS: Functions = Functions {
+        pub(in crate::isa) const FUNCTIONS: Functions = Functions {
             single,
             half,
             byte,
+            byte_pairs,
             finish: finish_panels,
             activate,
             read,
-            registers: <$lanes as super::lanes::Lanes>::REGISTERS,
+            registers: <$lanes as lanes::Lanes>::REGISTERS,
         };
 
         $(#[target_feature(enable = $features)])?
@@ -196,6 +224,11 @@ macro_rules! functions {
         $(#[target_feature(enable = $features)])?
         unsafe fn byte(product: &Product) {
             multiply::multiply::<$lanes, multiply::Byte>(product);
+        }
+
+        $(#[target_feature(enable = $features)])?
+        unsafe fn byte_pairs(product: &Product, scratch: &Scratch) {
+            pairs::multiply::<$lanes>(product, scratch);
         }
 
         $(#[target_feature(enable = $features)])?

@@ -14,7 +14,7 @@
 use super::lanes::{LANES, Lanes};
 
 /// How far ahead weights are asked for, bytes: far enough to hide the memory's latency at its full rate.
-const AHEAD: usize = 4096;
+pub(super) const AHEAD: usize = 4096;
 
 /// A product, in pointers and sizes.
 #[derive(Debug, Clone, Copy)]

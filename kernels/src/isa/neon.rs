@@ -30,6 +30,7 @@ macro_rules! each {
 
 impl Lanes for Neon {
     type V = [float32x4_t; 4];
+    type I = [int32x4_t; 4];
     // Sixteen of the 32 registers for sums: the weights take four, a position's number one.
     const REGISTERS: usize = 4;
 
@@ -130,6 +131,74 @@ impl Lanes for Neon {
             vcvtq_f32_s32(vmovl_high_s16(low)),
             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
             vcvtq_f32_s32(vmovl_high_s16(high)),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
+        let mut first = [0.0_f32; 16];
+        std::ptr::copy_nonoverlapping(from, first.as_mut_ptr(), count);
+        Self::load(first.as_ptr())
+    }
+
+    #[inline(always)]
+    unsafe fn pairs(low: Self::V, high: Self::V) -> Self::I {
+        let mut result = [vdupq_n_s32(0); 4];
+        for part in 0..4 {
+            // The upper halves of `low` give way to those of `high`.
+            let (low, high) = (vcvtnq_s32_f32(low[part]), vcvtnq_s32_f32(high[part]));
+            result[part] = vsliq_n_s32::<16>(low, high);
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut i32, value: Self::I) {
+        for part in 0..4 {
+            vst1q_s32(to.add(4 * part), value[part]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte_pairs(from: *const i8) -> Self::I {
+        let (first, second) = (vld1q_s8(from), vld1q_s8(from.add(16)));
+        [
+            vreinterpretq_s32_s16(vmovl_s8(vget_low_s8(first))),
+            vreinterpretq_s32_s16(vmovl_high_s8(first)),
+            vreinterpretq_s32_s16(vmovl_s8(vget_low_s8(second))),
+            vreinterpretq_s32_s16(vmovl_high_s8(second)),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(pair: i32) -> Self::I {
+        [vdupq_n_s32(pair); 4]
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        let mut result = sum;
+        for part in 0..4 {
+            let (a, b) = (
+                vreinterpretq_s16_s32(a[part]),
+                vreinterpretq_s16_s32(b[part]),
+            );
+            let (first, second) = (
+                vmull_s16(vget_low_s16(a), vget_low_s16(b)),
+                vmull_high_s16(a, b),
+            );
+            result[part] = vaddq_s32(sum[part], vpaddq_s32(first, second));
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn from_sums(sums: Self::I) -> Self::V {
+        [
+            vcvtq_f32_s32(sums[0]),
+            vcvtq_f32_s32(sums[1]),
+            vcvtq_f32_s32(sums[2]),
+            vcvtq_f32_s32(sums[3]),
         ]
     }
 

@@ -26,6 +26,7 @@ fn each(a: [f32; LANES], b: [f32; LANES], function: impl Fn(f32, f32) -> f32) ->
 
 impl Lanes for Portable {
     type V = [f32; LANES];
+    type I = [i32; LANES];
     const REGISTERS: usize = 4;
 
     #[inline(always)]
@@ -96,6 +97,54 @@ impl Lanes for Portable {
     unsafe fn load_byte(from: *const i8) -> Self::V {
         let bytes = from.cast::<[i8; LANES]>().read_unaligned();
         bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
+        let mut first = [0.0; LANES];
+        std::ptr::copy_nonoverlapping(from, first.as_mut_ptr(), count);
+        first
+    }
+
+    #[inline(always)]
+    unsafe fn pairs(low: Self::V, high: Self::V) -> Self::I {
+        let mut result = [0; LANES];
+        for lane in 0..LANES {
+            let [low, high] = [low[lane], high[lane]].map(|value| value.round_ties_even() as i32);
+            result[lane] = low & 0xffff | high << 16;
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut i32, value: Self::I) {
+        to.cast::<Self::I>().write_unaligned(value);
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte_pairs(from: *const i8) -> Self::I {
+        let pairs = from.cast::<[[i8; 2]; LANES]>().read_unaligned();
+        pairs.map(|[low, high]| i32::from(low) & 0xffff | i32::from(high) << 16)
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(pair: i32) -> Self::I {
+        [pair; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        let mut result = sum;
+        for lane in 0..LANES {
+            let low = i32::from(a[lane] as i16) * i32::from(b[lane] as i16);
+            result[lane] += low + (a[lane] >> 16) * (b[lane] >> 16);
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn from_sums(sums: Self::I) -> Self::V {
+        sums.map(|sum| sum as f32)
     }
 
     #[inline(always)]

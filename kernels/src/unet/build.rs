@@ -64,6 +64,9 @@ pub(super) fn build(
     let widest = builder.steps.iter().map(Step::panel_count).max();
     let padded = widest.unwrap_or(0) * LANES;
     let statistics = [builder.take(padded), builder.take(padded)];
+    let scratch = builder.steps.iter().map(Step::scratch).max();
+    let scratch = scratch.unwrap_or(0).next_multiple_of(LANES);
+    let scratch = [builder.take(config.threads * scratch), scratch];
     let Builder {
         modulator,
         mut steps,
@@ -78,6 +81,8 @@ pub(super) fn build(
         activation: config.activation,
         workspace: Shared::new(used),
         statistics,
+        scratch,
+        workers: config.threads,
     };
     program.check();
     Ok(Built {

@@ -175,11 +175,11 @@ impl UNet {
             if observe.is_none() && self.workers.are_ready() {
                 self.workers.share(&|part| {
                     // SAFETY: sharing ends when all parts are done, so steps do not overlap.
-                    unsafe { program.run(step, step.parts[part], terms) }
+                    unsafe { program.run(step, (step.parts[part], part), terms) }
                 });
             } else {
                 // SAFETY: no other thread runs a step.
-                unsafe { program.run(step, (0, step.panel_count()), terms) }
+                unsafe { program.run(step, ((0, step.panel_count()), 0), terms) }
             }
             if let (Some(observe), Some(name)) = (&mut observe, &step.name) {
                 // SAFETY: no step is running.
@@ -187,6 +187,7 @@ impl UNet {
                 observe(name, step.channels, &columns);
             }
         }
+        self.workers.end();
         let Some(last) = program.steps.last() else {
             return;
         };
