@@ -6,6 +6,8 @@
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
+use crate::weights;
+
 /// AdamW (Loshchilov and Hutter 2019) with decoupled weight decay.
 #[derive(Debug)]
 pub struct AdamW {
@@ -45,6 +47,31 @@ impl AdamW {
             betas,
             weight_decay,
         }
+    }
+
+    /// Parameters and moments, under names that begin with `prefix`.
+    pub fn state(&self, prefix: &str) -> [(String, Tensor); 3] {
+        let parts = [
+            ("parameters", &self.parameters),
+            ("first", &self.first),
+            ("second", &self.second),
+        ];
+        parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.copy()))
+    }
+
+    /// Restores [`Self::state`].
+    ///
+    /// # Errors
+    /// As [`weights::restore`].
+    pub fn restore(&mut self, prefix: &str, state: &[(String, Tensor)]) -> Result<(), String> {
+        for (name, target) in [
+            ("parameters", &mut self.parameters),
+            ("first", &mut self.first),
+            ("second", &mut self.second),
+        ] {
+            weights::restore(&format!("{prefix}{name}"), state, target)?;
+        }
+        Ok(())
     }
 
     /// Forgets all gradients.

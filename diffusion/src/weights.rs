@@ -20,6 +20,41 @@ pub enum Precision {
     Fp16,
 }
 
+/// One of the tensors of a file.
+///
+/// # Errors
+/// In words: it is missing.
+pub fn find<'a>(
+    name: &str,
+    tensors: &'a [(String, Tensor)],
+) -> std::result::Result<&'a Tensor, String> {
+    let found = tensors.iter().find(|(found, _)| found == name);
+    found
+        .map(|(_, tensor)| tensor)
+        .ok_or_else(|| format!("`{name}` is missing; the file is damaged"))
+}
+
+/// Copies one of the tensors of a file to where it came from.
+///
+/// # Errors
+/// In words: it is missing, or has another shape.
+pub fn restore(
+    name: &str,
+    tensors: &[(String, Tensor)],
+    target: &mut Tensor,
+) -> std::result::Result<(), String> {
+    let tensor = find(name, tensors)?;
+    if tensor.size() != target.size() {
+        return Err(format!(
+            "`{name}` has {:?} numbers, the configured network {:?}",
+            tensor.size(),
+            target.size()
+        ));
+    }
+    tch::no_grad(|| target.f_copy_(tensor)).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 /// Writes named tensors to a safetensors file.
 ///
 /// The file appears whole or not at all: it is written beside its place, flushed to the disk and

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn being_late_now_and_then_is_borne_where_it_pays() {
         // One in fifty waits for 3 ms: worth it where an evaluation takes 10 ms, not where 0.1.
-        let late = |usual: u64| move |at: u32| usual + if at % 50 == 0 { 3000 } else { 0 };
+        let late = |usual: u64| move |at: u32| usual + if at.is_multiple_of(50) { 3000 } else { 0 };
         assert!(shared(|_| 10_000, late(6000)) > 0.98);
         assert!(shared(|_| 100, late(60)) < 0.1);
     }

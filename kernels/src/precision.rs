@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Number format of packed weights. Arithmetic is in fp32 with all of them.
+/// Number format of packed weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -16,7 +16,9 @@ pub enum Precision {
     #[default]
     Fp16,
     /// One byte a weight and one scale per output channel: within 1/254 of the channel's largest
-    /// weight. Whether that is good enough has to be looked at for every checkpoint.
+    /// weight. Whether that is good enough has to be looked at for every checkpoint. Where there are
+    /// several positions, inputs are rounded to 16 bits and products are whole numbers; elsewhere, and in
+    /// the other formats, arithmetic is in fp32.
     Int8,
 }
 

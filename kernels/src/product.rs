@@ -216,8 +216,8 @@ impl Packed {
                     start: output.as_mut_ptr(),
                     panel,
                     step: LANES,
+                    scratch: Scratch(scratch.as_mut_ptr()),
                 },
-                Scratch(scratch.as_mut_ptr()),
             );
         }
     }
@@ -226,7 +226,7 @@ impl Packed {
     ///
     /// # Safety
     /// `input` has [`Self::reach`] numbers that nobody writes meanwhile; nobody else uses the range's
-    /// panels of the output, which are there, nor the scratch, which has [`Self::scratch`] numbers.
+    /// panels of the output, which are there, nor its scratch, which has [`Self::scratch`] numbers.
     pub(crate) unsafe fn run(
         &self,
         functions: &Functions,
@@ -235,7 +235,6 @@ impl Packed {
         window: &Window,
         panels: (usize, usize),
         output: Output,
-        scratch: Scratch,
     ) {
         debug_assert!(panels.0.is_multiple_of(self.width) && panels.1.is_multiple_of(self.width));
         let product = isa::Product {
@@ -263,7 +262,7 @@ impl Packed {
         // caller promises the rest.
         unsafe {
             match self.in_pairs {
-                true => functions.multiply_pairs(&product, &scratch),
+                true => functions.multiply_pairs(&product, &output.scratch),
                 false => functions.multiply(&product, self.precision),
             }
         }
@@ -279,6 +278,8 @@ pub(crate) struct Output {
     pub(crate) panel: usize,
     /// Numbers from one position to the next.
     pub(crate) step: usize,
+    /// Where the input is rounded to.
+    pub(crate) scratch: Scratch,
 }
 
 #[cfg(test)]

@@ -201,6 +201,7 @@ impl Program {
                     .pointer(product.panels + product.phase.0 * LANES),
                 panel: step.positions * LANES,
                 step: product.phase.1 * LANES,
+                scratch: Scratch(scratch),
             };
             // SAFETY: `check` has seen that all of it lies within the workspace. Inputs are the
             // outputs of earlier steps, and no other range has these panels.
@@ -212,7 +213,6 @@ impl Program {
                     &product.window,
                     range,
                     output,
-                    Scratch(scratch),
                 );
             }
         }

@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn every_part_of_every_job_is_done_once() {
         let mut workers = Workers::new(3).unwrap();
-        for round in 0..300 {
+        for round in 0..60 {
             let counts = [const { AtomicUsize::new(0) }; 3];
             workers.begin();
             workers.share(&|part| {
@@ -287,7 +287,7 @@ mod tests {
             });
             let counts = counts.map(AtomicUsize::into_inner);
             assert_eq!(counts, [1; 3], "{round}");
-            if round % 100 == 99 {
+            if round % 30 == 29 {
                 // Long enough for them to fall asleep.
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }

@@ -2,6 +2,7 @@
 
 use kinestream_diffusion::ema::EmaConfig;
 use kinestream_diffusion::optimiser::AdamW;
+use kinestream_diffusion::weights;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
@@ -70,16 +71,17 @@ impl Learner {
         })
     }
 
-    /// Everything that continuing needs, under names that begin with `prefix`.
+    /// Everything that continuing needs, under names that begin with `prefix` and a dot.
     pub(crate) fn state(&self, prefix: &str) -> Vec<(String, Tensor)> {
-        let named = |name: &str, tensor: &Tensor| (format!("{prefix}.{name}"), tensor.copy());
-        vec![
-            named("parameters", &self.optimiser.parameters),
-            named("first", &self.optimiser.first),
-            named("second", &self.optimiser.second),
-            named("average", &self.average),
-            named("step", &Tensor::from_slice(&[self.step as i64])),
-        ]
+        let mut state = Vec::from(self.optimiser.state(&format!("{prefix}.")));
+        state.extend([
+            (format!("{prefix}.average"), self.average.copy()),
+            (
+                format!("{prefix}.step"),
+                Tensor::from_slice(&[self.step as i64]),
+            ),
+        ]);
+        state
     }
 
     /// Restores [`Self::state`]. Says which tensor is missing or does not fit.
@@ -88,31 +90,10 @@ impl Learner {
         prefix: &str,
         state: &[(String, Tensor)],
     ) -> std::result::Result<(), String> {
-        let find = |name: &str| {
-            let wanted = format!("{prefix}.{name}");
-            state
-                .iter()
-                .find(|(found, _)| *found == wanted)
-                .map(|(_, tensor)| tensor)
-                .ok_or_else(|| format!("`{wanted}` is missing; the file is damaged"))
-        };
-        let step = i64::try_from(&find("step")?.to_kind(Kind::Int64)).map_err(|e| e.to_string())?;
-        let size = self.average.size();
-        for (name, target) in [
-            ("parameters", &mut self.optimiser.parameters),
-            ("first", &mut self.optimiser.first),
-            ("second", &mut self.optimiser.second),
-            ("average", &mut self.average),
-        ] {
-            let tensor = find(name)?;
-            if tensor.size() != size {
-                return Err(format!(
-                    "`{prefix}.{name}` has {:?} numbers, the configured network {size:?}",
-                    tensor.size()
-                ));
-            }
-            tch::no_grad(|| target.copy_(tensor));
-        }
+        let step = weights::find(&format!("{prefix}.step"), state)?;
+        let step = i64::try_from(&step.to_kind(Kind::Int64)).map_err(|error| error.to_string())?;
+        self.optimiser.restore(&format!("{prefix}."), state)?;
+        weights::restore(&format!("{prefix}.average"), state, &mut self.average)?;
         self.step = step as u64;
         Ok(())
     }

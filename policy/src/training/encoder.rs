@@ -354,7 +354,7 @@ impl Run for EncoderTrainer {
     fn save(&self) -> Result<()> {
         let mut state = Vec::from(run::counted(self.seed, self.step));
         for (part, optimiser) in &self.optimisers {
-            state.extend(run::moments(part, optimiser));
+            state.extend(optimiser.state(part));
         }
         Ok(weights::write(&self.out.join(ENCODER_STATE_FILE), &state)?)
     }

@@ -323,7 +323,7 @@ impl Run for Trainer {
     /// Writes the training state and the averaged weights.
     fn save(&self) -> Result<()> {
         let mut state = vec![("average".to_owned(), self.average.copy())];
-        state.extend(run::moments("", &self.optimiser));
+        state.extend(self.optimiser.state(""));
         state.extend(run::counted(self.training.seed, self.step));
         weights::write(&self.out.join(STATE_FILE), &state)?;
         self.checkpoint()?.save(&self.out, self.training.export)

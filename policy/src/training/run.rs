@@ -115,16 +115,7 @@ impl State {
     /// # Errors
     /// It is missing, or belongs to another network.
     pub(super) fn restore(&self, name: &str, target: &mut Tensor) -> Result<()> {
-        let tensor = self.find(name)?;
-        if tensor.size() != target.size() {
-            return Err(self.refused(format!(
-                "`{name}` has {:?} numbers, the configured network {:?}",
-                tensor.size(),
-                target.size()
-            )));
-        }
-        tch::no_grad(|| target.f_copy_(tensor))?;
-        Ok(())
+        weights::restore(name, &self.tensors, target).map_err(|reason| self.refused(reason))
     }
 
     /// Restores an optimiser, whose vectors' names begin with `prefix`.
@@ -132,24 +123,13 @@ impl State {
     /// # Errors
     /// As [`State::restore`].
     pub(super) fn restore_optimiser(&self, prefix: &str, optimiser: &mut AdamW) -> Result<()> {
-        for (name, target) in [
-            ("parameters", &mut optimiser.parameters),
-            ("first", &mut optimiser.first),
-            ("second", &mut optimiser.second),
-        ] {
-            self.restore(&format!("{prefix}{name}"), target)?;
-        }
-        Ok(())
+        let restored = optimiser.restore(prefix, &self.tensors);
+        restored.map_err(|reason| self.refused(reason))
     }
 
     fn number(&self, name: &str) -> Result<u64> {
-        Ok(i64::try_from(self.find(name)?)? as u64)
-    }
-
-    fn find(&self, name: &str) -> Result<&Tensor> {
-        let mut named = self.tensors.iter().filter(|(found, _)| found == name);
-        let found = named.next().map(|(_, tensor)| tensor);
-        found.ok_or_else(|| self.refused(format!("`{name}` is missing; the file is damaged")))
+        let tensor = weights::find(name, &self.tensors).map_err(|reason| self.refused(reason))?;
+        Ok(i64::try_from(tensor)? as u64)
     }
 
     fn refused(&self, reason: String) -> Error {
@@ -164,14 +144,4 @@ impl State {
 pub(super) fn counted(seed: u64, step: u64) -> [(String, Tensor); 2] {
     let scalar = |value: u64| Tensor::from_slice(&[value as i64]);
     [("seed".into(), scalar(seed)), ("step".into(), scalar(step))]
-}
-
-/// What [`State::restore_optimiser`] restores.
-pub(super) fn moments(prefix: &str, optimiser: &AdamW) -> [(String, Tensor); 3] {
-    [
-        ("parameters", &optimiser.parameters),
-        ("first", &optimiser.first),
-        ("second", &optimiser.second),
-    ]
-    .map(|(name, tensor)| (format!("{prefix}{name}"), tensor.copy()))
 }

@@ -152,6 +152,11 @@ fn conditioning(fields: &mut Fields<'_>, class: Class, encoder: Encoder) -> bool
     let local_path = "policy.obs_as_local_cond";
     if fields.optional(local_path, "true or false", false) {
         if class == Class::Unet && encoder == Encoder::None {
+            // The released code refuses both together.
+            let path = "policy.pred_action_steps_only";
+            if fields.optional(path, "true or false", false) {
+                fields.unexpected(path, "false, with a local condition");
+            }
             return true;
         }
         fields.unexpected(local_path, "false, except for DiffusionUnetLowdimPolicy");
@@ -276,8 +281,6 @@ fn plan(
     // Then a plan is no longer than what is executed of it.
     let path = "policy.pred_action_steps_only";
     let due_only = fields.optional(path, "true or false", false);
-    let local = fields.optional("policy.obs_as_local_cond", "true or false", false);
-    let due_only = due_only && !local;
     if due_only && class != Class::Unet {
         fields.unexpected(
             path,

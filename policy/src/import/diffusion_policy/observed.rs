@@ -132,7 +132,7 @@ impl Observed {
                 let layer = match layer.parse::<usize>().ok()? {
                     0 => "conv1".to_owned(),
                     1 => "bn1".to_owned(),
-                    stage => format!("layer{}", stage - 3),
+                    stage => format!("layer{}", stage.checked_sub(3)?),
                 };
                 format!("obs_encoder.key_model_map.{key}.{layer}.{inside}")
             }
