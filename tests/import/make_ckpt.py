@@ -58,6 +58,8 @@ FIXTURES = {
             "policy.num_inference_steps=20",
         ],
     ),
+    # As the released code has it: 500 MB, to measure with.
+    "dp_unet_default": ("train_diffusion_unet_lowdim_workspace", ["obs_as_global_cond=True"]),
     "dp_transformer": (
         "train_diffusion_transformer_lowdim_workspace",
         [
