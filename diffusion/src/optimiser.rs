@@ -27,9 +27,7 @@ const EPSILON: f64 = 1e-8;
 impl AdamW {
     /// Moves a network's parameters into one flat vector and prepares zero moments.
     pub fn new(store: &VarStore, betas: (f64, f64), weight_decay: f64) -> Self {
-        let mut named: Vec<_> = store.variables().into_iter().collect();
-        named.sort_by(|(first, _), (second, _)| first.cmp(second));
-        let mut variables: Vec<Tensor> = named.into_iter().map(|(_, variable)| variable).collect();
+        let mut variables = in_order(store);
         let parameters = tch::no_grad(|| flatten(&variables));
         let mut offset = 0;
         for variable in &mut variables {
@@ -102,6 +100,30 @@ impl AdamW {
             self.parameters -= (&self.first * (learning_rate / correction1)) / denominator;
         });
     }
+}
+
+/// Copies a flat vector, such as [`AdamW::parameters`] or its average, into a network of the same build.
+///
+/// # Errors
+/// LibTorch's.
+pub fn unflatten(flat: &Tensor, store: &VarStore) -> Result<(), tch::TchError> {
+    let mut offset = 0;
+    tch::no_grad(|| {
+        for mut variable in in_order(store) {
+            let count = variable.numel() as i64;
+            let values = flat.narrow(0, offset, count).view_(variable.size());
+            variable.f_copy_(&values)?;
+            offset += count;
+        }
+        Ok(())
+    })
+}
+
+/// A network's variables in the order of a flat vector, which is that of their names.
+fn in_order(store: &VarStore) -> Vec<Tensor> {
+    let mut named: Vec<_> = store.variables().into_iter().collect();
+    named.sort_by(|(first, _), (second, _)| first.cmp(second));
+    named.into_iter().map(|(_, variable)| variable).collect()
 }
 
 fn flatten(tensors: &[Tensor]) -> Tensor {

@@ -176,9 +176,8 @@ impl Packed {
 
     /// Numbers of the scratch that a product needs.
     pub(crate) fn scratch(&self, window: &Window) -> usize {
-        let span = (window.positions - 1) * window.stride + self.taps;
         match self.in_pairs {
-            true => Scratch::length(self.inputs, span),
+            true => Scratch::length(self.inputs, window.positions, window.stride, self.taps),
             false => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! One network in training: its optimiser, the average of its weights, and both on disk.
 
 use kinestream_diffusion::ema::EmaConfig;
-use kinestream_diffusion::optimiser::AdamW;
+use kinestream_diffusion::optimiser::{AdamW, unflatten};
 use kinestream_diffusion::weights;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -57,18 +57,7 @@ impl Learner {
 
     /// Copies the averaged weights into a network of the same build.
     pub(crate) fn average_into(&self, store: &VarStore) -> Result<()> {
-        let mut named: Vec<_> = store.variables().into_iter().collect();
-        named.sort_by(|(first, _), (second, _)| first.cmp(second));
-        let mut offset = 0;
-        tch::no_grad(|| {
-            for (_, mut variable) in named {
-                let count = variable.numel() as i64;
-                let values = self.average.narrow(0, offset, count).view_(variable.size());
-                variable.f_copy_(&values)?;
-                offset += count;
-            }
-            Ok(())
-        })
+        Ok(unflatten(&self.average, store)?)
     }
 
     /// Everything that continuing needs, under names that begin with `prefix` and a dot.

@@ -9,8 +9,8 @@
 
     make_ckpt.py images CHECKOUT FOLDER NAME...
         The same for policies with cameras, those of IMAGES below. Their image encoders are the real
-        ones, so that a file has 100 MB and none is kept. Needs torchvision, and for all but
-        image_two_cameras robomimic 0.2 besides.
+        ones, so that a file has 100 MB and none is kept. Needs torchvision, and for those
+        whose names say hybrid robomimic 0.2 besides.
 
     make_ckpt.py golden GOLDEN FOLDER
         A checkpoint for every recorded rollout of GOLDEN (shared/golden/sdp_dp), in the layout of
@@ -261,7 +261,6 @@ def images(checkout, folder, name):
     from diffusion_policy.model.common.normalizer import LinearNormalizer, SingleFieldLinearNormalizer
 
     config, changes = IMAGES[name]
-    changes = [*changes] + (["training.use_ema=True"] if name.startswith("sdp") else [])
     cfg = compose(checkout, config, changes)
     torch.manual_seed(1)
     generator = torch.Generator().manual_seed(2)

@@ -12,12 +12,13 @@ import argparse
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
 import dill
 import torch
+
+from shared import in_kinestream
 
 
 class Peer:
@@ -49,14 +50,6 @@ class Peer:
     def measure(self, chunks: int) -> float:
         self.chunk()
         return statistics.median(self.chunk() for _ in range(chunks))
-
-
-def in_kinestream(program: str, path: pathlib.Path, threads: int) -> dict:
-    command = [program, "import", str(path), "--check", "--threads", str(threads), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
-    return json.loads(done.stdout)["check"]
 
 
 def main():

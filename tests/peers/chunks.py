@@ -13,9 +13,7 @@ Needs lerobot-requirements.txt; its first lines say how.
 import argparse
 import json
 import pathlib
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,8 @@ from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
 from lerobot.policies.factory import make_pre_post_processors
+
+from shared import in_kinestream, with_ddpm
 
 
 class Peer:
@@ -78,25 +78,6 @@ def make(folder: pathlib.Path, camera: bool):
     statistics = {"observation.state": limits, "action": limits, "observation.image": colours}
     for processor in make_pre_post_processors(config, dataset_stats=statistics):
         processor.save_pretrained(folder)
-
-
-def in_kinestream(program: str, folder: pathlib.Path, threads: int) -> dict:
-    command = [program, "import", str(folder), "--check", "--threads", str(threads), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
-    return json.loads(done.stdout)["check"]
-
-
-def with_ddpm(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
-    """The same weights, denoised by DDPM in 100 steps."""
-    shutil.copytree(folder, to)
-    path = to / "config.json"
-    config = json.loads(path.read_text())
-    config |= {"noise_scheduler_type": "DDPM", "num_train_timesteps": 100, "num_inference_steps": 100}
-    path.chmod(0o644)
-    path.write_text(json.dumps(config, indent=4))
-    return to
 
 
 def main():

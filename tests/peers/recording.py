@@ -10,9 +10,7 @@ lerobot-requirements.txt; its first lines say how.
 """
 
 import argparse
-import json
 import pathlib
-import shutil
 
 import diffusers.schedulers.scheduling_ddpm as ddpm
 import torch
@@ -20,17 +18,7 @@ from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
 from lerobot.policies.factory import make_pre_post_processors
 from safetensors.torch import save_file
 
-
-def with_ddpm(folder: pathlib.Path, to: pathlib.Path, evaluations: int):
-    shutil.copytree(folder, to)
-    for path in [to, *to.iterdir()]:
-        path.chmod(path.stat().st_mode | 0o200)
-    for name in ["golden.json", "golden_io.safetensors"]:
-        (to / name).unlink(missing_ok=True)
-    path = to / "config.json"
-    config = json.loads(path.read_text())
-    config |= {"noise_scheduler_type": "DDPM", "num_train_timesteps": 100, "num_inference_steps": evaluations}
-    path.write_text(json.dumps(config, indent=4))
+from shared import with_ddpm
 
 
 class Recorder:

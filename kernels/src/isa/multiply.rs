@@ -11,6 +11,8 @@
 // Loops over registers, which are unrolled.
 #![allow(clippy::needless_range_loop)]
 
+use std::marker::PhantomData;
+
 use super::lanes::{LANES, Lanes};
 
 /// How far ahead weights are asked for, bytes: far enough to hide the memory's latency at its full rate.
@@ -83,43 +85,81 @@ impl Format for Byte {
     }
 }
 
-/// Computes a product with weights in one format.
+/// A product in tiles of positions and vectors of outputs.
+pub(super) trait Tiles<L: Lanes> {
+    fn product(&self) -> &Product;
+    /// Computes `P` positions from `first` on, of the `N` vectors of a block.
+    unsafe fn tile<const P: usize, const N: usize, const STRIDE: usize>(
+        &self,
+        block: usize,
+        first: usize,
+    );
+}
+
+/// Computes all tiles, each as large as the registers hold.
 #[inline(always)]
-pub(super) unsafe fn multiply<L: Lanes, F: Format>(product: &Product) {
+pub(super) unsafe fn tiled<L: Lanes, T: Tiles<L>>(tiles: &T) {
+    let product = tiles.product();
     match (product.width, product.stride) {
-        (4, 1) => blocks::<L, F, 4, 1>(product),
-        (2, 1) => blocks::<L, F, 2, 1>(product),
-        (1, 1) => blocks::<L, F, 1, 1>(product),
-        (4, _) => blocks::<L, F, 4, 2>(product),
-        (2, _) => blocks::<L, F, 2, 2>(product),
-        _ => blocks::<L, F, 1, 2>(product),
+        (4, 1) => blocks::<L, T, 4, 1>(tiles),
+        (2, 1) => blocks::<L, T, 2, 1>(tiles),
+        (1, 1) => blocks::<L, T, 1, 1>(tiles),
+        (4, _) => blocks::<L, T, 4, 2>(tiles),
+        (2, _) => blocks::<L, T, 2, 2>(tiles),
+        _ => blocks::<L, T, 1, 2>(tiles),
     }
 }
 
 #[inline(always)]
-unsafe fn blocks<L: Lanes, F: Format, const N: usize, const STRIDE: usize>(product: &Product) {
+unsafe fn blocks<L: Lanes, T: Tiles<L>, const N: usize, const STRIDE: usize>(tiles: &T) {
+    let product = tiles.product();
     for block in product.blocks.0..product.blocks.1 {
         let mut first = 0;
         while first < product.positions {
             let left = product.positions - first;
             if 16 * N <= L::REGISTERS && left >= 16 {
-                tile::<L, F, 16, N, STRIDE>(product, block, first);
+                tiles.tile::<16, N, STRIDE>(block, first);
                 first += 16;
             } else if 8 * N <= L::REGISTERS && left >= 8 {
-                tile::<L, F, 8, N, STRIDE>(product, block, first);
+                tiles.tile::<8, N, STRIDE>(block, first);
                 first += 8;
             } else if 4 * N <= L::REGISTERS && left >= 4 {
-                tile::<L, F, 4, N, STRIDE>(product, block, first);
+                tiles.tile::<4, N, STRIDE>(block, first);
                 first += 4;
             } else if 2 * N <= L::REGISTERS && left >= 2 {
-                tile::<L, F, 2, N, STRIDE>(product, block, first);
+                tiles.tile::<2, N, STRIDE>(block, first);
                 first += 2;
             } else {
-                tile::<L, F, 1, N, STRIDE>(product, block, first);
+                tiles.tile::<1, N, STRIDE>(block, first);
                 first += 1;
             }
         }
     }
+}
+
+/// A product of numbers, whatever their weights are kept in.
+struct Numbers<'a, F>(&'a Product, PhantomData<F>);
+
+impl<L: Lanes, F: Format> Tiles<L> for Numbers<'_, F> {
+    #[inline(always)]
+    fn product(&self) -> &Product {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const P: usize, const N: usize, const STRIDE: usize>(
+        &self,
+        block: usize,
+        first: usize,
+    ) {
+        tile::<L, F, P, N, STRIDE>(self.0, block, first);
+    }
+}
+
+/// Computes a product with weights in one format.
+#[inline(always)]
+pub(super) unsafe fn multiply<L: Lanes, F: Format>(product: &Product) {
+    tiled::<L, _>(&Numbers::<F>(product, PhantomData));
 }
 
 /// `P` positions from `first` on, of `N` vectors of outputs.

@@ -12,7 +12,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::lanes::{LANES, Lanes};
-use super::multiply::{AHEAD, Product};
+use super::multiply::{AHEAD, Product, Tiles, tiled};
 
 /// The largest rounded input.
 const LARGEST: f32 = 32767.0;
@@ -25,35 +25,29 @@ const EXACT: usize = 256;
 pub(crate) struct Scratch(pub(crate) *mut i32);
 
 impl Scratch {
-    /// Numbers for `inputs` channels of which `span` positions are read.
-    pub(crate) fn length(inputs: usize, span: usize) -> usize {
+    /// Numbers for a product of `inputs` channels.
+    pub(crate) fn length(inputs: usize, positions: usize, stride: usize, taps: usize) -> usize {
         // Whole vectors are written.
-        inputs.div_ceil(2) * span + LANES
+        inputs.div_ceil(2) * span(positions, stride, taps) + LANES
     }
 }
 
 /// Positions of the input that a product reads.
-pub(crate) fn span(positions: usize, stride: usize, taps: usize) -> usize {
+fn span(positions: usize, stride: usize, taps: usize) -> usize {
     (positions - 1) * stride + taps
 }
 
 /// Computes a product.
 #[inline(always)]
 pub(super) unsafe fn multiply<L: Lanes>(product: &Product, scratch: &Scratch) {
+    let span = span(product.positions, product.stride, product.taps);
     let job = Job {
         product,
         rounded: scratch.0,
-        span: span(product.positions, product.stride, product.taps),
-        unit: round::<L>(product, scratch.0),
+        span,
+        unit: round::<L>(product, span, scratch.0),
     };
-    match (product.width, product.stride) {
-        (4, 1) => blocks::<L, 4, 1>(&job),
-        (2, 1) => blocks::<L, 2, 1>(&job),
-        (1, 1) => blocks::<L, 1, 1>(&job),
-        (4, _) => blocks::<L, 4, 2>(&job),
-        (2, _) => blocks::<L, 2, 2>(&job),
-        _ => blocks::<L, 1, 2>(&job),
-    }
+    tiled::<L, _>(&job);
 }
 
 struct Job<'a> {
@@ -64,10 +58,25 @@ struct Job<'a> {
     unit: f32,
 }
 
+impl<L: Lanes> Tiles<L> for Job<'_> {
+    #[inline(always)]
+    fn product(&self) -> &Product {
+        self.product
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const P: usize, const N: usize, const STRIDE: usize>(
+        &self,
+        block: usize,
+        first: usize,
+    ) {
+        tile::<L, P, N, STRIDE>(self, block, first);
+    }
+}
+
 /// Rounds the input and returns what 1 of it stands for.
 #[inline(always)]
-unsafe fn round<L: Lanes>(product: &Product, rounded: *mut i32) -> f32 {
-    let span = span(product.positions, product.stride, product.taps);
+unsafe fn round<L: Lanes>(product: &Product, span: usize, rounded: *mut i32) -> f32 {
     let mut largest = L::splat(0.0);
     for input in 0..product.inputs {
         let row = product.input.add(input * product.row);
@@ -103,33 +112,6 @@ unsafe fn round<L: Lanes>(product: &Product, rounded: *mut i32) -> f32 {
         }
     }
     1.0 / factor
-}
-
-#[inline(always)]
-unsafe fn blocks<L: Lanes, const N: usize, const STRIDE: usize>(job: &Job<'_>) {
-    let product = job.product;
-    for block in product.blocks.0..product.blocks.1 {
-        let mut first = 0;
-        while first < product.positions {
-            let left = product.positions - first;
-            if 16 * N <= L::REGISTERS && left >= 16 {
-                tile::<L, 16, N, STRIDE>(job, block, first);
-                first += 16;
-            } else if 8 * N <= L::REGISTERS && left >= 8 {
-                tile::<L, 8, N, STRIDE>(job, block, first);
-                first += 8;
-            } else if 4 * N <= L::REGISTERS && left >= 4 {
-                tile::<L, 4, N, STRIDE>(job, block, first);
-                first += 4;
-            } else if 2 * N <= L::REGISTERS && left >= 2 {
-                tile::<L, 2, N, STRIDE>(job, block, first);
-                first += 2;
-            } else {
-                tile::<L, 1, N, STRIDE>(job, block, first);
-                first += 1;
-            }
-        }
-    }
 }
 
 /// `P` positions from `first` on, of `N` vectors of outputs.

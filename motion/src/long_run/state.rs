@@ -67,12 +67,7 @@ impl LongRun {
             reason,
         };
         let tensors = weights::read(path)?;
-        let find = |name: &str| {
-            let found = tensors.iter().find(|(found, _)| found == name);
-            found
-                .map(|(_, tensor)| tensor.shallow_clone())
-                .ok_or_else(|| refuse(format!("`{name}` is missing; the file is damaged")))
-        };
+        let find = |name: &str| weights::find(name, &tensors).map_err(&refuse);
         let integers = |name: &str| -> Result<Vec<i64>> {
             Ok(Vec::try_from(
                 find(name)?.to_kind(Kind::Int64).flatten(0, -1),

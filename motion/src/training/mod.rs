@@ -126,9 +126,7 @@ fn save(stage: &dyn Stage, out: &Path) -> Result<()> {
 pub(crate) fn read_state(path: &Path, seed: u64) -> Result<(u64, Vec<(String, Tensor)>)> {
     let state = weights::read(path)?;
     let number = |name: &str| -> Result<u64> {
-        let found = state.iter().find(|(found, _)| found == name);
-        let (_, tensor) = found
-            .ok_or_else(|| refuse(path, format!("`{name}` is missing; the file is damaged")))?;
+        let tensor = weights::find(name, &state).map_err(|reason| refuse(path, reason))?;
         Ok(i64::try_from(tensor)? as u64)
     };
     let found = number("seed")?;

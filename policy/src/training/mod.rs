@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::network::vision::VisionEncoder;
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::optimiser::{AdamW, cosine_with_warmup};
+use kinestream_diffusion::optimiser::{AdamW, cosine_with_warmup, unflatten};
 use kinestream_diffusion::sampler::timestep_tensor;
 use kinestream_diffusion::{Denoiser, Ladder, Network, NoiseSchedule, Sampler, weights};
 use tch::{Device, Tensor};
@@ -250,18 +250,7 @@ impl Trainer {
             self.device,
             self.training.seed,
         )?;
-        let mut named: Vec<_> = network.store().variables().into_iter().collect();
-        named.sort_by(|(first, _), (second, _)| first.cmp(second));
-        let mut offset = 0;
-        tch::no_grad(|| -> Result<()> {
-            for (_, mut variable) in named {
-                let count = variable.numel() as i64;
-                let values = self.average.narrow(0, offset, count).view_(variable.size());
-                variable.f_copy_(&values)?;
-                offset += count;
-            }
-            Ok(())
-        })?;
+        unflatten(&self.average, network.store())?;
         let vision = self.vision.as_ref().map(VisionEncoder::frozen_copy);
         let checkpoint = Checkpoint::new(&self.policy, &self.normalisers, network);
         Ok(checkpoint.with_vision(vision.transpose()?))

@@ -335,14 +335,8 @@ fn task(fields: &mut Fields<'_>, observed: &Observed, assumed: &mut Vec<String>)
     let dataset = fields.text("task.dataset._target_").unwrap_or_default();
     // Its observations are the keypoints of the T and the position of the robot, or a picture of the
     // table and that position.
-    let numbers: usize = observed.parts.iter().map(numbers).sum();
-    let pusht = match known(
-        dataset,
-        &[("PushTLowdimDataset", 20), ("PushTImageDataset", 2)],
-    ) {
-        Some(size) => size == numbers,
-        None => false,
-    };
+    let sizes = [("PushTLowdimDataset", 20), ("PushTImageDataset", 2)];
+    let pusht = known(dataset, &sizes) == Some(observed.numbers());
     let named = fields.text("task.name").or(fields.text("task_name"));
     let part = |array: &str, columns: Option<Vec<usize>>| ObservationPart {
         array: array.into(),
@@ -384,17 +378,10 @@ fn task(fields: &mut Fields<'_>, observed: &Observed, assumed: &mut Vec<String>)
     }
 }
 
-fn numbers(part: &observed::Part) -> usize {
-    match part.shape {
-        Shape::Numbers(size) => size,
-        Shape::Image(_) => 0,
-    }
-}
-
 /// Numbers of an observation that hold the current value of every action, where that is known: the
 /// last two of Push-T.
 fn measured(task: &TaskConfig, observed: &Observed) -> Option<Vec<usize>> {
-    let size: usize = observed.parts.iter().map(numbers).sum();
+    let size = observed.numbers();
     (task.name == "pusht").then(|| vec![size - 2, size - 1])
 }
 
@@ -470,8 +457,7 @@ mod tests {
         );
         assert_eq!(plan.primer_columns, Some(vec![18, 19]));
         assert_eq!(found.policy.task.name, "pusht");
-        let numbers: usize = found.observed.parts.iter().map(numbers).sum();
-        assert_eq!((numbers, found.action), (20, 2));
+        assert_eq!((found.observed.numbers(), found.action), (20, 2));
         assert!(
             found.averaged && found.assumed.is_empty(),
             "{:?}",

@@ -100,6 +100,15 @@ impl Observed {
         observed
     }
 
+    /// Numbers of an observation, without its images.
+    pub(super) fn numbers(&self) -> usize {
+        let sizes = self.parts.iter().map(|part| match part.shape {
+            Shape::Numbers(size) => size,
+            Shape::Image(_) => 0,
+        });
+        sizes.sum()
+    }
+
     /// Keys of the images, in the order of the condition.
     pub(super) fn cameras(&self) -> impl Iterator<Item = &str> {
         let images = self.parts.iter();
