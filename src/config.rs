@@ -3,6 +3,7 @@
 //! Every table belongs to the crate that reads it and is documented there; unknown keys are refused
 //! with the line on which they stand.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -68,10 +69,15 @@ pub(crate) struct RuntimeConfig {
     pub(crate) checkpoint: PathBuf,
     /// Name of the robot in all keys: `<namespace>/<robot>/...`.
     pub(crate) robot: String,
-    /// Names of several robots in place of `robot`: one policy serves them all, and those that wait at
-    /// the same time are answered in one batch. Each has a command loop of its own.
+    /// Names of several robots in place of `robot`: one policy serves them all. Each has a command loop
+    /// of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) robots: Vec<String>,
+    /// How long after its observation a robot's plan has to be there, in milliseconds by the robot's name;
+    /// a control period, or `plan.commit_ahead` of them, for those that are not named. Where several robots
+    /// wait, the earliest deadline is served first; plans that come later are counted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) deadlines_ms: BTreeMap<String, f64>,
     /// cpu, cuda or cuda:N.
     pub(crate) device: String,
     /// What evaluates the network: `fused`, kernels for one plan at a time on the CPU; `libtorch`, any
@@ -106,6 +112,7 @@ impl Default for RuntimeConfig {
             checkpoint: crate::checkpoint::SHIPPED.into(),
             robot: "pusht".into(),
             robots: Vec::new(),
+            deadlines_ms: BTreeMap::new(),
             device: "cpu".into(),
             executor: Executor::default(),
             precision: Precision::default(),
@@ -164,6 +171,19 @@ impl RuntimeConfig {
             source.display(),
             self.robots.len()
         );
+        for (robot, deadline_ms) in &self.deadlines_ms {
+            ensure!(
+                self.names().contains(robot),
+                "{}: runtime.deadlines_ms names `{robot}`, expected one of {}",
+                source.display(),
+                self.names().join(", ")
+            );
+            ensure!(
+                *deadline_ms > 0.0 && *deadline_ms <= 60_000.0,
+                "{}: runtime.deadlines_ms.{robot} is {deadline_ms}, expected above 0, at most 60000",
+                source.display()
+            );
+        }
         let apart_ms = self.pictures_apart_ms.unwrap_or(0.0);
         ensure!(
             (0.0..=60_000.0).contains(&apart_ms),

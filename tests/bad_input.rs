@@ -368,6 +368,17 @@ fn nodes() {
     project.run(&["run", config]).fails(&["control.rate_hz"]);
     let config = project.variant("device.toml", "robot =", "device = \"cuda:99\"\nrobot =");
     project.run(&["run", config]).fails(&["cuda:99"]);
+    for (deadlines, words) in [
+        ("{ arm = 20.0 }", ["runtime.deadlines_ms", "`arm`", "pusht"]),
+        (
+            "{ pusht = 0.0 }",
+            ["runtime.deadlines_ms.pusht", "0", "60000"],
+        ),
+    ] {
+        let line = format!("deadlines_ms = {deadlines}\nrobot =");
+        let config = project.variant("deadlines.toml", "robot =", &line);
+        project.run(&["run", config]).fails(&words);
+    }
     let config = project.variant("threads.toml", "robot =", "threads = 0\nrobot =");
     project
         .run(&["run", config])

@@ -165,7 +165,7 @@ fn one_runtime_serves_several_robots() {
     let fleet = project.variant(
         "fleet.toml",
         "robot = \"pusht\"",
-        "robots = [\"left\", \"right\"]",
+        "robots = [\"left\", \"right\"]\ndeadlines_ms = { left = 60000.0, right = 0.000001 }",
     );
     let robots = ["left", "right"];
     let mut simulators = robots.map(|robot| {
@@ -208,6 +208,8 @@ fn one_runtime_serves_several_robots() {
             .find(|line| line.contains(&format!("{robot} ended:")))
             .unwrap_or_else(|| panic!("no end of {robot}: {}", ended.stderr));
         assert!(!line.contains("ended: 0 observations"), "{line}");
+        // Nobody is in time for one, and nobody late for the other.
+        assert_eq!(line.contains(", 0 of them late"), robot == "left", "{line}");
         let emergency = ended
             .stderr
             .lines()

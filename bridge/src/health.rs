@@ -238,6 +238,8 @@ pub struct PolicyHealth {
     pub evaluations: u64,
     /// From the observation to its plan, ms; warm-up excluded.
     pub latency_ms: PolicyLatency,
+    /// Plans that came after their deadline.
+    pub late: u64,
     /// Actions consumed while a plan was computed.
     pub delay_actions: Delay,
     /// What went wrong last, in words; none if nothing is wrong.

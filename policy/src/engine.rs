@@ -73,6 +73,8 @@ struct Seat {
     stream: u32,
     newest: u64,
     chunk: u64,
+    /// Evaluations since the last answer.
+    evaluations: u64,
 }
 
 impl Engine {
@@ -91,6 +93,7 @@ impl Engine {
             stream: 0,
             newest: 0,
             chunk: 0,
+            evaluations: 0,
         };
         Ok(Self {
             policy,
@@ -117,6 +120,7 @@ impl Engine {
         self.policy.reset(seat, seed)?;
         self.seats[seat].arrivals.reset();
         self.seats[seat].stream = stream;
+        self.seats[seat].evaluations = 0;
         Ok(())
     }
 
@@ -152,24 +156,36 @@ impl Engine {
     /// LibTorch refused, or a seat had no observation.
     pub fn answer(&mut self, waiting: &[(usize, u64)]) -> Result<Vec<Option<Answer>>> {
         let seats: Vec<usize> = waiting.iter().map(|(seat, _)| *seat).collect();
-        let mut evaluations = vec![0; seats.len()];
-        loop {
-            let owed: Vec<bool> = seats.iter().map(|&at| self.policy.owed(at) > 0).collect();
-            if self.policy.refine(&seats)? == 0 {
-                break;
-            }
-            for (count, owed) in evaluations.iter_mut().zip(owed) {
-                *count += u64::from(owed);
-            }
-        }
+        while self.refine(&seats)? > 0 {}
         waiting
             .iter()
-            .zip(evaluations)
-            .map(|(&(seat, arrived_ns), evaluations)| self.read(seat, arrived_ns, evaluations))
+            .map(|&(seat, arrived_ns)| self.read(seat, arrived_ns))
             .collect()
     }
 
-    fn read(&mut self, seat: usize, arrived_ns: u64, evaluations: u64) -> Result<Option<Answer>> {
+    /// Network evaluations until a seat's newest observation is answered.
+    pub fn owed(&self, seat: usize) -> usize {
+        self.policy.owed(seat)
+    }
+
+    /// One network evaluation for those of `seats` that owe one; returns for how many.
+    ///
+    /// # Errors
+    /// LibTorch refused, or a seat had no observation.
+    pub fn refine(&mut self, seats: &[usize]) -> Result<usize> {
+        for &seat in seats {
+            self.seats[seat].evaluations += u64::from(self.policy.owed(seat) > 0);
+        }
+        self.policy.refine(seats)
+    }
+
+    /// The plan that answers the newest observation of a seat, which arrived at `arrived_ns` and owes
+    /// nothing. None if the network returned NaN: the last good plan is back in place.
+    ///
+    /// # Errors
+    /// LibTorch refused.
+    pub fn read(&mut self, seat: usize, arrived_ns: u64) -> Result<Option<Answer>> {
+        let evaluations = std::mem::take(&mut self.seats[seat].evaluations);
         let plan = match self.policy.plan(seat) {
             Ok(plan) => plan,
             Err(Error::NonFinitePlan) => return Ok(None),

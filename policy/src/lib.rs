@@ -8,6 +8,7 @@ pub mod arrivals;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod dispatch;
 pub mod engine;
 pub mod error;
 pub mod frames;

@@ -122,10 +122,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             ..
         } = report;
         tracing::info!(
-            "{robot} ended: {} observations, {} refused, {} plans, {} periods of {} missed",
+            "{robot} ended: {} observations, {} refused, {} plans, {} of them late, \
+             {} periods of {} missed",
             statistics.observations,
             statistics.refused,
             statistics.plans,
+            statistics.late,
             timing.missed,
             timing.ticks
         );

@@ -212,6 +212,12 @@ fn policy(out: &mut Exposition, policy: &PolicyHealth) {
         "Network evaluations.",
         policy.evaluations,
     );
+    out.one(
+        "plans_late_total",
+        Counter,
+        "Plans that came after their deadline.",
+        policy.late,
+    );
     let latency = policy.latency_ms;
     let mut latencies = of(latency.p50, latency.p99, latency.p999, latency.max).to_vec();
     latencies.push(("last", latency.last));

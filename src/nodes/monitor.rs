@@ -197,6 +197,7 @@ impl Monitor {
                     max: statistics.latency_ms.max,
                     last: statistics.last_latency_ms,
                 },
+                late: statistics.late,
                 delay_actions: Delay {
                     last: statistics.delay_actions,
                     max: statistics.most_delay_actions,

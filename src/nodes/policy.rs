@@ -1,8 +1,9 @@
 //! The policy node: observations in, plans out, for one robot or for several.
 //!
 //! One thread owns LibTorch. It answers every observation with a plan; observations that piled up
-//! meanwhile enter the history, and the newest is answered. Robots that wait at the same time are
-//! answered in one batch. A plan rolls by the time between its robot's observations' stamps.
+//! meanwhile enter the history, and the newest is answered. Where several robots wait, every network
+//! evaluation serves those whose deadlines come first, in batches as large as they bear, and each gets
+//! its plan as soon as it is there. A plan rolls by the time between its robot's observations' stamps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use kinestream_control::{
 };
 use kinestream_policy::arrivals::Arrival;
 use kinestream_policy::config::ImageSize;
+use kinestream_policy::dispatch::{Demand, Dispatcher};
 use kinestream_policy::engine::{Answer, Sensed, Taken};
 use kinestream_policy::image::{Image as Picture, Pixels};
 use kinestream_policy::{Engine, Error, Policy};
@@ -48,6 +50,8 @@ pub(crate) struct PolicyStatistics {
     pub(crate) malformed: u64,
     pub(crate) plans: u64,
     pub(crate) evaluations: u64,
+    /// Plans that came after their deadline.
+    pub(crate) late: u64,
     /// From taking an observation to the plan, for observations that cost network evaluations.
     pub(crate) latency_ms: Percentiles,
     /// The newest of these latencies.
@@ -79,6 +83,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) signals: Arc<Signals>,
     pub(crate) tap: Tap,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// How long after its observation a plan has to be there.
+    pub(crate) deadline_ns: u64,
 }
 
 /// A running policy node.
@@ -89,6 +95,7 @@ pub(crate) struct PolicyNode {
 
 struct Shell {
     engine: Engine,
+    dispatcher: Dispatcher,
     bell: Bell,
     robots: Vec<Robot>,
 }
@@ -108,12 +115,23 @@ struct Robot {
     statistics: Arc<Mutex<PolicyStatistics>>,
     latencies: Latencies,
     sequence: u64,
+    deadline_ns: u64,
+    waiting: Option<Waiting>,
 }
 
 /// A valid observation.
 struct Observed {
     arrived_ns: u64,
     values: Vec<f32>,
+}
+
+/// An observation that has no answer yet.
+struct Waiting {
+    observed: Observed,
+    /// When the oldest came that has had none.
+    since_ns: u64,
+    /// Whether evaluations of its answer have been made: what comes now is for the next one.
+    has_begun: bool,
 }
 
 impl PolicyNode {
@@ -125,7 +143,8 @@ impl PolicyNode {
         options: PolicyOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        warm_up(&mut policy)?;
+        let mut dispatcher = Dispatcher::default();
+        warm_up(&mut policy, &mut dispatcher)?;
         let bell = Bell::default();
         let alive: Vec<Alive> = seats
             .iter()
@@ -144,6 +163,7 @@ impl PolicyNode {
             .collect();
         let shell = Shell {
             engine: Engine::new(policy)?,
+            dispatcher,
             bell,
             robots,
         };
@@ -193,40 +213,76 @@ impl Drop for Alive {
 
 impl Shell {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
-        let Self {
-            engine,
-            bell,
-            robots,
-        } = &mut self;
+        let mut demands = Vec::with_capacity(self.robots.len());
         while !stop.load(Ordering::SeqCst) {
-            let _ = bell.wait(PATIENCE);
-            let mut waiting = Vec::new();
-            for (seat, robot) in robots.iter_mut().enumerate() {
-                if let Some(observed) = robot.take_all(seat, engine)? {
-                    waiting.push((seat, observed));
+            if self.robots.iter().all(|robot| robot.waiting.is_none()) {
+                let _ = self.bell.wait(PATIENCE);
+            }
+            self.take_all()?;
+            demands.clear();
+            for seat in 0..self.robots.len() {
+                match self.engine.owed(seat) {
+                    _ if self.robots[seat].waiting.is_none() => {}
+                    0 => self.answer(seat)?,
+                    owed => demands.extend(self.robots[seat].demand(seat, owed)),
                 }
             }
-            if waiting.is_empty() {
-                continue;
-            }
-            for (seat, observed) in &waiting {
-                robots[*seat].begin_answer(observed.arrived_ns);
-            }
-            let asked: Vec<(usize, u64)> = waiting
-                .iter()
-                .map(|(seat, observed)| (*seat, observed.arrived_ns))
-                .collect();
-            let answers = engine.answer(&asked)?;
-            for ((seat, observed), answer) in waiting.iter().zip(answers) {
-                match answer {
-                    Some(answer) => {
-                        robots[*seat].publish(&answer, &observed.values, engine.policy())?;
-                    }
-                    None => robots[*seat].refuse(&Error::NonFinitePlan.to_string()),
-                }
+            if !demands.is_empty() {
+                self.refine(&demands)?;
             }
         }
         Ok(())
+    }
+
+    fn take_all(&mut self) -> Result<()> {
+        for (seat, robot) in self.robots.iter_mut().enumerate() {
+            let since_ns = match &robot.waiting {
+                Some(waiting) if waiting.has_begun => continue,
+                Some(waiting) => Some(waiting.since_ns),
+                None => None,
+            };
+            if let Some(observed) = robot.take_all(seat, &mut self.engine)? {
+                robot.waiting = Some(Waiting {
+                    since_ns: since_ns.unwrap_or(observed.arrived_ns),
+                    observed,
+                    has_begun: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// One evaluation for the most urgent, and the plans of those who owe nothing after it.
+    fn refine(&mut self, demands: &[Demand]) -> Result<()> {
+        let begun_ns = Monotonic.now_ns();
+        let chosen = self.dispatcher.choose(begun_ns, demands).to_vec();
+        for &seat in &chosen {
+            self.robots[seat].begin_answer();
+        }
+        self.engine.refine(&chosen)?;
+        let took_ns = Monotonic.now_ns().saturating_sub(begun_ns);
+        self.dispatcher.took(chosen.len(), took_ns);
+        for seat in chosen {
+            if self.engine.owed(seat) == 0 {
+                self.answer(seat)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, seat: usize) -> Result<()> {
+        let robot = &mut self.robots[seat];
+        robot.begin_answer();
+        let Some(Waiting { observed, .. }) = robot.waiting.take() else {
+            return Ok(());
+        };
+        match self.engine.read(seat, observed.arrived_ns)? {
+            Some(answer) => robot.publish(&answer, &observed.values, self.engine.policy()),
+            None => {
+                robot.refuse(&Error::NonFinitePlan.to_string());
+                Ok(())
+            }
+        }
     }
 }
 
@@ -238,6 +294,7 @@ impl Robot {
             signals,
             tap,
             snapshot,
+            deadline_ns,
         } = seat;
         let observation = node.keys().observation("state")?;
         let pictures = cameras
@@ -264,6 +321,8 @@ impl Robot {
             statistics: Arc::default(),
             latencies: Latencies::new(),
             sequence: 0,
+            deadline_ns,
+            waiting: None,
         })
     }
 
@@ -362,9 +421,29 @@ impl Robot {
         Ok(None)
     }
 
-    fn begin_answer(&self, arrived_ns: u64) {
-        self.tap
-            .policy_input(Monotonic.now_ns(), &PolicyInput::Answer { arrived_ns });
+    /// What it waits for, if it does.
+    fn demand(&self, seat: usize, owed: usize) -> Option<Demand> {
+        let waiting = self.waiting.as_ref()?;
+        let arrived_ns = waiting.observed.arrived_ns;
+        Some(Demand {
+            stream: seat,
+            since_ns: waiting.since_ns,
+            arrived_ns,
+            deadline_ns: arrived_ns + self.deadline_ns,
+            owed,
+        })
+    }
+
+    /// Says that an answer is made of what has been taken until now; said once of each.
+    fn begin_answer(&mut self) {
+        if let Some(waiting) = &mut self.waiting
+            && !waiting.has_begun
+        {
+            waiting.has_begun = true;
+            let arrived_ns = waiting.observed.arrived_ns;
+            self.tap
+                .policy_input(Monotonic.now_ns(), &PolicyInput::Answer { arrived_ns });
+        }
     }
 
     fn publish(&mut self, answer: &Answer, observation: &[f32], policy: &Policy) -> Result<()> {
@@ -394,10 +473,12 @@ impl Robot {
         });
         let malformed = self.observations.counts().malformed;
         let delay = taken_ns / answer.period_ns;
+        let is_late = taken_ns > self.deadline_ns;
         self.update(|statistics| {
             statistics.malformed = malformed;
             statistics.plans += 1;
             statistics.evaluations += answer.evaluations;
+            statistics.late += u64::from(is_late);
             statistics.delay_actions = delay;
             statistics.most_delay_actions = statistics.most_delay_actions.max(delay);
             statistics.fault = None;
@@ -455,8 +536,8 @@ pub(crate) fn plan_of(answer: &Answer, observation: &[f32], policy: &Policy) -> 
 }
 
 /// Runs the network, for all robots at once and for one, until LibTorch has chosen kernels and
-/// allocated, then forgets it all.
-fn warm_up(policy: &mut Policy) -> Result<()> {
+/// allocated, then forgets it all but for what evaluations took.
+fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<()> {
     let steps = policy.config().plan.action_steps;
     let zeros = vec![0.0; policy.observation_size()];
     let black: Vec<(ImageSize, Vec<u8>)> = policy
@@ -481,7 +562,17 @@ fn warm_up(policy: &mut Policy) -> Result<()> {
             for &stream in streams {
                 policy.observe_images(stream, &zeros, &images)?;
             }
-            while policy.refine(streams)? > 0 {}
+            loop {
+                let begun_ns = Monotonic.now_ns();
+                match policy.refine(streams)? {
+                    0 => break,
+                    // The first ones are slow.
+                    count if round > 1 => {
+                        dispatcher.took(count, Monotonic.now_ns().saturating_sub(begun_ns));
+                    }
+                    _ => {}
+                }
+            }
             for &stream in streams {
                 policy.advance(stream, steps);
             }

@@ -65,6 +65,8 @@ impl Runtime {
         let stop = Arc::new(AtomicBool::new(false));
         let shape = (policy.config().plan.horizon, policy.action_size());
         let (mut robots, mut seats) = (Vec::new(), Vec::new());
+        let plan = &policy.config().plan;
+        let in_time_ms = 1e3 * plan.commit_ahead.max(1) as f64 / policy.config().task.rate_hz;
         for node in nodes {
             let (writer, plans) = latest_plan(shape.0, shape.1);
             let robot = Robot::start(node, config, shape.1, plans, info, tap, &stop)?;
@@ -74,6 +76,10 @@ impl Runtime {
                 signals: Arc::clone(&robot.signals),
                 tap: tap.clone(),
                 snapshot: Arc::clone(&robot.snapshot),
+                deadline_ns: {
+                    let own_ms = config.runtime.deadlines_ms.get(node.keys().robot());
+                    (1e6 * own_ms.copied().unwrap_or(in_time_ms)) as u64
+                },
             });
             robots.push(robot);
         }

@@ -300,8 +300,8 @@ fn right_column(watch: &Watch, health: &Health, now: Duration, width: usize) -> 
     let latency = policy.latency_ms;
     lines.push(rule("Policy", width));
     lines.push(Line::raw(format!(
-        " p50 {:.2}, p99 {:.2}, last {:.2} ms",
-        latency.p50, latency.p99, latency.last
+        " p50 {:.2}, p99 {:.2}, last {:.2} ms, {} late",
+        latency.p50, latency.p99, latency.last, policy.late
     )));
     lines.push(Line::raw(format!(
         " delay {} actions, at most {}",

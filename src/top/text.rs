@@ -109,12 +109,13 @@ pub(crate) fn snapshot(watch: &Watch, now: Duration) -> Option<String> {
         "policy",
         &format!(
             "observation to plan p50 {:.2}, p99 {:.2}, p99.9 {:.2}, max {:.2}, last {:.2} ms; \
-             delay {} actions, at most {}",
+             {} late; delay {} actions, at most {}",
             latency.p50,
             latency.p99,
             latency.p999,
             latency.max,
             latency.last,
+            policy.late,
             policy.delay_actions.last,
             policy.delay_actions.max
         ),
