@@ -401,7 +401,8 @@ pub(crate) struct EvalArguments {
     /// motion: keep what judging needs of the motion capture beside the extractor.
     #[arg(long, requires = "data")]
     pub(crate) write_reference: bool,
-    /// motion: more checkpoint folders, to be judged alike and put side by side in a table; repeatable.
+    /// More checkpoint folders, to be judged alike and put side by side in a table; repeatable. Those
+    /// of a policy count as training runs, whose mean and its interval are told.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) against: Vec<PathBuf>,
     /// motion: move many characters for hours under random sticks; watches their health and compares
@@ -433,7 +434,8 @@ pub(crate) struct EvalArguments {
     /// motion: how much of its distance from the course a character is to make good within a second.
     #[arg(long, value_name = "SHARE")]
     pub(crate) gain: Option<f64>,
-    /// motion: write strips of poses and the trajectory on the course as SVG to this folder.
+    /// Write pictures as SVG to this folder. motion: strips of poses, and the trajectory on the course;
+    /// Push-T: scores of --curve.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) pictures: Option<PathBuf>,
     /// motion: leave out the toy distribution of the paper, which is learned anew to count its modes.
@@ -462,8 +464,9 @@ pub(crate) struct EvalArguments {
         conflicts_with_all = ["curve", "against"]
     )]
     pub(crate) transitions: Option<usize>,
-    /// clips: at 1, 2 and 5 denoise steps, too.
-    #[arg(long, conflicts_with = "steps")]
+    /// Push-T: score against network evaluations per action, for every way of running; about an hour
+    /// for a checkpoint and 500 seeds. clips: at 1, 2 and 5 denoise steps, too.
+    #[arg(long, conflicts_with_all = ["steps", "chunk", "action_steps", "iterate", "restart", "delay_curve"])]
     pub(crate) curve: bool,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
@@ -567,6 +570,12 @@ pub(crate) enum Join {
 pub(crate) enum Bench {
     /// Latency from observation to action, as a multiple of one network evaluation.
     Policy(BenchPolicyArguments),
+    /// Throughput against latency of one policy that serves many robots.
+    ///
+    /// Robots observe at the policy's rate and want their plans by a deadline. Served by deadlines, as
+    /// `kinestream run` does, and all that wait in one batch, in turns. Latencies count from the moment
+    /// at which an observation was due.
+    Fleet(BenchFleetArguments),
     /// Time of a character's frame, and frames per second of crowds of 1, 16, 256 and 1000.
     Motion(BenchMotionArguments),
     /// Time of whole clips, by batch, threads and denoise steps.
@@ -731,6 +740,37 @@ pub(crate) struct BenchPolicyArguments {
     /// Keep so many threads busy with nothing meanwhile.
     #[arg(long, value_name = "THREADS", default_value_t = 0)]
     pub(crate) busy: usize,
+    /// Threads of an evaluation.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFleetArguments {
+    /// Checkpoint folder of a policy without cameras; the shipped one by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Numbers of robots, comma-separated.
+    #[arg(long, value_name = "COUNT,...", value_delimiter = ',', default_values_t = [1, 16, 64, 256, 512, 1024, 2048])]
+    pub(crate) robots: Vec<usize>,
+    /// When a plan has to be there after its observation, in milliseconds; a control period by default.
+    #[arg(long, value_name = "MS")]
+    pub(crate) deadline_ms: Option<f64>,
+    /// Seconds to measure, shared by the numbers of robots and both orders.
+    #[arg(long, default_value_t = 42.0)]
+    pub(crate) seconds: f64,
+    /// What evaluates the policy.
+    #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
+    pub(crate) executor: Executor,
+    /// How the fused kernels keep weights: fp32, fp16 or int8.
+    #[arg(long, default_value_t = Precision::Fp16)]
+    pub(crate) precision: Precision,
     /// Threads of an evaluation.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,

@@ -12,6 +12,7 @@ mod motion;
 mod nodes;
 mod output;
 mod page;
+mod plot;
 mod recording;
 mod refusals;
 mod scenes;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench { what } => match what {
             Bench::Bridge(arguments) => commands::bench::bridge::run(arguments),
             Bench::Policy(arguments) => commands::bench::policy::run(arguments),
+            Bench::Fleet(arguments) => commands::bench::fleet::run(arguments),
             Bench::Motion(arguments) => commands::bench::motion::run(arguments),
             Bench::Clips(arguments) => commands::bench::clips::run(arguments),
             Bench::Control(arguments) => commands::bench::control::run(arguments),

@@ -94,6 +94,48 @@ fn evaluation_of_other_ladders_counts_their_evaluations() {
 }
 
 #[test]
+fn training_runs_are_scored_side_by_side() {
+    let project = Project::trained();
+    project.copy_checkpoint("other");
+    let report = evaluate(&project, &["--against", "other", "--pictures", "pictures"]);
+    assert_eq!(report["checkpoints"], serde_json::json!([OUT, "other"]));
+    let row = &report["rows"][0];
+    assert_eq!(row["evaluations_per_action"], 1.0);
+    // The same weights: the same scores, and no spread.
+    assert_eq!(row["runs"][0], row["runs"][1]);
+    assert_eq!(row["mean"], row["runs"][0]["mean_max_reward"]);
+    assert_eq!(row["mean_interval"][0], row["mean_interval"][1]);
+    let picture = std::fs::read_to_string(project.path("pictures/steps.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("2 training runs"));
+    let text = project
+        .run(&[&EVAL[..], &["--against", "other"]].concat())
+        .succeeds();
+    assert!(text.stdout.contains("[2] other"), "{}", text.stdout);
+}
+
+#[test]
+fn fleets_are_served_in_both_orders() {
+    let project = Project::trained();
+    let bench = |more: &[&str]| {
+        let base = ["bench", "fleet", "--checkpoint", OUT, "--seconds", "1"];
+        project.run(&[&base, more].concat())
+    };
+    let report = json_object(&bench(&["--robots", "1,3", "--json"]).succeeds().stdout);
+    let points = report["points"].as_array().unwrap();
+    let of = |key: &str| -> Vec<Value> { points.iter().map(|point| point[key].clone()).collect() };
+    assert_eq!(of("robots"), [1, 1, 3, 3]);
+    let orders = ["deadlines", "one_batch", "deadlines", "one_batch"];
+    assert_eq!(of("order"), orders);
+    for point in points {
+        assert_percentiles(&point["latency_ms"]);
+        let share = point["in_time"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&share), "{report}");
+    }
+    bench(&["--robots", "0"]).fails(&["--robots", "1 to 4096"]);
+    bench(&["--deadline-ms", "0"]).fails(&["--deadline-ms", "above 0"]);
+}
+
+#[test]
 fn evaluation_without_json_is_for_people() {
     let project = Project::trained();
     let text = project.run(&EVAL).succeeds().stdout;

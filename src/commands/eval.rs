@@ -13,8 +13,8 @@ use kinestream_sim::evaluation::{self, Controller, Episode, Summary};
 use serde::Serialize;
 use tch::Device;
 
-use super::delay_curve;
 use super::variant::Variant;
+use super::{delay_curve, steps_curve};
 use crate::cli::{EvalArguments, Join};
 use crate::config::Config;
 use crate::controller::PolicyController;
@@ -108,6 +108,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         }),
         delay_ms: arguments.delay_ms,
     };
+    if arguments.curve || !arguments.against.is_empty() {
+        return steps_curve::run(&setup, &variant, threads);
+    }
     let seeds = arguments.seeds.to_vec();
     let begun = Instant::now();
     let bar = output::progress(seeds.len() as u64 * evaluation::MAX_STEPS as u64, "steps");

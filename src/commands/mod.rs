@@ -15,6 +15,7 @@ pub(crate) mod resim;
 pub(crate) mod ros2;
 pub(crate) mod run;
 pub(crate) mod sim;
+mod steps_curve;
 pub(crate) mod stop;
 pub(crate) mod top;
 pub(crate) mod train;

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 pub(crate) mod bridge;
 pub(crate) mod clips;
 pub(crate) mod control;
+pub(crate) mod fleet;
 pub(crate) mod motion;
 pub(crate) mod policy;
 
