@@ -388,6 +388,8 @@ pub struct TrainingConfig {
     pub mirror: bool,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+    /// The last so many checkpoints stay beside the newest, each in a folder of its own; 0 for none.
+    pub keep_checkpoints: usize,
     /// Steps between evaluations on held-out seeds; 0 for none.
     pub evaluate_every: u64,
     /// Number of held-out seeds per evaluation.
@@ -420,6 +422,7 @@ impl Default for TrainingConfig {
             pad_after: None,
             mirror: false,
             checkpoint_every: 500,
+            keep_checkpoints: 0,
             evaluate_every: 0,
             evaluation_seeds: 50,
             export: Precision::Fp32,

@@ -6,6 +6,7 @@
 //! the same machine and device.
 
 mod encoder;
+mod kept;
 mod levels;
 mod run;
 
@@ -23,6 +24,7 @@ use tch::{Device, Tensor};
 pub use encoder::{ENCODER_STATE_FILE, EncoderTrainer, Examples, TrainedVision};
 pub use levels::LevelSampler;
 
+use self::kept::STEP_FOLDER;
 use self::run::{Run, State};
 use crate::checkpoint::Normalisers;
 use crate::config::{PolicyConfig, TrainingConfig};
@@ -315,7 +317,15 @@ impl Run for Trainer {
         state.extend(self.optimiser.state(""));
         state.extend(run::counted(self.training.seed, self.step));
         weights::write(&self.out.join(STATE_FILE), &state)?;
-        self.checkpoint()?.save(&self.out, self.training.export)
+        let checkpoint = self.checkpoint()?;
+        checkpoint.save(&self.out, self.training.export)?;
+        let kept = self.training.keep_checkpoints;
+        if kept > 0 {
+            let own = self.out.join(format!("{STEP_FOLDER}{}", self.step));
+            checkpoint.save(&own, self.training.export)?;
+            kept::prune(&self.out, kept)?;
+        }
+        Ok(())
     }
 
     fn loss(&self) -> Tensor {
