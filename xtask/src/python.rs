@@ -196,6 +196,7 @@ mod tests {
             "nvidia/cu13/lib/libcudart.so.13",
             "nvidia/cu13/lib/libcupti.so.13",
             "nvidia/cu13/lib/libcudart_static.a",
+            "nvidia/cu13/include/crt/host_defines.h",
         ];
         let unpacked = |names: &[&str], kind, folder: &str| {
             let wheels = scratch.join(format!("{folder}-wheels"));
@@ -225,6 +226,8 @@ mod tests {
         assert!(cuda.join("torch/lib/libtorch_cuda.so").exists());
         assert!(cuda.join("nvidia/cu13/lib/libcudart.so.13").exists());
         assert!(!cuda.join("torch/lib/libtorch_python.so").exists());
+        let header = "nvidia/cu13/include/crt/host_defines.h";
+        assert!(cuda.join(header).exists());
         assert!(unpacked(&whole[..7], Kind::Cpu, "incomplete").is_err());
         std::fs::remove_dir_all(&scratch).unwrap();
     }

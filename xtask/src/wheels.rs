@@ -59,9 +59,10 @@ const PYTHON_AND_CUDA_LIBRARIES: &[&str] = &[
     "libcaffe2_nvrtc.so",
 ];
 
-/// The releases of PyTorch's NVIDIA libraries, as the metadata of its 2.11.0 wheel pins them.
+/// The releases of PyTorch's NVIDIA libraries, as the metadata of its 2.11.0 wheel pins them; and `crt`, headers that those of
+/// the runtime (`cudart`) ask for, which torch-shim is compiled with.
 const CUDA_REQUIREMENTS: &[&str] = &[
-    "cuda-toolkit[cublas,cudart,cufft,cufile,cupti,curand,cusolver,cusparse,nvjitlink,nvrtc]==13.0.2",
+    "cuda-toolkit[crt,cublas,cudart,cufft,cufile,cupti,curand,cusolver,cusparse,nvjitlink,nvrtc]==13.0.2",
     "nvidia-cudnn-cu13==9.19.0.56",
     "nvidia-cusparselt-cu13==0.8.0",
     "nvidia-nccl-cu13==2.28.9",
@@ -152,6 +153,7 @@ impl Distribution {
                 rule("torch/include/", "*", "torch/include", &[]),
                 rule("torch/lib/", "lib*.so*", "torch/lib", PYTHON_LIBRARIES),
                 rule("nvidia/", "*/lib/*.so*", "nvidia", &[]),
+                rule("nvidia/cu13/include/", "*", "nvidia/cu13/include", &[]),
             ],
         }
     }
@@ -168,7 +170,7 @@ impl Distribution {
     pub(crate) fn unpacked_bytes(&self) -> u64 {
         match self.kind {
             Kind::Cpu => 530_000_000,
-            Kind::Cuda => 3_830_000_000,
+            Kind::Cuda => 3_840_000_000,
         }
     }
 }
