@@ -1,4 +1,5 @@
-//! One network evaluation at batch 1, by LibTorch and by the fused kernels in every precision.
+//! One network evaluation at batch 1: by LibTorch without gradients and in inference mode, and by the fused kernels in every
+//! precision.
 //!
 //!     cargo bench -p kinestream-diffusion
 //!
@@ -12,6 +13,7 @@ use kinestream_diffusion::executor::Fused;
 use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::{Denoiser, Network, NetworkConfig, Precision};
+use kinestream_torch_shim::InferenceMode;
 use tch::{Device, Tensor};
 
 /// Horizon 16, two observations of 20 numbers.
@@ -69,6 +71,12 @@ fn evaluations(criterion: &mut Criterion) {
             false => vec![99; 16],
         };
         let timesteps = Tensor::from_slice::<i64>(&levels).view([1, 16]);
+        group.bench_function("libtorch_inference_mode", |bencher| {
+            let Ok(_mode) = InferenceMode::enter() else {
+                return;
+            };
+            bencher.iter(|| black_box(network.evaluate(&sample, &timesteps, &condition)));
+        });
         let mut measure = |label: &str, denoiser: &dyn Denoiser| {
             group.bench_function(label, |bencher| {
                 let _guard = tch::no_grad_guard();

@@ -99,6 +99,20 @@ pub enum Error {
         /// What LibTorch said, or what was expected.
         reason: String,
     },
+    /// An AOTInductor package that cannot be used.
+    #[error(
+        "{path}: not an AOTInductor package for this configuration ({reason}); compile it for this device with \
+         torch._inductor.aoti_compile_and_package of PyTorch 2.11"
+    )]
+    Package {
+        /// The file.
+        path: PathBuf,
+        /// What LibTorch said, or what was expected.
+        reason: String,
+    },
+    /// Capturing or replaying an evaluation failed.
+    #[error(transparent)]
+    Shim(#[from] kinestream_torch_shim::Error),
     /// LibTorch refused an operation.
     #[error("LibTorch: {0}")]
     Torch(#[from] tch::TchError),

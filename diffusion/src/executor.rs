@@ -1,6 +1,7 @@
-//! Which program evaluates a network: LibTorch, or the fused kernels for one plan at a time on the
-//! CPU.
+//! Which program evaluates a network: LibTorch, LibTorch with its evaluations captured, or the fused kernels for one plan at a
+//! time on the CPU.
 
+mod captured;
 mod fused;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
+pub use captured::Captured;
 pub use fused::Fused;
 pub use kinestream_kernels::Precision;
 
@@ -23,14 +25,17 @@ pub const ADMITTED_ERROR: f64 = 1.2e-2;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Executor {
-    /// The fused kernels on the CPU where they know the network, LibTorch otherwise. The choice
-    /// depends on device and checkpoint alone.
+    /// On the CPU the fused kernels where they know the network, on CUDA graphs where it can be captured; LibTorch otherwise.
+    /// The choice depends on device and checkpoint alone.
     #[default]
     Auto,
     /// LibTorch: any device, any network, any number of plans at once.
     LibTorch,
     /// The fused kernels: one plan after the other on the CPU.
     Fused,
+    /// LibTorch, with the copies and the evaluation of every number of plans captured: one CUDA graph. On the CPU the same
+    /// without a graph, with the bits of LibTorch.
+    Graph,
 }
 
 /// How a network is evaluated.
@@ -66,7 +71,8 @@ impl Execution {
     ///
     /// # Errors
     /// The fused kernels were asked for, and do not run on this device or do not know the network;
-    /// or weights of one byte, and they change what it tells by more than [`ADMITTED_ERROR`].
+    /// or weights of one byte, and they change what it tells by more than [`ADMITTED_ERROR`]; or
+    /// graphs, and the network cannot be captured.
     pub fn denoiser(
         &self,
         network: Network,
@@ -85,7 +91,18 @@ impl Execution {
         let fused = match self.executor {
             Executor::LibTorch => None,
             Executor::Fused => Some(fused()?),
+            Executor::Auto if matches!(device, Device::Cuda(_)) => {
+                return Ok(captured_if_possible(network, device));
+            }
             Executor::Auto => fused().ok(),
+            Executor::Graph => {
+                let captured = Captured::new(network, device).map_err(|error| Error::Config {
+                    key: "executor",
+                    found: format!("graph, and the network cannot be captured ({error})"),
+                    expected: "auto or libtorch".into(),
+                })?;
+                return Ok((Box::new(captured), Executor::Graph));
+            }
         };
         let Some(fused) = fused else {
             return Ok((Box::new(network), Executor::LibTorch));
@@ -105,6 +122,19 @@ impl Execution {
         }
         Ok((Box::new(fused), Executor::Fused))
     }
+}
+
+/// Graphs where they can be, else LibTorch, and a warning that says why.
+fn captured_if_possible(network: Network, device: Device) -> (Box<dyn Denoiser>, Executor) {
+    let captured = Captured::uncaptured(network, device);
+    let executor = match captured.capture(1) {
+        Ok(()) => Executor::Graph,
+        Err(error) => {
+            tracing::warn!("no CUDA graphs, LibTorch evaluates the network: {error}");
+            Executor::LibTorch
+        }
+    };
+    (Box::new(captured), executor)
 }
 
 /// How far one denoiser's outputs are from another's, root mean square over root mean square, on
@@ -154,6 +184,7 @@ impl fmt::Display for Executor {
             Self::Auto => "auto",
             Self::LibTorch => "libtorch",
             Self::Fused => "fused",
+            Self::Graph => "graph",
         })
     }
 }
@@ -162,10 +193,60 @@ impl FromStr for Executor {
     type Err = String;
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
-        let all = [Self::Auto, Self::LibTorch, Self::Fused];
+        let all = [Self::Auto, Self::LibTorch, Self::Fused, Self::Graph];
         let found = all
             .into_iter()
             .find(|executor| executor.to_string() == name);
-        found.ok_or_else(|| format!("executor `{name}` is unknown; write auto, libtorch or fused"))
+        found.ok_or_else(|| {
+            format!("executor `{name}` is unknown; write auto, libtorch, fused or graph")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Dimensions;
+    use crate::{NetworkConfig, network::NetworkKind};
+
+    #[test]
+    fn each_executor_is_chosen_by_its_name() {
+        let sizes = Dimensions {
+            horizon: 8,
+            action: 2,
+            condition: 6,
+            train_timesteps: 100,
+        };
+        let config = NetworkConfig {
+            kind: NetworkKind::PerPosition,
+            channels: vec![16, 32],
+            transformer: None,
+            script: None,
+            local_observation_steps: None,
+            level_embedding: 16,
+            observation_embedding: 16,
+            kernel_size: 3,
+            groups: 8,
+            activation: Default::default(),
+            modulation_scale: true,
+        };
+        for (name, chosen) in [
+            ("auto", Executor::Fused),
+            ("libtorch", Executor::LibTorch),
+            ("fused", Executor::Fused),
+            ("graph", Executor::Graph),
+        ] {
+            let executor: Executor = name.parse().unwrap();
+            assert_eq!(executor.to_string(), name);
+            let execution = Execution {
+                executor,
+                ..Execution::LIBTORCH
+            };
+            let mut network = Network::new(&config, sizes, Device::Cpu, 1).unwrap();
+            network.freeze();
+            let (_, found) = execution.denoiser(network, Device::Cpu).unwrap();
+            assert_eq!(found, chosen, "{name}");
+        }
+        assert!("gpu".parse::<Executor>().unwrap_err().contains("graph"));
     }
 }

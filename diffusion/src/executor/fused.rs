@@ -43,10 +43,10 @@ impl Fused {
                     kernels::UNetKind::StreamingDiffusionPolicy
                 }
                 NetworkKind::PerPosition => kernels::UNetKind::PerPosition,
-                NetworkKind::Transformer | NetworkKind::TorchScript => {
+                NetworkKind::Transformer | NetworkKind::TorchScript | NetworkKind::AotInductor => {
                     return Err(Error::Config {
                         key: "network.kind",
-                        found: "transformer or torch_script".into(),
+                        found: "transformer, torch_script or aot_inductor".into(),
                         expected: "a U-Net; executor libtorch runs the others".into(),
                     });
                 }

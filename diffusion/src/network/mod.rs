@@ -6,6 +6,7 @@
 
 mod blocks;
 mod mlp;
+mod package;
 mod script;
 mod transformer;
 mod unet;
@@ -23,6 +24,7 @@ pub use transformer::{Transformer, TransformerConfig};
 pub use unet::UNet;
 
 use crate::{Error, Result};
+use package::Package;
 use script::Script;
 
 /// Which of the networks.
@@ -41,6 +43,8 @@ pub enum NetworkKind {
     /// A TorchScript module, whatever is in it.
     #[serde(rename = "torch_script")]
     TorchScript,
+    /// An AOTInductor package, whatever was compiled into it.
+    AotInductor,
 }
 
 /// The non-linearity after every normalisation and inside the encoders.
@@ -98,7 +102,7 @@ pub struct NetworkConfig {
     /// Sizes of the transformer, in place of all of the above but the kind (`transformer` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformer: Option<TransformerConfig>,
-    /// What the module is told, in place of all of the above but the kind (`torch_script` only).
+    /// What the module or package is told, in place of all of the above but the kind (`torch_script` and `aot_inductor` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<ScriptConfig>,
 }
@@ -179,6 +183,7 @@ enum Body {
     UNet(Box<UNet>),
     Transformer(Box<Transformer>),
     Script(Script),
+    Package(Package),
 }
 
 /// A denoiser network together with its parameters.
@@ -204,8 +209,8 @@ impl Network {
         if config.script.is_some() {
             return Err(Error::Config {
                 key: "network.kind",
-                found: "torch_script".into(),
-                expected: "another one: a module is loaded from its file, and not trained".into(),
+                found: "torch_script or aot_inductor".into(),
+                expected: "another one: those are loaded from their file, and not trained".into(),
             });
         }
         let store = VarStore::new(device);
@@ -225,10 +230,11 @@ impl Network {
         })
     }
 
-    /// Loads a TorchScript module (`network.kind = "torch_script"`).
+    /// Loads a TorchScript module (`network.kind = "torch_script"`) or an AOTInductor package
+    /// (`"aot_inductor"`). Both are programs, which run with all rights of this one.
     ///
     /// # Errors
-    /// A configuration value out of its range, or a module that cannot be loaded or does not take
+    /// A configuration value out of its range, or a file that cannot be loaded or does not take
     /// these sizes.
     pub fn scripted(
         config: &NetworkConfig,
@@ -237,23 +243,28 @@ impl Network {
         device: Device,
     ) -> Result<Self> {
         config.check(dimensions)?;
+        let body = match config.kind {
+            NetworkKind::AotInductor => Body::Package(Package::load(path, dimensions, device)?),
+            _ => Body::Script(Script::load(path, dimensions, device)?),
+        };
         Ok(Self {
             store: VarStore::new(device),
-            body: Body::Script(Script::load(path, dimensions, device)?),
+            body,
             config: config.clone(),
             dimensions,
         })
     }
 
-    /// The parameters; those of a TorchScript module are not among them.
+    /// The parameters; those of a module or package are not among them.
     pub fn store(&self) -> &VarStore {
         &self.store
     }
 
-    /// The file of a TorchScript module.
+    /// The file of a TorchScript module or an AOTInductor package.
     pub fn script(&self) -> Option<&std::path::Path> {
         match &self.body {
             Body::Script(script) => Some(script.path()),
+            Body::Package(package) => Some(package.path()),
             _ => None,
         }
     }
@@ -265,8 +276,10 @@ impl Network {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        if let Body::Script(script) = &self.body {
-            return script.parameters();
+        match &self.body {
+            Body::Script(script) => return script.parameters(),
+            Body::Package(package) => return package.parameters(),
+            Body::UNet(_) | Body::Transformer(_) => {}
         }
         self.store.variables().values().map(Tensor::numel).sum()
     }
@@ -284,7 +297,7 @@ impl Network {
     pub fn unet(&self) -> Option<&UNet> {
         match &self.body {
             Body::UNet(unet) => Some(unet),
-            Body::Transformer(_) | Body::Script(_) => None,
+            _ => None,
         }
     }
 }
@@ -295,6 +308,7 @@ impl Denoiser for Network {
             Body::UNet(unet) => unet.forward(sample, timesteps, condition),
             Body::Transformer(transformer) => transformer.forward(sample, timesteps, condition),
             Body::Script(script) => script.forward(sample, timesteps, condition),
+            Body::Package(package) => package.forward(sample, timesteps, condition),
         }
     }
 
@@ -306,7 +320,7 @@ impl Denoiser for Network {
         match self.config.kind {
             NetworkKind::DiffusionPolicy | NetworkKind::Transformer => false,
             NetworkKind::StreamingDiffusionPolicy | NetworkKind::PerPosition => true,
-            NetworkKind::TorchScript => {
+            NetworkKind::TorchScript | NetworkKind::AotInductor => {
                 let script = self.config.script;
                 script.is_some_and(|script| script.level_per_position)
             }
@@ -317,8 +331,17 @@ impl Denoiser for Network {
 impl NetworkConfig {
     /// The configuration of a TorchScript module.
     pub fn scripted(script: ScriptConfig) -> Self {
+        Self::foreign(NetworkKind::TorchScript, script)
+    }
+
+    /// The configuration of an AOTInductor package.
+    pub fn packaged(script: ScriptConfig) -> Self {
+        Self::foreign(NetworkKind::AotInductor, script)
+    }
+
+    fn foreign(kind: NetworkKind, script: ScriptConfig) -> Self {
         Self {
-            kind: NetworkKind::TorchScript,
+            kind,
             channels: default_channels(),
             level_embedding: default_embedding(),
             observation_embedding: default_embedding(),
@@ -352,23 +375,27 @@ impl NetworkConfig {
                 return refuse(key, size.to_string(), "1 to 65536");
             }
         }
-        match (self.kind, &self.script) {
-            (NetworkKind::TorchScript, Some(_)) if self.transformer.is_none() => {
+        let is_foreign = matches!(
+            self.kind,
+            NetworkKind::TorchScript | NetworkKind::AotInductor
+        );
+        match (is_foreign, &self.script) {
+            (true, Some(_)) if self.transformer.is_none() => {
                 let horizon = dimensions.horizon;
                 return match (1..=4096).contains(&horizon) {
                     true => Ok(()),
                     false => refuse("plan.horizon", horizon.to_string(), "1 to 4096"),
                 };
             }
-            (NetworkKind::TorchScript, _) => {
-                let expected = "what the module is told, without network.transformer";
+            (true, _) => {
+                let expected = "what the module or package is told, without network.transformer";
                 return refuse("network.script", "absent".into(), expected);
             }
-            (_, Some(_)) => {
-                let expected = "network.kind torch_script, or no network.script";
+            (false, Some(_)) => {
+                let expected = "network.kind torch_script or aot_inductor, or no network.script";
                 return refuse("network.script", "set".into(), expected);
             }
-            (_, None) => {}
+            (false, None) => {}
         }
         match (self.kind, &self.transformer) {
             (NetworkKind::Transformer, Some(sizes)) => return sizes.check(dimensions),

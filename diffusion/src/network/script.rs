@@ -51,27 +51,13 @@ impl Script {
             parameters: parameters.iter().map(|(_, tensor)| tensor.numel()).sum(),
             path: path.to_path_buf(),
         };
-        let zeros = |shape: &[i64], kind: Kind| Tensor::zeros(shape, (kind, device));
-        let shape = [1, sizes.horizon, sizes.action];
-        let inputs = [
-            zeros(&shape, Kind::Float),
-            zeros(&shape[..2], Kind::Int64),
-            zeros(&[1, sizes.condition], Kind::Float),
-        ];
-        let output = tch::no_grad(|| script.module.forward_ts(&inputs)).map_err(|error| {
-            refuse(format!(
-                "it does not take sample {shape:?}, timesteps {:?} and condition [1, {}]: {error}",
-                &shape[..2],
-                sizes.condition
-            ))
-        })?;
-        if output.size() != shape || output.kind() != Kind::Float {
-            return Err(refuse(format!(
-                "it returns {:?} of {:?}, expected {shape:?} of Float",
-                output.size(),
-                output.kind()
-            )));
-        }
+        attempt(sizes, 1, device, |inputs| {
+            script
+                .module
+                .forward_ts(inputs)
+                .map_err(|error| error.to_string())
+        })
+        .map_err(refuse)?;
         Ok(script)
     }
 
@@ -97,9 +83,41 @@ impl Script {
     }
 }
 
+/// Evaluates `rows` plans of zeros with a program of unknown kind, and says what it did not take or return.
+pub(super) fn attempt(
+    sizes: Dimensions,
+    rows: i64,
+    device: Device,
+    run: impl FnOnce(&[Tensor; 3]) -> std::result::Result<Tensor, String>,
+) -> std::result::Result<(), String> {
+    let zeros = |shape: &[i64], kind: Kind| Tensor::zeros(shape, (kind, device));
+    let shape = [rows, sizes.horizon, sizes.action];
+    let inputs = [
+        zeros(&shape, Kind::Float),
+        zeros(&shape[..2], Kind::Int64),
+        zeros(&[rows, sizes.condition], Kind::Float),
+    ];
+    let output = tch::no_grad(|| run(&inputs)).map_err(|error| {
+        format!(
+            "it does not take sample {shape:?}, timesteps {:?} and condition [{rows}, {}]: {error}",
+            &shape[..2],
+            sizes.condition
+        )
+    })?;
+    if output.size() != shape || output.kind() != Kind::Float {
+        return Err(format!(
+            "it returns {:?} of {:?}, expected {shape:?} of Float",
+            output.size(),
+            output.kind()
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Captured;
     use crate::network::{NetworkConfig, NetworkKind};
     use crate::{Denoiser, Network};
 
@@ -170,6 +188,23 @@ mod tests {
         let narrow = Tensor::zeros([1, 5], (Kind::Float, Device::Cpu));
         let output = scripted.evaluate(&sample, &timesteps, &narrow);
         assert!(output.size() == sample.size() && output.isnan().all().int64_value(&[]) == 1);
+    }
+
+    #[test]
+    fn a_module_is_captured_like_other_networks() {
+        let folder = tempfile::tempdir().unwrap();
+        let (network, path) = traced(folder.path());
+        let scripted = Network::scripted(&config(true), SIZES, &path, Device::Cpu).unwrap();
+        let captured = Captured::new(scripted, Device::Cpu).unwrap();
+        let [sample, timesteps, condition] = inputs(1);
+        let numbers = |tensor: &Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
+        let levels = Vec::<i64>::try_from(timesteps.flatten(0, -1)).unwrap();
+        let (plan, observed) = (numbers(&sample), numbers(&condition));
+        let mut found = vec![0.0; plan.len()];
+        assert!(captured.evaluate_on_host(&plan, &levels, &observed, &mut found));
+        let expected = tch::no_grad(|| network.evaluate(&sample, &timesteps, &condition));
+        let found = Tensor::from_slice(&found).view_as(&expected);
+        assert!(found.allclose(&expected, 1e-6, 1e-6, false));
     }
 
     #[test]
