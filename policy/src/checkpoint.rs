@@ -1,10 +1,10 @@
 //! Checkpoints: a folder with `config.json` and `model.safetensors`, all that running needs; or with
-//! `model.pt`, a TorchScript module, in place of the weights.
+//! `model.pt`, a TorchScript module, or `model.pt2`, an AOTInductor package, in place of the weights.
 
 use std::path::Path;
 
-use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::network::vision::VisionEncoder;
+use kinestream_diffusion::network::{Dimensions, NetworkKind};
 use kinestream_diffusion::weights::{self, Precision};
 use kinestream_diffusion::{Denoiser, Network};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// File of the denoiser in a checkpoint folder where it is a TorchScript module, in place of weights.
 pub const SCRIPT_FILE: &str = "model.pt";
+/// File of the denoiser where it is an AOTInductor package.
+pub const PACKAGE_FILE: &str = "model.pt2";
 /// Version of the layout of `config.json`.
 const FORMAT: u32 = 1;
 
@@ -215,14 +217,10 @@ impl Checkpoint {
             .check(&policy, observation, action)
             .map_err(|error| json(error.to_string()))?;
         let assembled = if policy.network.script.is_some() {
-            require(SCRIPT_FILE)?;
-            Self::scripted(
-                &policy,
-                &normalisers,
-                dimensions,
-                &folder.join(SCRIPT_FILE),
-                device,
-            )
+            let file = program_file(policy.network.kind);
+            require(file)?;
+            let program = folder.join(file);
+            Self::scripted(&policy, &normalisers, dimensions, &program, device)
         } else {
             require(WEIGHTS_FILE)?;
             let weights = folder.join(WEIGHTS_FILE);
@@ -243,7 +241,7 @@ impl Checkpoint {
         })
     }
 
-    /// A checkpoint whose denoiser is a TorchScript module.
+    /// A checkpoint whose denoiser is a TorchScript module or an AOTInductor package.
     fn scripted(
         policy: &PolicyConfig,
         normalisers: &Normalisers,
@@ -254,8 +252,8 @@ impl Checkpoint {
         if policy.vision.is_some() {
             return Err(Error::Config {
                 key: "vision",
-                found: "set, with network.kind torch_script".into(),
-                expected: "no images: a module is given numbers".into(),
+                found: "set, with network.kind torch_script or aot_inductor".into(),
+                expected: "no images: modules and packages are given numbers".into(),
             });
         }
         let network = Network::scripted(&policy.network, dimensions, module, device)?;
@@ -269,8 +267,8 @@ impl Checkpoint {
     pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         if let Some(module) = self.network.script() {
-            let path = folder.join(SCRIPT_FILE);
-            let beside = path.with_extension("pt.part");
+            let path = folder.join(program_file(self.policy.network.kind));
+            let beside = path.with_extension("part");
             std::fs::copy(module, &beside).map_err(Error::io(module))?;
             std::fs::rename(&beside, &path).map_err(Error::io(&path))?;
             return self.describe(folder);
@@ -327,6 +325,11 @@ impl Checkpoint {
         &self.network
     }
 
+    /// The network alone, for what evaluates it in its own way.
+    pub fn into_network(self) -> Network {
+        self.network
+    }
+
     /// The image encoders, if images are observed.
     pub fn vision(&self) -> Option<&VisionEncoder> {
         self.vision.as_ref()
@@ -340,5 +343,13 @@ impl Checkpoint {
     /// The parts, for building an engine.
     pub(crate) fn into_parts(self) -> (PolicyConfig, Normalisers, Network, Option<VisionEncoder>) {
         (self.policy, self.normalisers, self.network, self.vision)
+    }
+}
+
+/// The file of a denoiser that is a program in place of weights.
+fn program_file(kind: NetworkKind) -> &'static str {
+    match kind {
+        NetworkKind::AotInductor => PACKAGE_FILE,
+        _ => SCRIPT_FILE,
     }
 }
