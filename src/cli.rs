@@ -530,7 +530,7 @@ pub(crate) struct EvalArguments {
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// What evaluates the policy: auto, libtorch or fused; `runtime.executor` by default.
+    /// What evaluates the policy: auto, libtorch, fused or graph; `runtime.executor` by default.
     #[arg(long, value_name = "NAME")]
     pub(crate) executor: Option<Executor>,
     /// How the fused kernels keep weights: fp32, fp16 or int8; `runtime.precision` by default.
@@ -725,7 +725,7 @@ pub(crate) struct BenchPolicyArguments {
     /// Turns per second; 0 for one after the other.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) rate: f64,
-    /// What evaluates the policy; evaluations by the others are measured beside it.
+    /// What evaluates the policy: auto, libtorch, fused or graph; evaluations by the others are measured beside it.
     #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
     pub(crate) executor: Executor,
     /// How the fused kernels keep weights: fp32, fp16 or int8.

@@ -81,7 +81,8 @@ pub(crate) struct RuntimeConfig {
     /// cpu, cuda or cuda:N.
     pub(crate) device: String,
     /// What evaluates the network: `fused`, kernels for one plan at a time on the CPU; `libtorch`, any
-    /// device and any network; `auto`, the first where it can.
+    /// device and any network; `graph`, LibTorch with every evaluation replayed as one CUDA graph (on the
+    /// CPU without one); `auto`, on the CPU `fused` and on CUDA `graph` where they can, else `libtorch`.
     pub(crate) executor: Executor,
     /// How the fused kernels keep weights: `fp32`, `fp16`, or `int8` where the checkpoint bears it.
     pub(crate) precision: Precision,

@@ -282,5 +282,5 @@ fn both_executors_play_the_same_episodes() {
     }
     project
         .run(&["eval", CONFIG, "--executor", "gpu"])
-        .reports_wrong_usage(&["libtorch or fused"]);
+        .reports_wrong_usage(&["libtorch, fused or graph"]);
 }

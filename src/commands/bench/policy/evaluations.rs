@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kinestream_control::{Latencies, Percentiles};
-use kinestream_diffusion::executor::{Fused, relative_error};
+use kinestream_diffusion::executor::{Captured, Fused, relative_error};
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, Execution, Executor, Precision};
+use kinestream_diffusion::{Denoiser, Execution, Executor, Network, Precision};
 use kinestream_policy::Checkpoint;
 use serde::Serialize;
 use tch::{Device, Tensor};
@@ -82,17 +82,26 @@ pub(super) struct Evaluations<'a> {
     inputs: Inputs,
     libtorch: Latencies,
     fused: Vec<(Fused, Latencies, f64)>,
+    graph: Option<(Captured, Latencies, f64)>,
 }
 
 struct Inputs {
     sample: Tensor,
     timesteps: Tensor,
     condition: Tensor,
+    /// The same as slices.
+    on_host: (Vec<f32>, Vec<i64>, Vec<f32>),
 }
 
 impl<'a> Evaluations<'a> {
-    /// Packs the weights in every precision, where the kernels know the network.
-    pub(super) fn new(checkpoint: &'a Checkpoint, device: Device, threads: usize) -> Result<Self> {
+    /// Packs the weights in every precision, where the kernels know the network, and captures `graph`, the same network once
+    /// more.
+    pub(super) fn new(
+        checkpoint: &'a Checkpoint,
+        device: Device,
+        threads: usize,
+        graph: Option<Network>,
+    ) -> Result<Self> {
         let network = checkpoint.network();
         let mut fused = Vec::new();
         for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
@@ -103,12 +112,22 @@ impl<'a> Evaluations<'a> {
                 fused.push((packed, Latencies::new(), error));
             }
         }
+        let inputs = Inputs::new(network, 1, device);
+        let graph = match graph {
+            Some(captured) => {
+                let captured = Captured::new(captured, device)?;
+                let error = inputs.difference(&captured, network)?;
+                Some((captured, Latencies::new(), error))
+            }
+            None => None,
+        };
         Ok(Self {
             checkpoint,
             device,
-            inputs: Inputs::new(network, 1, device),
+            inputs,
             libtorch: Latencies::new(),
             fused,
+            graph,
         })
     }
 
@@ -132,6 +151,16 @@ impl<'a> Evaluations<'a> {
                 }
             }
         }
+        if let Some((graph, latencies, _)) = &mut self.graph {
+            settle();
+            for index in 0..turn.evaluations {
+                evict();
+                let nanoseconds = inputs.time_on_host(graph, device)?;
+                if is_measured && index >= turn.unmeasured {
+                    latencies.record(nanoseconds);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -139,7 +168,8 @@ impl<'a> Evaluations<'a> {
     pub(super) fn streams(&self, counts: &[usize], execution: Execution) -> Result<Vec<Streams>> {
         let network = self.checkpoint.network();
         let chosen = self.fused.iter().map(|(fused, _, _)| fused).find(|fused| {
-            execution.executor != Executor::LibTorch && fused.precision() == execution.precision
+            matches!(execution.executor, Executor::Auto | Executor::Fused)
+                && fused.precision() == execution.precision
         });
         counts
             .iter()
@@ -157,10 +187,24 @@ impl<'a> Evaluations<'a> {
                     anyhow::Ok(latencies.percentiles_ms())
                 };
                 let libtorch_ms = measure(network)?;
-                let ms = chosen.map_or(Ok(libtorch_ms), |fused| measure(fused))?;
+                let (executor, ms) = match (&self.graph, chosen) {
+                    (Some((graph, _, _)), _) => {
+                        let mut latencies = Latencies::new();
+                        settle();
+                        for round in 0..ROUNDS {
+                            let nanoseconds = inputs.time_on_host(graph, self.device)?;
+                            if round >= WARM_UP {
+                                latencies.record(nanoseconds);
+                            }
+                        }
+                        (Executor::Graph, latencies.percentiles_ms())
+                    }
+                    (None, Some(fused)) => (Executor::Fused, measure(fused)?),
+                    (None, None) => (Executor::LibTorch, libtorch_ms),
+                };
                 Ok(Streams {
                     streams,
-                    executor: chosen.map_or(Executor::LibTorch, |_| Executor::Fused),
+                    executor,
                     ms,
                     libtorch_ms,
                     plans_per_second: streams as f64 * 1e3 / ms.p50.min(libtorch_ms.p50),
@@ -192,6 +236,10 @@ impl<'a> Evaluations<'a> {
             let ms = latencies.percentiles_ms();
             row(Executor::Fused, precision, fused.bytes(), *error, ms)
         }));
+        rows.extend(self.graph.iter().map(|(_, latencies, error)| {
+            let ms = latencies.percentiles_ms();
+            row(Executor::Graph, None, bytes, *error, ms)
+        }));
         rows
     }
 }
@@ -201,9 +249,11 @@ impl Inputs {
     fn new(network: &dyn Denoiser, plans: i64, device: Device) -> Self {
         let sizes = network.dimensions();
         let mut random = NoiseStream::new(1);
-        let mut tensor = |shape: &[i64]| {
-            let numbers = random.normals(shape.iter().product::<i64>() as usize);
-            Tensor::from_slice(&numbers).view(shape).to_device(device)
+        let count = |width: i64| (plans * width) as usize;
+        let sample = random.normals(count(sizes.horizon * sizes.action));
+        let condition = random.normals(count(sizes.condition));
+        let tensor = |numbers: &[f32], shape: &[i64]| {
+            Tensor::from_slice(numbers).view(shape).to_device(device)
         };
         let last = sizes.train_timesteps;
         let levels: Vec<i64> = (0..sizes.horizon)
@@ -213,13 +263,39 @@ impl Inputs {
             })
             .collect();
         Self {
-            sample: tensor(&[plans, sizes.horizon, sizes.action]),
-            condition: tensor(&[plans, sizes.condition]),
+            sample: tensor(&sample, &[plans, sizes.horizon, sizes.action]),
+            condition: tensor(&condition, &[plans, sizes.condition]),
             timesteps: Tensor::from_slice(&levels)
                 .view([1, -1])
                 .repeat([plans, 1])
                 .to_device(device),
+            on_host: (sample, levels.repeat(plans as usize), condition),
         }
+    }
+
+    /// How far what a captured network tells is from what `reference` tells, root mean square over root mean square.
+    fn difference(&self, captured: &Captured, reference: &Network) -> Result<f64> {
+        let (sample, timesteps, condition) = &self.on_host;
+        let mut output = vec![0.0; sample.len()];
+        captured.evaluate_on_host(sample, timesteps, condition, &mut output);
+        let expected =
+            tch::no_grad(|| reference.evaluate(&self.sample, &self.timesteps, &self.condition));
+        let found = Tensor::from_slice(&output)
+            .view_as(&expected)
+            .to_device(expected.device());
+        let square = |tensor: &Tensor| f64::try_from(tensor.square().sum(tch::Kind::Double));
+        Ok((square(&(found - &expected))? / square(&expected)?).sqrt())
+    }
+
+    /// Nanoseconds of one evaluation from numbers on the host to numbers on the host.
+    fn time_on_host(&self, denoiser: &dyn Denoiser, device: Device) -> Result<u64> {
+        let (sample, timesteps, condition) = &self.on_host;
+        let mut output = vec![0.0; sample.len()];
+        let started = Instant::now();
+        if denoiser.evaluate_on_host(sample, timesteps, condition, &mut output) {
+            return Ok(started.elapsed().as_nanos() as u64);
+        }
+        self.time(denoiser, device)
     }
 
     /// Nanoseconds of one evaluation.

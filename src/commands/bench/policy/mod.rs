@@ -102,7 +102,11 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
             )
         })?;
     let executor = policy.executor();
-    let mut evaluations = Evaluations::new(&bare, device, threads)?;
+    let graph = match executor {
+        Executor::Graph => Some(checkpoint::open(&folder, device)?.into_network()),
+        _ => None,
+    };
+    let mut evaluations = Evaluations::new(&bare, device, threads, graph)?;
     let mut world = PushT::new();
     world.reset(100_000);
     policy.reset(0, 1)?;
