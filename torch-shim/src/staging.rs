@@ -46,7 +46,7 @@ impl Staging {
         &self.device
     }
 
-    /// The same buffer once more.
+    /// The same buffer once more, for work that is captured. As with tensors, one thread at a time has all of them.
     pub fn shared(&self) -> Self {
         Self {
             host: self.host.shallow_clone(),
