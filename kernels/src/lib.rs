@@ -1,4 +1,4 @@
-//! Denoiser networks on the CPU at batch 1, without LibTorch.
+//! Denoiser networks on the CPU at batch 1, without LibTorch: U-Nets and multilayer perceptrons.
 //!
 //! At batch 1 a U-Net is a chain of narrow matrix products that read every weight once, so its cost
 //! is that of streaming the weights from memory. Here they are packed in the order in which they
@@ -10,6 +10,9 @@
 //! The instruction set is chosen at run time ([`Isa`]). Results depend on it and on the precision
 //! of the weights, and on nothing else: not on the number of threads, not on timing.
 //!
+//! A multilayer perceptron is the same with rows in place of positions: any number of vectors, none of
+//! which depends on its neighbours.
+//!
 //! Nothing here knows a file or a tensor library, and no result a clock: threads alone look how long
 //! they waited for one another. After an evaluation with known noise
 //! levels and a known number of observations nothing is allocated.
@@ -19,6 +22,7 @@ mod balance;
 mod cache;
 mod error;
 mod isa;
+mod perceptron;
 mod precision;
 mod processors;
 mod product;
@@ -31,6 +35,7 @@ mod workers;
 
 pub use error::{Error, Result};
 pub use isa::{Activation, Isa};
+pub use perceptron::{Perceptron, PerceptronConfig};
 pub use precision::Precision;
 pub use stream::Stream;
 pub use unet::{Observer, UNet, UNetConfig, UNetKind};

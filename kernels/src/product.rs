@@ -221,6 +221,45 @@ impl Packed {
         }
     }
 
+    /// From `rows` rows of inputs, one behind the other, to as many rows of whole panels of outputs. A
+    /// row's numbers depend on that row alone: it takes weights that are not multiplied in pairs, whose
+    /// inputs are rounded by one scale for all.
+    pub(crate) fn apply_rows(
+        &self,
+        functions: &Functions,
+        arena: &Arena,
+        (input, stride): (&[f32], usize),
+        rows: usize,
+        output: &mut [f32],
+    ) {
+        let window = Window {
+            start: 0,
+            row: 1,
+            stride,
+            positions: rows,
+        };
+        let length = self.panels() * LANES;
+        assert!(!self.in_pairs && self.taps == 1);
+        assert!(self.reach(&window) <= input.len());
+        assert!(rows * length <= output.len());
+        // SAFETY: both slices reach as far as the product does, and the output is borrowed mutably.
+        unsafe {
+            self.run(
+                functions,
+                arena,
+                input.as_ptr(),
+                &window,
+                (0, self.panels()),
+                Output {
+                    start: output.as_mut_ptr(),
+                    panel: LANES,
+                    step: length,
+                    scratch: Scratch(std::ptr::null_mut()),
+                },
+            );
+        }
+    }
+
     /// Computes a range of panels, whole blocks.
     ///
     /// # Safety

@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 
 use kinestream_control::allocations::{CountingAllocator, is_counting, thread_allocations};
-use kinestream_kernels::{Activation, Isa, NamedTensor, Precision, UNet, UNetConfig, UNetKind};
+use kinestream_kernels::{
+    Activation, Isa, NamedTensor, Perceptron, PerceptronConfig, Precision, UNet, UNetConfig,
+    UNetKind,
+};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -113,5 +116,44 @@ fn an_evaluation_uses_no_heap() {
                 "{kind:?}, {threads} threads"
             );
         }
+    }
+}
+
+#[test]
+fn a_perceptron_uses_no_heap_at_all() {
+    assert!(is_counting());
+    for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
+        let config = PerceptronConfig {
+            inputs: 20,
+            outputs: 10,
+            width: 40,
+            layers: 3,
+            normalised: true,
+            activation: Activation::Silu,
+            precision,
+            isa: Isa::detect(),
+        };
+        let mut network = Perceptron::new(&config, &|name| {
+            let shape = match name {
+                "input.weight" => vec![40, 20],
+                "output.weight" => vec![10, 40],
+                "output.bias" => vec![10],
+                "1.weight" | "2.weight" => vec![40, 40],
+                _ => vec![40],
+            };
+            let values = vec![0.1; shape.iter().product()];
+            Some(NamedTensor {
+                shape,
+                values: Cow::Owned(values),
+            })
+        })
+        .unwrap();
+        let (input, mut output) = ([0.5; 60], [0.0; 30]);
+        let before = thread_allocations();
+        for rows in [1, 3, 2] {
+            network.evaluate(&input[..rows * 20], &mut output[..rows * 10]);
+        }
+        assert_eq!(thread_allocations() - before, 0, "{precision}");
+        assert!(output.iter().all(|value| value.is_finite()));
     }
 }

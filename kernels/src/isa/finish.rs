@@ -10,7 +10,7 @@ use super::Activation;
 use super::lanes::{LANES, Lanes, mish, silu};
 
 /// Added to variances, as in PyTorch.
-const EPSILON: f32 = 1e-5;
+pub(super) const EPSILON: f32 = 1e-5;
 
 /// What is done with the sums of a product, in pointers and sizes.
 ///

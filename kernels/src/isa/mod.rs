@@ -15,11 +15,13 @@ mod multiply;
 mod neon;
 mod pairs;
 mod portable;
+mod rows;
 
 pub(crate) use finish::{Finish, Modulation, Normalise};
 pub(crate) use lanes::LANES;
 pub(crate) use multiply::Product;
 pub(crate) use pairs::Scratch;
+pub(crate) use rows::{Advance, LayerNorm};
 
 use crate::{Error, Precision, Result};
 
@@ -136,6 +138,7 @@ pub(crate) struct Functions {
     byte_pairs: unsafe fn(&Product, &Scratch),
     finish: unsafe fn(&Finish),
     activate: unsafe fn(*mut f32, usize, Activation),
+    advance: unsafe fn(&Advance),
     read: unsafe fn(*const f32, usize) -> f32,
     registers: usize,
 }
@@ -178,6 +181,15 @@ impl Functions {
         unsafe { (self.finish)(job) }
     }
 
+    /// Advances rows by a layer.
+    ///
+    /// # Safety
+    /// As [`Self::multiply`].
+    pub(crate) unsafe fn advance(&self, job: &Advance) {
+        // SAFETY: the processor has the instruction set; the caller promises the rest.
+        unsafe { (self.advance)(job) }
+    }
+
     /// Sums `count` numbers, a multiple of 64, as fast as they can be read.
     ///
     /// # Safety
@@ -198,7 +210,9 @@ impl Functions {
 /// Makes the functions of an instruction set from the generic ones.
 macro_rules! functions {
     ($lanes:ty $(, $features:literal)?) => {
-        use crate::isa::{Activation, Finish, Functions, Product, Scratch, finish, lanes, multiply, pairs};
+        use crate::isa::{
+            Activation, Advance, Finish, Functions, Product, Scratch, finish, lanes, multiply, pairs, rows,
+        };
 
         pub(in crate::isa) const FUNCTIONS: Functions = Functions {
             single,
@@ -207,6 +221,7 @@ macro_rules! functions {
             byte_pairs,
             finish: finish_panels,
             activate,
+            advance,
             read,
             registers: <$lanes as lanes::Lanes>::REGISTERS,
         };
@@ -239,6 +254,11 @@ macro_rules! functions {
         $(#[target_feature(enable = $features)])?
         unsafe fn activate(values: *mut f32, count: usize, activation: Activation) {
             finish::activate::<$lanes>(values, count, activation);
+        }
+
+        $(#[target_feature(enable = $features)])?
+        unsafe fn advance(job: &Advance) {
+            rows::advance::<$lanes>(job);
         }
 
         $(#[target_feature(enable = $features)])?

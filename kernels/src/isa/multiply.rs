@@ -35,7 +35,8 @@ pub(crate) struct Product {
     pub(crate) inputs: usize,
     /// Width of the convolution.
     pub(crate) taps: usize,
-    /// Input positions from one output position to the next: 1 or 2.
+    /// Input positions from one output position to the next: 1 or 2 for columns, the numbers of a row for
+    /// rows.
     pub(crate) stride: usize,
     /// Output positions.
     pub(crate) positions: usize,
@@ -88,7 +89,8 @@ impl Format for Byte {
 /// A product in tiles of positions and vectors of outputs.
 pub(super) trait Tiles<L: Lanes> {
     fn product(&self) -> &Product;
-    /// Computes `P` positions from `first` on, of the `N` vectors of a block.
+    /// Computes `P` positions from `first` on, of the `N` vectors of a block. A `STRIDE` of 0 stands for
+    /// that of the product, which is known when it runs.
     unsafe fn tile<const P: usize, const N: usize, const STRIDE: usize>(
         &self,
         block: usize,
@@ -104,9 +106,12 @@ pub(super) unsafe fn tiled<L: Lanes, T: Tiles<L>>(tiles: &T) {
         (4, 1) => blocks::<L, T, 4, 1>(tiles),
         (2, 1) => blocks::<L, T, 2, 1>(tiles),
         (1, 1) => blocks::<L, T, 1, 1>(tiles),
-        (4, _) => blocks::<L, T, 4, 2>(tiles),
-        (2, _) => blocks::<L, T, 2, 2>(tiles),
-        _ => blocks::<L, T, 1, 2>(tiles),
+        (4, 2) => blocks::<L, T, 4, 2>(tiles),
+        (2, 2) => blocks::<L, T, 2, 2>(tiles),
+        (1, 2) => blocks::<L, T, 1, 2>(tiles),
+        (4, _) => blocks::<L, T, 4, 0>(tiles),
+        (2, _) => blocks::<L, T, 2, 0>(tiles),
+        _ => blocks::<L, T, 1, 0>(tiles),
     }
 }
 
@@ -134,6 +139,15 @@ unsafe fn blocks<L: Lanes, T: Tiles<L>, const N: usize, const STRIDE: usize>(til
                 first += 1;
             }
         }
+    }
+}
+
+/// Input positions from one output position to the next, known to the compiler where they can be.
+#[inline(always)]
+pub(super) fn stride<const STRIDE: usize>(product: &Product) -> usize {
+    match STRIDE {
+        0 => product.stride,
+        known => known,
     }
 }
 
@@ -170,11 +184,12 @@ unsafe fn tile<L: Lanes, F: Format, const P: usize, const N: usize, const STRIDE
     first: usize,
 ) {
     let vector = LANES * F::BYTES;
+    let stride = stride::<STRIDE>(product);
     let mut sums = [[L::splat(0.0); N]; P];
     let mut weights = product
         .weights
         .add(block * product.inputs * product.taps * N * vector);
-    let mut column = product.input.add(first * STRIDE);
+    let mut column = product.input.add(first * stride);
     for _ in 0..product.inputs {
         for tap in 0..product.taps {
             let mut line = 0;
@@ -187,7 +202,7 @@ unsafe fn tile<L: Lanes, F: Format, const P: usize, const N: usize, const STRIDE
                 loaded[n] = F::load::<L>(weights.add(n * vector));
             }
             for p in 0..P {
-                let value = L::splat(*column.add(tap + p * STRIDE));
+                let value = L::splat(*column.add(tap + p * stride));
                 for n in 0..N {
                     sums[p][n] = L::fma(loaded[n], value, sums[p][n]);
                 }

@@ -12,7 +12,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::lanes::{LANES, Lanes};
-use super::multiply::{AHEAD, Product, Tiles, tiled};
+use super::multiply::{AHEAD, Product, Tiles, stride, tiled};
 
 /// The largest rounded input.
 const LARGEST: f32 = 32767.0;
@@ -123,11 +123,12 @@ unsafe fn tile<L: Lanes, const P: usize, const N: usize, const STRIDE: usize>(
 ) {
     let product = job.product;
     let vector = 2 * LANES;
+    let stride = stride::<STRIDE>(product);
     let pairs = product.inputs.div_ceil(2);
     let mut weights = product
         .weights
         .add(block * pairs * product.taps * N * vector);
-    let mut column = job.rounded.add(first * STRIDE);
+    let mut column = job.rounded.add(first * stride);
     let mut done = 0;
     while done < pairs {
         let end = pairs.min(done + (EXACT / product.taps).max(1));
@@ -144,7 +145,7 @@ unsafe fn tile<L: Lanes, const P: usize, const N: usize, const STRIDE: usize>(
                     loaded[n] = L::load_byte_pairs(weights.add(n * vector).cast());
                 }
                 for p in 0..P {
-                    let value = L::splat_pair(*column.add(tap + p * STRIDE));
+                    let value = L::splat_pair(*column.add(tap + p * stride));
                     for n in 0..N {
                         sums[p][n] = L::dot(sums[p][n], loaded[n], value);
                     }
