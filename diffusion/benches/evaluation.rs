@@ -4,16 +4,18 @@
 //!     cargo bench -p kinestream-diffusion
 //!
 //! Random weights: the shipped policy's network, and Diffusion Policy's of 65.8 M parameters. `kinestream bench policy` says
-//! more, of trained ones: the floor that the machine sets, cold caches, busy cores.
+//! more, of trained ones: the floor that the machine sets, cold caches, busy cores. And the perceptrons of the shipped
+//! character, for one and for several: `kinestream bench motion` times whole frames.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use kinestream_diffusion::executor::Fused;
-use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
+use kinestream_diffusion::executor::{Fused, FusedMlp};
+use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind, seeded};
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, Network, NetworkConfig, Precision};
+use kinestream_diffusion::{Denoiser, Mlp, Network, NetworkConfig, Precision};
 use kinestream_torch_shim::InferenceMode;
+use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 /// Horizon 16, two observations of 20 numbers.
@@ -93,5 +95,43 @@ fn evaluations(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, evaluations);
+/// The generation module's and the decoder's: sizes, layers, whether they are normalised.
+const PERCEPTRONS: [(&str, [i64; 3], usize, bool); 2] = [
+    ("generation", [333, 256, 64], 4, false),
+    ("decoder", [64, 512, 132], 2, true),
+];
+
+fn perceptrons(criterion: &mut Criterion) {
+    tch::set_num_threads(1);
+    for (name, [inputs, width, outputs], layers, normalised) in PERCEPTRONS {
+        let mut store = VarStore::new(Device::Cpu);
+        let network = seeded(1, || match normalised {
+            true => Mlp::new(&store.root(), inputs, outputs, width, layers),
+            false => Mlp::plain(&store.root(), inputs, outputs, width, layers),
+        });
+        store.freeze();
+        for rows in [1, 16, 64, 256] {
+            let mut group = criterion.benchmark_group(format!("{name}_{rows}"));
+            let input = NoiseStream::new(1).normals(rows * inputs as usize);
+            let tensor = Tensor::from_slice(&input).view([rows as i64, inputs]);
+            group.bench_function("libtorch", |bencher| {
+                let _guard = tch::no_grad_guard();
+                bencher.iter(|| black_box(network.forward(&tensor)));
+            });
+            let mut output = vec![0.0; rows * outputs as usize];
+            for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
+                match FusedMlp::new(&network, precision) {
+                    Ok(mut fused) => {
+                        group.bench_function(precision.name(), |bencher| {
+                            bencher.iter(|| fused.evaluate(black_box(&input), &mut output));
+                        });
+                    }
+                    Err(error) => eprintln!("{name}, {precision}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+criterion_group!(benches, evaluations, perceptrons);
 criterion_main!(benches);

@@ -1,8 +1,9 @@
-//! Which program evaluates a network: LibTorch, LibTorch with its evaluations captured, or the fused kernels for one plan at a
-//! time on the CPU.
+//! Which program evaluates a network: LibTorch, LibTorch with its evaluations captured, or the fused kernels on the CPU, which
+//! take U-Nets one plan at a time and perceptrons in any number of rows.
 
 mod captured;
 mod fused;
+mod perceptron;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,9 +14,10 @@ use tch::{Device, Tensor};
 pub use captured::Captured;
 pub use fused::Fused;
 pub use kinestream_kernels::Precision;
+pub use perceptron::FusedMlp;
 
 use crate::noise::NoiseStream;
-use crate::{Denoiser, Error, Network, Result};
+use crate::{Denoiser, Error, Mlp, Network, Result};
 
 /// Relative error of an evaluation up to which weights of one byte are admitted, root mean square
 /// over root mean square.
@@ -67,6 +69,37 @@ impl Execution {
         }
     }
 
+    /// Perceptrons on `device` as the fused kernels run them, one for each, or none where LibTorch is to
+    /// run them.
+    ///
+    /// # Errors
+    /// As [`Self::denoiser`].
+    pub fn perceptrons(&self, networks: &[&Mlp], device: Device) -> Result<Option<Vec<FusedMlp>>> {
+        let fused = || -> Result<Vec<FusedMlp>> {
+            if device != Device::Cpu {
+                return Err(not_here(device));
+            }
+            let packed = networks
+                .iter()
+                .map(|network| FusedMlp::new(network, self.precision));
+            packed.collect()
+        };
+        let mut fused = match self.executor {
+            Executor::LibTorch | Executor::Graph => return Ok(None),
+            Executor::Fused => fused()?,
+            Executor::Auto => match fused() {
+                Ok(fused) => fused,
+                Err(_) => return Ok(None),
+            },
+        };
+        if self.precision == Precision::Int8 {
+            for (fused, network) in fused.iter_mut().zip(networks) {
+                admit(fused.relative_error(network)?)?;
+            }
+        }
+        Ok(Some(fused))
+    }
+
     /// A frozen network on `device` as what evaluates it, and which program that is.
     ///
     /// # Errors
@@ -80,11 +113,7 @@ impl Execution {
     ) -> Result<(Box<dyn Denoiser>, Executor)> {
         let fused = || -> Result<Fused> {
             if device != Device::Cpu {
-                return Err(Error::Config {
-                    key: "executor",
-                    found: format!("fused with device {device:?}"),
-                    expected: "auto or libtorch, or device cpu".into(),
-                });
+                return Err(not_here(device));
             }
             Fused::new(&network, self.precision, self.threads)
         };
@@ -109,16 +138,7 @@ impl Execution {
         };
         if self.precision == Precision::Int8 {
             let error = relative_error(&fused, &network)?;
-            if error > ADMITTED_ERROR {
-                return Err(Error::Config {
-                    key: "precision",
-                    found: format!(
-                        "int8, which changes this network's output by {:.2} %",
-                        100.0 * error
-                    ),
-                    expected: format!("at most {:.1} %; write fp16", 100.0 * ADMITTED_ERROR),
-                });
-            }
+            admit(error)?;
         }
         Ok((Box::new(fused), Executor::Fused))
     }
@@ -135,6 +155,30 @@ fn captured_if_possible(network: Network, device: Device) -> (Box<dyn Denoiser>,
         }
     };
     (Box::new(captured), executor)
+}
+
+/// The refusal of the fused kernels on a device that is no CPU.
+fn not_here(device: Device) -> Error {
+    Error::Config {
+        key: "executor",
+        found: format!("fused with device {device:?}"),
+        expected: "auto or libtorch, or device cpu".into(),
+    }
+}
+
+/// Refuses weights of one byte that change what a network tells by more than [`ADMITTED_ERROR`].
+fn admit(error: f64) -> Result<()> {
+    if error <= ADMITTED_ERROR {
+        return Ok(());
+    }
+    Err(Error::Config {
+        key: "precision",
+        found: format!(
+            "int8, which changes this network's output by {:.2} %",
+            100.0 * error
+        ),
+        expected: format!("at most {:.1} %; write fp16", 100.0 * ADMITTED_ERROR),
+    })
 }
 
 /// How far one denoiser's outputs are from another's, root mean square over root mean square, on

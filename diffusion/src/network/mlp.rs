@@ -49,15 +49,65 @@ impl Mlp {
 
     /// From `[B, inputs]` to `[B, outputs]`.
     pub fn forward(&self, input: &Tensor) -> Tensor {
+        self.forward_observed(input, &mut |_| {})
+    }
+
+    /// As [`Self::forward`], showing the state after every layer, and the output, to `observe`.
+    pub(crate) fn forward_observed(
+        &self,
+        input: &Tensor,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
         let mut state = self.input.apply(input).silu();
+        observe(&state);
         for (norm, linear) in &self.hidden {
             let change = match norm {
                 Some(norm) => linear.apply(&norm.apply(&state)),
                 None => linear.apply(&state),
             };
             state = &state + change.silu();
+            observe(&state);
         }
-        self.output.apply(&state)
+        let output = self.output.apply(&state);
+        observe(&output);
+        output
+    }
+
+    /// Numbers of an input, of a layer and of an output.
+    pub fn sizes(&self) -> [i64; 3] {
+        let [width, inputs] = self.input.sizes();
+        [inputs, width, self.output.sizes()[0]]
+    }
+
+    /// Layers before the output.
+    pub fn layers(&self) -> usize {
+        1 + self.hidden.len()
+    }
+
+    /// Whether a layer normalisation stands before every layer but the first and the output.
+    pub fn is_normalised(&self) -> bool {
+        self.hidden.iter().any(|(norm, _)| norm.is_some())
+    }
+
+    /// A parameter by its name under the path that the network was drawn at.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&Tensor> {
+        let (layer, part) = name.split_once('.')?;
+        let (norm, linear) = match layer {
+            "input" => (None, &self.input),
+            "output" => (None, &self.output),
+            _ => {
+                let index = layer.parse::<usize>().ok()?.checked_sub(1)?;
+                let (norm, linear) = self.hidden.get(index)?;
+                (norm.as_ref(), linear)
+            }
+        };
+        match part {
+            "weight" => Some(&linear.weight),
+            "bias" => Some(&linear.bias),
+            "norm.weight" => norm.map(|norm| &norm.weight),
+            "norm.bias" => norm.map(|norm| &norm.bias),
+            _ => None,
+        }
     }
 }
 
@@ -90,6 +140,12 @@ impl Linear {
             weight: path.var("weight", &[outputs, inputs], Init::Const(0.0)),
             bias: path.var("bias", &[outputs], Init::Const(0.0)),
         }
+    }
+
+    /// Outputs and inputs.
+    fn sizes(&self) -> [i64; 2] {
+        let sizes = self.weight.size();
+        [sizes[0], sizes[1]]
     }
 
     fn apply(&self, input: &Tensor) -> Tensor {
