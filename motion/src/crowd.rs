@@ -4,11 +4,12 @@
 //! neighbours. A frame that is not finite is never shown: the character keeps its last one, and the
 //! refusal is counted.
 
+use kinestream_diffusion::Executor;
 use kinestream_diffusion::noise::NoiseStream;
 use nalgebra::Vector2;
 use tch::{Device, Kind, Tensor};
 
-use crate::model::{MotionModel, Pull};
+use crate::model::{MotionModel, Pull, Wanted};
 use crate::placing::Told;
 use crate::steering::{self, steering};
 use crate::trajectory::Root;
@@ -25,58 +26,84 @@ pub struct Wish {
     pub strength: (f64, f64),
 }
 
+/// Characters up to which the fused kernels make the frames where a model has them: with more, LibTorch is
+/// as fast or faster (docs/PERFORMANCE.md).
+pub const MOST_FUSED: usize = 8;
+
 /// Wishes of B characters as a model takes them.
+#[derive(Debug, Default)]
 struct Asked {
     /// `[B, S]`, zeros where there is none.
-    steering: Tensor,
-    /// 1 where there is `[B, 1]`.
-    steered: Tensor,
-    root: Tensor,
-    weight: Tensor,
+    steering: Vec<f32>,
+    /// 1 where there is `[B]`.
+    steered: Vec<f32>,
+    /// `[B, 3]`
+    root: Vec<f32>,
+    /// `[B, 3]`
+    weight: Vec<f32>,
     pulled: bool,
 }
 
 impl Asked {
-    /// Wishes of characters whose roots are there.
-    fn of(wishes: &[Wish], roots: &[Root], device: Device) -> Self {
-        let count = wishes.len();
-        let mut numbers = Vec::with_capacity(count * steering::SIZE);
-        let mut steered = Vec::with_capacity(count);
-        let mut motions = Vec::with_capacity(3 * count);
-        let mut weights = Vec::with_capacity(3 * count);
-        let mut pulled = false;
+    /// Takes the wishes of characters whose roots are there.
+    fn take(&mut self, wishes: &[Wish], roots: &[Root]) {
+        self.steering.clear();
+        self.steered.clear();
+        self.root.clear();
+        self.weight.clear();
+        self.pulled = false;
         for (wish, root) in wishes.iter().zip(roots) {
-            steered.push(f32::from(u8::from(wish.ahead.is_some())));
+            self.steered.push(f32::from(u8::from(wish.ahead.is_some())));
             match &wish.ahead {
-                Some(ahead) => numbers.extend(steering(root, ahead)),
-                None => numbers.extend([0.0; steering::SIZE]),
+                Some(ahead) => self.steering.extend(steering(root, ahead)),
+                None => self.steering.extend([0.0; steering::SIZE]),
             }
             let (motion, turn) = wish.motion.unwrap_or_default();
             let seen = root.inwards(motion);
-            motions.extend([seen.x as f32, seen.y as f32, turn as f32]);
+            self.root
+                .extend([seen.x as f32, seen.y as f32, turn as f32]);
             let (along, about) = wish.motion.map_or((0.0, 0.0), |_| wish.strength);
-            pulled |= along > 0.0 || about > 0.0;
-            weights.extend([along as f32, along as f32, about as f32]);
-        }
-        let tensor = |numbers: &[f32], columns: i64| {
-            Tensor::from_slice(numbers)
-                .view([-1, columns])
-                .to_device(device)
-        };
-        Self {
-            steering: tensor(&numbers, steering::SIZE as i64),
-            steered: tensor(&steered, 1),
-            root: tensor(&motions, 3),
-            weight: tensor(&weights, 3),
-            pulled,
+            self.pulled |= along > 0.0 || about > 0.0;
+            self.weight
+                .extend([along as f32, along as f32, about as f32]);
         }
     }
 
-    /// The root motion that is wanted; none if nobody wants one.
-    fn pull(&self) -> Option<Pull<'_>> {
-        self.pulled.then_some(Pull {
-            root: &self.root,
-            weight: &self.weight,
+    /// For the host.
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            steering: &self.steering,
+            steered: &self.steered,
+            // None if nobody wants one.
+            pull: self.pulled.then_some([&self.root, &self.weight]),
+        }
+    }
+}
+
+/// Last frames and the changes that led to them `[B, 2 E]`.
+#[derive(Debug)]
+enum State {
+    /// Where LibTorch computes.
+    Tensor(Tensor),
+    /// For the fused kernels: the numbers, and room for the next and for what is drawn.
+    Host {
+        last: Vec<f32>,
+        next: Vec<f32>,
+        drawn: Vec<f32>,
+    },
+}
+
+impl State {
+    fn new(model: &MotionModel, state: &Tensor) -> Result<Self> {
+        let [count, length] = [0, 1].map(|at| state.size()[at] as usize);
+        let Some(host) = model.host.as_ref().filter(|_| count <= MOST_FUSED) else {
+            return Ok(Self::Tensor(state.copy()));
+        };
+        let state = state.to_device(Device::Cpu).to_kind(Kind::Float);
+        Ok(Self::Host {
+            last: Vec::try_from(state.flatten(0, -1))?,
+            next: vec![0.0; count * length],
+            drawn: vec![0.0; count * host.numbers()],
         })
     }
 }
@@ -85,8 +112,8 @@ impl Asked {
 #[derive(Debug)]
 pub struct Crowd {
     model: MotionModel,
-    /// Last frames and the changes that led to them `[B, 2 E]`.
-    state: Tensor,
+    state: State,
+    asked: Asked,
     roots: Vec<Root>,
     streams: Vec<NoiseStream>,
     /// The last frames, one for each character.
@@ -107,7 +134,8 @@ impl Crowd {
             roots: vec![Root::default(); seeds.len()],
             streams: seeds.iter().map(|seed| NoiseStream::new(*seed)).collect(),
             refused: vec![0; seeds.len()],
-            state: first.copy(),
+            state: State::new(&model, first)?,
+            asked: Asked::default(),
             told: Told::default(),
             model,
             diversity: 1.0,
@@ -156,7 +184,7 @@ impl Crowd {
     /// # Errors
     /// LibTorch refused.
     pub fn resume(&mut self, state: &Tensor, root: Root) -> Result<()> {
-        self.state = state.copy();
+        self.state = State::new(&self.model, state)?;
         self.roots.fill(root);
         self.decode()
     }
@@ -168,12 +196,25 @@ impl Crowd {
 
     /// Last frames and the changes that led to them `[B, 2 E]`.
     pub fn state(&self) -> Tensor {
-        self.state.copy()
+        match &self.state {
+            State::Tensor(state) => state.copy(),
+            State::Host { last, .. } => {
+                Tensor::from_slice(last).view([self.roots.len() as i64, -1])
+            }
+        }
     }
 
     /// Embedded last frames `[B, E]`.
     pub fn embedded(&self) -> Tensor {
-        self.model.frames(&self.state)
+        self.model.frames(&self.state())
+    }
+
+    /// What makes the frames.
+    pub fn executor(&self) -> Executor {
+        match &self.state {
+            State::Tensor(_) => Executor::LibTorch,
+            State::Host { .. } => Executor::Fused,
+        }
     }
 
     /// Makes the next frame of every character; `wishes` has one entry for each.
@@ -188,29 +229,14 @@ impl Crowd {
                 self.len()
             )));
         }
-        let device = self.model.device();
-        let asked = Asked::of(wishes, &self.roots, device);
-        let next = tch::no_grad(|| {
-            let condition = self
-                .model
-                .condition(&self.state, &asked.steering, &asked.steered);
-            let mut draw = self.model.draw(&mut self.streams);
-            if self.diversity != 1.0 {
-                draw.scale(self.diversity);
+        self.asked.take(wishes, &self.roots);
+        let sound = match &self.state {
+            State::Tensor(state) => {
+                let (next, sound) = self.next(&state.shallow_clone())?;
+                self.state = State::Tensor(next);
+                sound
             }
-            self.model.next(&condition, &draw, asked.pull().as_ref())
-        });
-        // One look at the device for all: a sum is finite if its numbers are.
-        let sums = next.sum_dim_intlist([1].as_slice(), false, Kind::Float);
-        let sound: Vec<bool> = Vec::<f32>::try_from(sums)?
-            .iter()
-            .map(|sum| sum.is_finite())
-            .collect();
-        self.state = if sound.iter().all(|sound| *sound) {
-            next
-        } else {
-            let mask = Tensor::from_slice(&sound).view([-1, 1]).to_device(device);
-            next.where_self(&mask, &self.state)
+            State::Host { .. } => self.next_on_host(),
         };
         self.decode()?;
         for (character, sound) in sound.iter().enumerate() {
@@ -223,7 +249,75 @@ impl Crowd {
         Ok(())
     }
 
+    /// The next states, and whose are finite; the others stay as they are.
+    fn next(&mut self, state: &Tensor) -> Result<(Tensor, Vec<bool>)> {
+        let device = self.model.device();
+        let asked = &self.asked;
+        let tensor = |numbers: &[f32], columns: i64| {
+            Tensor::from_slice(numbers)
+                .view([-1, columns])
+                .to_device(device)
+        };
+        let [root, weight] = [&asked.root, &asked.weight].map(|numbers| tensor(numbers, 3));
+        let pull = asked.pulled.then_some(Pull {
+            root: &root,
+            weight: &weight,
+        });
+        let next = tch::no_grad(|| {
+            let steering = tensor(&asked.steering, steering::SIZE as i64);
+            let condition = (self.model).condition(state, &steering, &tensor(&asked.steered, 1));
+            let mut draw = self.model.draw(&mut self.streams);
+            if self.diversity != 1.0 {
+                draw.scale(self.diversity);
+            }
+            self.model.next(&condition, &draw, pull.as_ref())
+        });
+        // One look at the device for all: a sum is finite if its numbers are.
+        let sums = next.sum_dim_intlist([1].as_slice(), false, Kind::Float);
+        let sound: Vec<bool> = Vec::<f32>::try_from(sums)?
+            .iter()
+            .map(|sum| sum.is_finite())
+            .collect();
+        if sound.iter().all(|sound| *sound) {
+            return Ok((next, sound));
+        }
+        let mask = Tensor::from_slice(&sound).view([-1, 1]).to_device(device);
+        Ok((next.where_self(&mask, state), sound))
+    }
+
+    /// As [`Self::next`], with the fused kernels, in place.
+    fn next_on_host(&mut self) -> Vec<bool> {
+        let (State::Host { last, next, drawn }, Some(host)) =
+            (&mut self.state, &mut self.model.host)
+        else {
+            return vec![false; self.roots.len()];
+        };
+        for (stream, drawn) in (self.streams.iter_mut()).zip(drawn.chunks_exact_mut(host.numbers()))
+        {
+            stream.fill_normal(drawn);
+        }
+        if self.diversity != 1.0 {
+            let factor = self.diversity as f32;
+            drawn.iter_mut().for_each(|number| *number *= factor);
+        }
+        host.next(last, self.asked.wanted(), drawn, next);
+        let length = last.len() / self.roots.len().max(1);
+        let rows = last.chunks_exact_mut(length).zip(next.chunks_exact(length));
+        rows.map(|(last, next)| {
+            let sound = next.iter().all(|number| number.is_finite());
+            if sound {
+                last.copy_from_slice(next);
+            }
+            sound
+        })
+        .collect()
+    }
+
     fn decode(&mut self) -> Result<()> {
+        if let (State::Host { last, .. }, Some(host)) = (&self.state, &mut self.model.host) {
+            host.decode(last, &mut self.told);
+            return Ok(());
+        }
         self.told = Told::of(&self.model.embedding, &self.embedded())?;
         Ok(())
     }
@@ -238,3 +332,6 @@ impl Crowd {
         self.told.pose(character, &self.roots[character])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,6 +166,17 @@ impl Scales {
     }
 }
 
+/// Deviations and means around the decoder, on the host.
+#[derive(Debug)]
+pub(crate) struct DecoderScales {
+    /// Of the hand-made part.
+    pub(crate) hand_made: [Vec<f32>; 2],
+    /// Of the learned part.
+    pub(crate) latent: [Vec<f32>; 2],
+    /// Of the rotations as six numbers.
+    pub(crate) rotations: [Vec<f32>; 2],
+}
+
 /// What the decoder makes of embedded frames.
 #[derive(Debug)]
 pub struct Decoded {
@@ -240,6 +251,30 @@ impl Embedding {
     /// The statistics.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// The decoder: from the hand-made part at unit size and the learned part as the encoder gave it to
+    /// rotations at unit size.
+    pub(crate) fn decoder(&self) -> &Mlp {
+        &self.decoder
+    }
+
+    /// What [`Self::hand_made`] and [`Self::decode_rotations`] multiply by and add.
+    pub(crate) fn decoder_scales(&self) -> DecoderScales {
+        let Statistics {
+            mean,
+            deviation,
+            latent_mean,
+            latent_deviation,
+        } = &self.statistics;
+        let of = |from: usize, count: usize| {
+            [deviation, mean].map(|list| list[from..from + count].to_vec())
+        };
+        DecoderScales {
+            hand_made: of(0, Layout::HAND_MADE),
+            latent: [latent_deviation.clone(), latent_mean.clone()],
+            rotations: of(Layout::ROTATIONS, 6 * self.layout.joints()),
+        }
     }
 
     /// Where the numbers of a row of features stand.

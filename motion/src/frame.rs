@@ -155,6 +155,21 @@ impl FrameNetwork {
         self.config.schedule.train_timesteps as i64
     }
 
+    /// The network itself.
+    pub(crate) fn mlp(&self) -> &Mlp {
+        &self.mlp
+    }
+
+    /// The steps of a sample, in their order.
+    pub(crate) fn plan(&self) -> &[DenoiseStep] {
+        &self.plan
+    }
+
+    /// Factors of the clean sample and of the noise at the last timestep.
+    pub(crate) fn last(&self) -> &[Tensor; 2] {
+        &self.last
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.store.variables().values().map(Tensor::numel).sum()

@@ -18,9 +18,9 @@ const SIX: usize = 6 * character::JOINTS;
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     /// Hand-made numbers in their own units `[N, 22]`.
-    hand_made: Vec<f32>,
+    pub(crate) hand_made: Vec<f32>,
     /// Rotations as six numbers `[N, J, 6]`.
-    six: Vec<f32>,
+    pub(crate) six: Vec<f32>,
 }
 
 impl Told {

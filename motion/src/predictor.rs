@@ -93,6 +93,11 @@ impl Predictor {
         &mut self.store
     }
 
+    /// The network itself.
+    pub(crate) fn mlp(&self) -> &Mlp {
+        &self.mlp
+    }
+
     /// Changes `[B, E]` at unit size from conditions `[B, C]`, to be added to what carries on.
     pub fn predict(&self, condition: &Tensor) -> Tensor {
         self.mlp.forward(condition)

@@ -16,14 +16,17 @@ mod changes;
 mod config;
 mod folder;
 mod generator;
+mod host;
 mod sampling;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use kinestream_diffusion::{Execution, Executor};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use changes::Scales;
+use host::HostModel;
 
 use crate::embedding::{Embedding, Statistics};
 use crate::frame::FrameSizes;
@@ -35,6 +38,7 @@ pub use changes::Changes;
 pub use config::{GeneratorConfig, ModelConfig, ModulesConfig};
 pub use folder::CONFIG_FILE;
 pub use generator::{Generator, Modules};
+pub(crate) use host::Wanted;
 pub use sampling::{Draw, Pull};
 
 /// Of an error of place and of speed, what is left one frame later if the change carries on wholly:
@@ -55,6 +59,8 @@ pub struct MotionModel {
     changes: Changes,
     scales: Scales,
     device: Device,
+    /// What makes the frames of few characters in place of all this, if it was asked for.
+    pub(crate) host: Option<Box<HostModel>>,
 }
 
 impl MotionModel {
@@ -93,6 +99,22 @@ impl MotionModel {
             config: config.clone(),
             changes,
             device,
+            host: None,
+        })
+    }
+
+    /// Says what makes frames from now on, with the weights and the denoise steps as they are now, and
+    /// tells what that is: the fused kernels for crowds of up to [`crate::crowd::MOST_FUSED`], or LibTorch.
+    /// Which depends on device and checkpoint alone.
+    ///
+    /// # Errors
+    /// The fused kernels were asked for, and do not know the model or do not run on its device; weights of
+    /// one byte that change what a network tells too much.
+    pub fn execute_by(&mut self, execution: &Execution) -> Result<Executor> {
+        self.host = HostModel::new(self, execution)?.map(Box::new);
+        Ok(match self.host {
+            Some(_) => Executor::Fused,
+            None => Executor::LibTorch,
         })
     }
 

@@ -48,7 +48,8 @@ impl MotionModel {
         self.draw_of(&numbers)
     }
 
-    fn draw_of(&self, numbers: &[f32]) -> Draw {
+    /// Random numbers `[B, N]` as a model takes them.
+    pub(super) fn draw_of(&self, numbers: &[f32]) -> Draw {
         Draw {
             numbers: Tensor::from_slice(numbers)
                 .view([-1, self.generator.numbers()])
