@@ -136,6 +136,12 @@ pub(crate) struct DemoArguments {
     /// motion: name of the character in all keys, `kinestream/<name>/pose`.
     #[arg(long, default_value = "character")]
     pub(crate) name: String,
+    /// motion: what makes the frames: auto, libtorch or fused.
+    #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
+    pub(crate) executor: Executor,
+    /// motion: how the fused kernels keep weights: fp32, fp16 or int8.
+    #[arg(long, default_value_t = Precision::Fp16)]
+    pub(crate) precision: Precision,
     /// Print one JSON object with the result on stdout.
     #[arg(long)]
     pub(crate) json: bool,
@@ -530,7 +536,8 @@ pub(crate) struct EvalArguments {
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// What evaluates the policy: auto, libtorch, fused or graph; `runtime.executor` by default.
+    /// What evaluates the policy (auto, libtorch, fused or graph) or the character (auto, libtorch or
+    /// fused); `runtime.executor` by default.
     #[arg(long, value_name = "NAME")]
     pub(crate) executor: Option<Executor>,
     /// How the fused kernels keep weights: fp32, fp16 or int8; `runtime.precision` by default.

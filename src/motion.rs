@@ -5,6 +5,7 @@ mod base;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_motion::data::DataConfig;
 use kinestream_motion::extractor::ExtractorConfig;
 use kinestream_motion::model::ModelConfig;
@@ -32,6 +33,35 @@ pub(crate) struct MotionConfig {
     /// How the model is judged.
     #[serde(default)]
     pub(crate) evaluation: EvaluationTable,
+    /// What makes the frames of a trained model.
+    #[serde(default)]
+    pub(crate) runtime: RuntimeTable,
+}
+
+/// What makes the frames of a trained model.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RuntimeTable {
+    /// `fused`, kernels for few characters on the CPU; `libtorch`, any device, model and number; `auto`, the
+    /// first where it can.
+    pub(crate) executor: Executor,
+    /// How the fused kernels keep weights: `fp32`, `fp16`, or `int8` where the checkpoint bears it.
+    pub(crate) precision: Precision,
+}
+
+impl RuntimeTable {
+    /// As it says, but for what a command line says.
+    pub(crate) fn execution(
+        &self,
+        executor: Option<Executor>,
+        precision: Option<Precision>,
+    ) -> Execution {
+        Execution {
+            executor: executor.unwrap_or(self.executor),
+            precision: precision.unwrap_or(self.precision),
+            threads: 1,
+        }
+    }
 }
 
 /// The feature space of the evaluation, and how it is trained.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use kinestream_bridge::{Node, NodeError, SessionOptions};
+use kinestream_diffusion::Execution;
 use kinestream_motion::controller::Goal;
 use kinestream_motion::course::course;
 use kinestream_motion::data::FRAME_RATE;
@@ -83,7 +84,12 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
          --checkpoint",
         folder.display()
     );
-    let model = MotionModel::load(&found, Device::Cpu)?;
+    let mut model = MotionModel::load(&found, Device::Cpu)?;
+    let executor = model.execute_by(&Execution {
+        executor: arguments.executor,
+        precision: arguments.precision,
+        threads,
+    })?;
     let clips = clips(arguments)?;
     let acts = Acts::new(clips.as_ref().map(|clips| clips.repertoire().clone()));
     let live = Live::new(character(model, clips, arguments.seed)?, arguments.seed);
@@ -104,6 +110,8 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
             let described = json!({
                 "character": arguments.name,
                 "skeleton": skeleton.to_value()?,
+                // What made the frames: those of recordings that do not say it were LibTorch's.
+                "runtime": { "executor": executor, "precision": arguments.precision },
             });
             let opening = Opening {
                 checkpoint: Some(CheckpointIdentity::of_motion(folder)?),

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use kinestream_motion::controller::ControllerOptions;
 use kinestream_motion::long_run::{LongRun, LongRunOptions, LongRunReport, MINUTE, Trouble};
-use kinestream_motion::model::MotionModel;
 use serde::Serialize;
 use tch::Device;
 
@@ -71,7 +70,7 @@ pub(super) fn run(
         .clone()
         .unwrap_or_else(|| USUAL_STATE.into());
     let identity = CheckpointIdentity::of_motion(folder)?.weights_sha256;
-    let mut model = MotionModel::load(folder, device)?;
+    let mut model = judge.open(folder, device)?;
     let mut run = LongRun::new(&model, options)?;
     if state.exists() {
         run.restore(&state, &identity)?;

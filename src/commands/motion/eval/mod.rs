@@ -7,6 +7,7 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use kinestream_diffusion::Execution;
 use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::evaluation::{EvaluationOptions, Reference, evaluate};
 use kinestream_motion::extractor::Extractor;
@@ -57,7 +58,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         return long_run::run(arguments, &judge, &folders[0], device);
     }
     if let Some(folder) = &arguments.pictures {
-        pictures::write(folder, MotionModel::load(&folders[0], device)?)?;
+        pictures::write(folder, judge.open(&folders[0], device)?)?;
     }
     let mut reports = Vec::with_capacity(folders.len());
     for folder in &folders {
@@ -90,6 +91,7 @@ struct Judge {
     extractor_folder: PathBuf,
     reference: Reference,
     options: EvaluationOptions,
+    execution: Execution,
 }
 
 impl Judge {
@@ -132,13 +134,25 @@ impl Judge {
             extractor_folder,
             reference,
             options: options(arguments)?,
+            execution: (config.runtime).execution(arguments.executor, arguments.precision),
         })
+    }
+
+    /// A model, ready to make frames.
+    fn open(
+        &self,
+        folder: &std::path::Path,
+        device: Device,
+    ) -> kinestream_motion::Result<MotionModel> {
+        let mut model = MotionModel::load(folder, device)?;
+        model.execute_by(&self.execution)?;
+        Ok(model)
     }
 
     fn report(&self, folder: &std::path::Path, device: Device) -> Result<Report> {
         let line = output::status_line();
         let found = evaluate(
-            || MotionModel::load(folder, device),
+            || self.open(folder, device),
             &self.extractor,
             &self.reference,
             &self.options,
@@ -160,7 +174,7 @@ impl Judge {
         for size in CROWDS {
             let mut groups = Vec::with_capacity(folders.len());
             for folder in folders {
-                groups.push(prepared(MotionModel::load(folder, device)?, size)?);
+                groups.push(prepared(self.open(folder, device)?, size)?);
             }
             let mut best = vec![0.0_f64; folders.len()];
             for _ in 0..TURNS {
