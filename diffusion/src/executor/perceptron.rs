@@ -150,7 +150,7 @@ mod tests {
                 let input = random.normals(rows * sizes[0] as usize);
                 let mut expected = Vec::new();
                 let tensor = Tensor::from_slice(&input).view([rows as i64, -1]);
-                network.forward_observed(&tensor, &mut |state| {
+                let _ = network.forward_observed(&tensor, &mut |state| {
                     expected.push(Vec::<f32>::try_from(state.flatten(0, -1)).unwrap());
                 });
                 let mut fused = FusedMlp::new(&network, Precision::Fp32).unwrap();

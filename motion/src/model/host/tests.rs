@@ -49,8 +49,8 @@ fn walking(random: &mut NoiseStream, count: usize) -> Vec<f32> {
 }
 
 /// Largest difference of frames, and of the changes that led to them, over some frames of some
-/// characters, each from LibTorch's frame before; a wish of the root is there in every other.
-fn differences(mut model: MotionModel, count: usize, frames: usize) -> [f32; 2] {
+/// characters, each from LibTorch's frame before.
+fn differences(mut model: MotionModel, count: usize, frames: usize, is_pulled: bool) -> [f32; 2] {
     assert_eq!(model.execute_by(&FP32).unwrap(), Executor::Fused);
     let mut host = model.host.take().unwrap();
     let mut random = NoiseStream::new(5);
@@ -58,7 +58,7 @@ fn differences(mut model: MotionModel, count: usize, frames: usize) -> [f32; 2] 
     assert_eq!(host.numbers() as i64, model.generator.numbers());
     let mut state = model.starts().narrow(0, 0, 1).repeat([count as i64, 1]);
     let mut worst = [0.0_f32; 2];
-    for frame in 0..frames {
+    for _ in 0..frames {
         let rows = |numbers: &[f32]| Tensor::from_slice(numbers).view([count as i64, -1]);
         let wanted = walking(&mut random, count);
         let steered: Vec<f32> = (0..count).map(|row| (row % 2) as f32).collect();
@@ -67,7 +67,6 @@ fn differences(mut model: MotionModel, count: usize, frames: usize) -> [f32; 2] 
             .collect();
         let weight: Vec<f32> = (0..3 * count).map(|_| random.uniform() as f32).collect();
         let drawn = random.normals(count * host.numbers());
-        let is_pulled = frame % 2 == 0;
         let mut found = vec![f32::NAN; count * 2 * size];
         let told = Wanted {
             steering: &wanted,
@@ -112,18 +111,25 @@ fn frames_are_those_of_libtorch() {
     };
     for modules in [whole, bare] {
         for count in [1, 5] {
-            let [frame, change] = differences(talkative(modules.clone()), count, 20);
-            assert!(frame < 1e-5 && change < 1e-4, "{frame:e} {change:e}");
+            for is_pulled in [false, true] {
+                let model = talkative(modules.clone());
+                let [frame, change] = differences(model, count, 20, is_pulled);
+                assert!(frame < 1e-5 && change < 1e-4, "{frame:e} {change:e}");
+            }
         }
     }
 }
 
+/// A pull of any strength asks for innovations of many deviations, which the modules were never shown and
+/// which they answer with steep slopes: rounding counts for more there.
 #[test]
 fn the_shipped_character_moves_as_with_libtorch() {
-    for count in [1, 3] {
-        let [frame, change] = differences(shipped(), count, 60);
-        println!("{count}: frames within {frame:.1e}, changes within {change:.1e}");
-        assert!(frame < 1e-5 && change < 2e-4, "{frame:e} {change:e}");
+    for (is_pulled, tolerance) in [(false, 1e-5), (true, 5e-5)] {
+        for count in [1, 3] {
+            let [frame, change] = differences(shipped(), count, 60, is_pulled);
+            println!("{count} {is_pulled}: frames {frame:.1e}, changes {change:.1e}");
+            assert!(frame < tolerance && change < 2e-4, "{frame:e} {change:e}");
+        }
     }
 }
 
