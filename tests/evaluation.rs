@@ -241,6 +241,15 @@ fn bench_relates_latency_to_one_evaluation_and_to_the_floor() {
 
     let text = project.run(&bench).succeeds().stdout;
     assert!(text.contains("one network evaluation"), "{text}");
+
+    // On the CPU the same without a graph, with LibTorch's bits.
+    let graph = ["--executor", "graph", "--streams", "2", "--json"];
+    let done = project.run(&[&bench[..], &graph].concat()).succeeds();
+    let report = json_object(&done.stdout);
+    assert_eq!(report["executor"], "graph");
+    assert_eq!(report["evaluations"][4]["executor"], "graph");
+    assert_eq!(report["evaluations"][4]["relative_error"], 0.0);
+    assert_eq!(report["streams"][0]["executor"], "graph");
 }
 
 #[test]

@@ -469,6 +469,54 @@ fn a_torch_script_denoiser_makes_the_plans_of_the_network_it_was_traced_from() {
 }
 
 #[test]
+fn a_package_makes_plans_in_place_of_weights() {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        eprintln!("skipped: the package is compiled for Linux on x86-64");
+        return;
+    }
+    // A horizon of 8, actions of 2 numbers, conditions of 6: what the package was made for.
+    let shaped = PolicyConfig {
+        plan: PlanConfig {
+            horizon: 8,
+            observation_steps: 3,
+            ..policy().plan
+        },
+        ..policy()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let training = TrainingConfig {
+        steps: 1,
+        ..training()
+    };
+    drop(train(&shaped, &training, folder.path()));
+    let program = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../torch-shim/tests/package/model.pt2"
+    );
+    let path = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    config["policy"]["network"] =
+        serde_json::json!({ "kind": "aot_inductor", "script": { "level_per_position": true } });
+    std::fs::write(&path, config.to_string()).unwrap();
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    let load = || Checkpoint::load(folder.path(), Device::Cpu);
+    says(
+        &load().err().unwrap().to_string(),
+        &["model.pt2", "is missing"],
+    );
+    std::fs::copy(program, folder.path().join("model.pt2")).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let loaded = load().unwrap();
+    loaded.save(copy.path(), weights::Precision::Fp32).unwrap();
+    let copied = Checkpoint::load(copy.path(), Device::Cpu).unwrap();
+    let found = plans(loaded);
+    assert_eq!(found, plans(copied));
+    assert!(found.iter().all(|plan| plan.committed >= 4));
+    assert_ne!(found[0].actions, found[5].actions);
+}
+
+#[test]
 fn bad_observations_are_refused_and_the_plan_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut policy =

@@ -16,13 +16,13 @@ fn crowds(count: usize) -> [Crowd; 2] {
 
 fn wishes(count: usize) -> Vec<Wish> {
     let wish = |character: usize| Wish {
-        ahead: (character % 2 == 0).then(|| {
+        ahead: (character.is_multiple_of(2)).then(|| {
             [1.0, 2.0, 3.0].map(|ahead| Root {
                 position: Vector2::new(0.1, ahead),
                 heading: 0.1,
             })
         }),
-        motion: (character % 3 == 0).then(|| (Vector2::new(0.0, 1.0), 0.1)),
+        motion: (character.is_multiple_of(3)).then(|| (Vector2::new(0.0, 1.0), 0.1)),
         strength: (0.5, 0.3),
     };
     (0..count).map(wish).collect()

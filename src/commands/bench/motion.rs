@@ -231,11 +231,11 @@ fn print(report: &MotionReport) {
                 .map_or_else(String::new, |precision| precision.to_string()),
             executed.ratio_to_libtorch,
         );
-        for (size, rate) in &executed.frames_per_second {
-            say!(
-                "  {size:>5} characters  {:.0} frames per second",
-                rate.as_f64().unwrap_or(0.0)
-            );
+        for size in CROWDS {
+            let rate = executed.frames_per_second.get(&size.to_string());
+            if let Some(rate) = rate.and_then(serde_json::Value::as_f64) {
+                say!("  {size:>5} characters  {rate:.0} frames per second");
+            }
         }
     }
 }
