@@ -88,6 +88,10 @@ fn with_topics(project: &Project, topics: &str) -> u16 {
     port
 }
 
+/// Where actions can be: demonstrations go up to 70 beside a block on a table of 512, and a network that has
+/// hardly been trained goes as far as they do.
+const TARGETS: std::ops::RangeInclusive<f64> = -70.0..=582.0;
+
 const TOPICS: &str = r#"
 [ros2]
 domain = 3
@@ -192,12 +196,13 @@ fn a_policy_hears_and_answers_a_node_of_ros_2() {
     assert!(after > 0, "{command}");
     for position in point["positions"].as_array().unwrap() {
         let position = position.as_f64().unwrap();
-        assert!((0.0..=512.0).contains(&position), "{command}");
+        assert!(TARGETS.contains(&position), "{command}");
     }
     let disc = heard(disc.finish());
     let place = &disc[0]["pose"];
     assert_eq!(place["orientation"]["w"], 1.0, "{place}");
-    assert!(place["position"]["x"].as_f64().unwrap() >= 0.0, "{place}");
+    let x = place["position"]["x"].as_f64().unwrap();
+    assert!(TARGETS.contains(&x), "{place}");
 
     // Who comes when all is said gets the last plan, which the publisher has kept.
     joints.say_no_more();

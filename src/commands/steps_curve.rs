@@ -284,6 +284,8 @@ fn draw(report: &Report, folder: &Path) -> Result<()> {
             [] => run.mean_max_reward_interval,
             _ => row.mean_interval,
         };
+        // An interval over few training runs reaches beyond what a score can be.
+        let interval = interval.map(|bounds| bounds.map(|bound| bound.clamp(0.0, 1.0)));
         let point = Point {
             x: row.evaluations_per_action,
             y: value,
