@@ -236,14 +236,14 @@ impl Shell {
 
     fn take_all(&mut self) -> Result<()> {
         for (seat, robot) in self.robots.iter_mut().enumerate() {
-            let since_ns = match &robot.waiting {
-                Some(waiting) if waiting.has_begun => continue,
-                Some(waiting) => Some(waiting.since_ns),
-                None => None,
-            };
+            let has_begun = |waiting: &Waiting| waiting.has_begun;
+            if robot.waiting.as_ref().is_some_and(has_begun) {
+                continue;
+            }
             if let Some(observed) = robot.take_all(seat, &mut self.engine)? {
+                let before = robot.waiting.take();
                 robot.waiting = Some(Waiting {
-                    since_ns: since_ns.unwrap_or(observed.arrived_ns),
+                    since_ns: before.map_or(observed.arrived_ns, |waiting| waiting.since_ns),
                     observed,
                     has_begun: false,
                 });
@@ -333,6 +333,8 @@ impl Robot {
                 self.tap
                     .policy_input(Monotonic.now_ns(), &PolicyInput::Reset { stream, seed });
                 engine.begin(seat, stream, seed)?;
+                // What was observed in the last stream is not answered in this one, which has no observation yet.
+                self.waiting = None;
                 // The plan of the last stream must not move the robot of this one.
                 self.commands.withdraw();
             }
@@ -392,6 +394,7 @@ impl Robot {
             ..
         } = observation.stamp;
         if stream != engine.stream(seat) {
+            self.waiting = None;
             self.commands.withdraw();
         }
         let images = match self.cameras.at(&observation.stamp) {
