@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kinestream_diffusion::{Executor, Precision};
 use serde::Serialize;
 
 /// Prints a line on stdout, as `println!`; see [`line()`].
@@ -29,6 +30,21 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(value).context("cannot write the result as JSON")?;
     say!("{text}");
     Ok(())
+}
+
+/// What evaluates a network, and with which weights where it keeps some of its own.
+pub(crate) fn executed(executor: Executor, precision: Option<Precision>) -> String {
+    match precision {
+        Some(precision) => format!("{executor} {precision}"),
+        None => executor.to_string(),
+    }
+}
+
+/// The bounds of an interval as they stand behind its value; nothing where there are none.
+pub(crate) fn bounds(bounds: Option<[f64; 2]>) -> String {
+    bounds.map_or(String::new(), |[low, high]| {
+        format!(" [{low:.3}, {high:.3}]")
+    })
 }
 
 /// A progress bar with rate and time left, drawn on terminals only.

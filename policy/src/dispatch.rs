@@ -95,7 +95,7 @@ impl Dispatcher {
             return count;
         }
         let halves = std::iter::successors(Some(count / 2), |size| Some(size / 2));
-        let mut sizes = halves.take_while(|size| *size > 0);
+        let sizes = halves.take_while(|size| *size > 0);
         // The most urgent first and the others after them, if all of them are in time then.
         let bearable = sizes.clone().find(|&fewer| {
             let (first, rest) = self.order[..count].split_at(fewer);
@@ -114,7 +114,7 @@ impl Dispatcher {
                 });
                 each.sum::<f64>() / cost
             };
-            let all = std::iter::once(count).chain(sizes.by_ref());
+            let all = std::iter::once(count).chain(sizes);
             all.max_by(|a, b| worth(*a).total_cmp(&worth(*b)))
                 .unwrap_or(count)
         })

@@ -136,19 +136,17 @@ fn print(report: &Report) {
         " to no delay, same seeds",
         "evaluations/action"
     );
-    let bounds = |bounds: Option<[f64; 2]>| {
-        bounds.map_or(String::new(), |[low, high]| {
-            format!(" [{low:.3}, {high:.3}]")
-        })
-    };
     for point in &report.curve {
         let score = point.summary.mean_max_reward.unwrap_or(f64::NAN);
         let score = format!(
             "{score:.3}{}",
-            bounds(point.summary.mean_max_reward_interval)
+            output::bounds(point.summary.mean_max_reward_interval)
         );
         let difference = point.difference.map_or(String::new(), |difference| {
-            format!("{difference:+.3}{}", bounds(point.difference_interval))
+            format!(
+                "{difference:+.3}{}",
+                output::bounds(point.difference_interval)
+            )
         });
         say!(
             "{:<28} {:>5} ms {:>5}  {score:<22} {difference:<26} {:>17.2}",

@@ -281,12 +281,9 @@ fn print(report: &Report) {
     let Percentiles { p50, p99, .. } = report.latency_ms;
     say!("  latency, batch 1        p50 {p50:.2} ms, p99 {p99:.2} ms");
     say!(
-        "  wall time               {:.1} s on {} threads, {}{}",
+        "  wall time               {:.1} s on {} threads, {}",
         report.wall_s,
         report.threads,
-        report.executor,
-        report
-            .precision
-            .map_or_else(String::new, |precision| format!(" {precision}"))
+        output::executed(report.executor, report.precision)
     );
 }

@@ -248,7 +248,9 @@ fn every_way(asked: &Variant, within: f64) -> Vec<Asked> {
 fn told(row: &Row) -> String {
     let runs: Vec<String> = row.runs.iter().map(score).collect();
     let mean = match (row.mean, row.mean_interval) {
-        (Some(mean), Some([low, high])) => format!("; mean {mean:.3} [{low:.3}, {high:.3}]"),
+        (Some(mean), interval @ Some(_)) => {
+            format!("; mean {mean:.3}{}", output::bounds(interval))
+        }
         _ => String::new(),
     };
     format!(
@@ -261,14 +263,10 @@ fn told(row: &Row) -> String {
 }
 
 fn score(run: &Summary) -> String {
-    let bounds = run
-        .mean_max_reward_interval
-        .map_or(String::new(), |[low, high]| {
-            format!(" [{low:.3}, {high:.3}]")
-        });
     format!(
-        "{:.3}{bounds} {:.1} %",
+        "{:.3}{} {:.1} %",
         run.mean_max_reward.unwrap_or(f64::NAN),
+        output::bounds(run.mean_max_reward_interval),
         100.0 * run.success_rate.unwrap_or(f64::NAN)
     )
 }

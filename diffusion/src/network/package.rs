@@ -10,7 +10,7 @@ use kinestream_torch_shim as shim;
 use tch::{Device, Tensor};
 
 use super::Dimensions;
-use super::script::attempt;
+use super::script::{answered, attempt};
 use crate::{Error, Result};
 
 /// A loaded package.
@@ -68,10 +68,7 @@ impl Package {
                 .collect::<std::result::Result<Vec<_>, _>>()
                 .map(|rows| Tensor::cat(&rows, 0))
         };
-        match output {
-            Ok(output) if output.size() == sample.size() => output.to_kind(sample.kind()),
-            _ => sample.full_like(f64::NAN),
-        }
+        answered(output, sample)
     }
 }
 

@@ -75,11 +75,18 @@ impl Script {
         timesteps: &Tensor,
         condition: &Tensor,
     ) -> Tensor {
-        let output = self.module.forward_ts(&[sample, timesteps, condition]);
-        match output {
-            Ok(output) if output.size() == sample.size() => output.to_kind(sample.kind()),
-            _ => sample.full_like(f64::NAN),
-        }
+        answered(
+            self.module.forward_ts(&[sample, timesteps, condition]),
+            sample,
+        )
+    }
+}
+
+/// What a program of unknown kind returned for a sample, or NaN where that cannot be its prediction.
+pub(super) fn answered<E>(output: std::result::Result<Tensor, E>, sample: &Tensor) -> Tensor {
+    match output {
+        Ok(output) if output.size() == sample.size() => output.to_kind(sample.kind()),
+        _ => sample.full_like(f64::NAN),
     }
 }
 

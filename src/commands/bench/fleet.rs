@@ -318,14 +318,11 @@ impl Tally {
 
 fn print(report: &FleetReport) {
     say!(
-        "{} on {}, {} threads, {}{}",
+        "{} on {}, {} threads, {}",
         report.checkpoint,
         report.device,
         report.threads,
-        report.executor,
-        report
-            .precision
-            .map_or(String::new(), |precision| format!(" {precision}"))
+        output::executed(report.executor, report.precision)
     );
     say!(
         "each robot observes {} times a second, asks for {:.2} plans a second, within {:.1} ms",

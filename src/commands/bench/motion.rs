@@ -206,15 +206,12 @@ impl Contender {
 
 fn print(report: &MotionReport) {
     say!(
-        "{} on {}, {} threads, {} parameters, {}{}",
+        "{} on {}, {} threads, {} parameters, {}",
         report.checkpoint,
         report.device,
         report.threads,
         report.parameters,
-        report.executor,
-        report
-            .precision
-            .map_or_else(String::new, |precision| format!(" {precision}")),
+        output::executed(report.executor, report.precision)
     );
     for executed in &report.executors {
         let Percentiles {

@@ -134,32 +134,24 @@ impl<'a> Evaluations<'a> {
     /// A turn of each; `evict` is called before every evaluation.
     pub(super) fn round(&mut self, turn: Turn, is_measured: bool, evict: &impl Fn()) -> Result<()> {
         let (inputs, device) = (&self.inputs, self.device);
-        let mut all: Vec<(&dyn Denoiser, &mut Latencies)> =
-            vec![(self.checkpoint.network(), &mut self.libtorch)];
-        all.extend(
-            self.fused
-                .iter_mut()
-                .map(|(fused, latencies, _)| (fused as &dyn Denoiser, latencies)),
-        );
-        for (denoiser, latencies) in all {
+        let take_turn = |latencies: &mut Latencies, time: &dyn Fn() -> Result<u64>| {
             settle();
             for index in 0..turn.evaluations {
                 evict();
-                let nanoseconds = inputs.time(denoiser, device)?;
+                let nanoseconds = time()?;
                 if is_measured && index >= turn.unmeasured {
                     latencies.record(nanoseconds);
                 }
             }
+            anyhow::Ok(())
+        };
+        let network = self.checkpoint.network();
+        take_turn(&mut self.libtorch, &|| inputs.time(network, device))?;
+        for (fused, latencies, _) in &mut self.fused {
+            take_turn(latencies, &|| inputs.time(fused, device))?;
         }
         if let Some((graph, latencies, _)) = &mut self.graph {
-            settle();
-            for index in 0..turn.evaluations {
-                evict();
-                let nanoseconds = inputs.time_on_host(graph, device)?;
-                if is_measured && index >= turn.unmeasured {
-                    latencies.record(nanoseconds);
-                }
-            }
+            take_turn(latencies, &|| inputs.time_on_host(graph, device))?;
         }
         Ok(())
     }
@@ -175,31 +167,27 @@ impl<'a> Evaluations<'a> {
             .iter()
             .map(|&streams| {
                 let inputs = Inputs::new(network, streams as i64, self.device);
-                let measure = |denoiser: &dyn Denoiser| {
+                let measure = |time: &dyn Fn() -> Result<u64>| {
                     let mut latencies = Latencies::new();
                     settle();
                     for round in 0..ROUNDS {
-                        let nanoseconds = inputs.time(denoiser, self.device)?;
+                        let nanoseconds = time()?;
                         if round >= WARM_UP {
                             latencies.record(nanoseconds);
                         }
                     }
                     anyhow::Ok(latencies.percentiles_ms())
                 };
-                let libtorch_ms = measure(network)?;
+                let libtorch_ms = measure(&|| inputs.time(network, self.device))?;
                 let (executor, ms) = match (&self.graph, chosen) {
                     (Some((graph, _, _)), _) => {
-                        let mut latencies = Latencies::new();
-                        settle();
-                        for round in 0..ROUNDS {
-                            let nanoseconds = inputs.time_on_host(graph, self.device)?;
-                            if round >= WARM_UP {
-                                latencies.record(nanoseconds);
-                            }
-                        }
-                        (Executor::Graph, latencies.percentiles_ms())
+                        let ms = measure(&|| inputs.time_on_host(graph, self.device))?;
+                        (Executor::Graph, ms)
                     }
-                    (None, Some(fused)) => (Executor::Fused, measure(fused)?),
+                    (None, Some(fused)) => {
+                        let ms = measure(&|| inputs.time(fused, self.device))?;
+                        (Executor::Fused, ms)
+                    }
                     (None, None) => (Executor::LibTorch, libtorch_ms),
                 };
                 Ok(Streams {

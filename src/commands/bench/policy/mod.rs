@@ -197,14 +197,11 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
 
 fn print(report: &PolicyReport) {
     say!(
-        "{} on {}, {} threads, {}{}",
+        "{} on {}, {} threads, {}",
         report.checkpoint,
         report.device,
         report.threads,
-        report.executor,
-        report
-            .precision
-            .map_or_else(String::new, |precision| format!(" {precision}")),
+        output::executed(report.executor, report.precision)
     );
     let row = |name: &str, times: Percentiles| {
         say!(
