@@ -732,12 +732,6 @@ pub(crate) struct BenchPolicyArguments {
     /// Turns per second; 0 for one after the other.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) rate: f64,
-    /// What evaluates the policy: auto, libtorch, fused or graph; evaluations by the others are measured beside it.
-    #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
-    pub(crate) executor: Executor,
-    /// How the fused kernels keep weights: fp32, fp16 or int8.
-    #[arg(long, default_value_t = Precision::Fp16)]
-    pub(crate) precision: Precision,
     /// Numbers of plans that are evaluated at once, after the rest.
     #[arg(long, value_name = "COUNT,...", value_delimiter = ',', default_values_t = [1, 4, 16, 64])]
     pub(crate) streams: Vec<usize>,
@@ -747,15 +741,28 @@ pub(crate) struct BenchPolicyArguments {
     /// Keep so many threads busy with nothing meanwhile.
     #[arg(long, value_name = "THREADS", default_value_t = 0)]
     pub(crate) busy: usize,
+    #[command(flatten)]
+    pub(crate) execution: BenchExecutionArguments,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How a benchmark evaluates a policy.
+#[derive(Debug, Args)]
+pub(crate) struct BenchExecutionArguments {
+    /// What evaluates the policy: auto, libtorch, fused or graph.
+    #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
+    pub(crate) executor: Executor,
+    /// How the fused kernels keep weights: fp32, fp16 or int8.
+    #[arg(long, default_value_t = Precision::Fp16)]
+    pub(crate) precision: Precision,
     /// Threads of an evaluation.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// Print one JSON object on stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -772,18 +779,8 @@ pub(crate) struct BenchFleetArguments {
     /// Seconds to measure, shared by the numbers of robots and both orders.
     #[arg(long, default_value_t = 42.0)]
     pub(crate) seconds: f64,
-    /// What evaluates the policy.
-    #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
-    pub(crate) executor: Executor,
-    /// How the fused kernels keep weights: fp32, fp16 or int8.
-    #[arg(long, default_value_t = Precision::Fp16)]
-    pub(crate) precision: Precision,
-    /// Threads of an evaluation.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) threads: usize,
-    /// cpu, cuda or cuda:N.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) execution: BenchExecutionArguments,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,7 +1,10 @@
 //! Choice of device and threads.
 
 use anyhow::{Result, bail, ensure};
+use kinestream_diffusion::Execution;
 use tch::{Cuda, Device};
+
+use crate::cli::BenchExecutionArguments;
 
 /// The device that a command line names.
 pub(crate) fn parse(name: &str) -> Result<Device> {
@@ -35,4 +38,15 @@ pub(crate) fn set_threads(threads: Option<usize>) -> Result<usize> {
     );
     tch::set_num_threads(threads as i32);
     Ok(threads)
+}
+
+/// Where and how a benchmark evaluates; sets LibTorch's threads.
+pub(crate) fn execution(arguments: &BenchExecutionArguments) -> Result<(Device, Execution)> {
+    let device = parse(&arguments.device)?;
+    let execution = Execution {
+        executor: arguments.executor,
+        precision: arguments.precision,
+        threads: set_threads(Some(arguments.threads))?,
+    };
+    Ok((device, execution))
 }

@@ -238,6 +238,7 @@ impl World {
                     stream: 1,
                     sequence: message.sequence,
                     time_ns: message.stamp_ns,
+                    arrived_ns: now,
                     values: &message.values,
                     images: &[],
                 },
@@ -252,7 +253,7 @@ impl World {
         if !valid {
             return;
         }
-        let answer = self.engine.answer(&[(0, now)]).unwrap().pop().unwrap();
+        let answer = self.engine.answer(&[0]).unwrap().pop().unwrap();
         let (mut takes, mut plan) = (5 * MS, answer.map(|answer| plan_of(&answer, measured)));
         match self.fault {
             Fault::PolicyStalls(duration) if now == FAULT => takes = duration,

@@ -41,7 +41,7 @@ pub struct Demand {
     pub arrived_ns: u64,
     /// When the answer has to be there.
     pub deadline_ns: u64,
-    /// Evaluations until it is, at least 1.
+    /// Evaluations until it is; of those to choose from at least 1.
     pub owed: usize,
 }
 

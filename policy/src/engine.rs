@@ -5,6 +5,7 @@
 //! A robot has a *seat*; those that wait for a plan at the same time are answered in one batch.
 
 use crate::arrivals::{Arrival, Arrivals};
+use crate::dispatch::Demand;
 use crate::image::Image;
 use crate::{Error, Policy, Result};
 
@@ -17,6 +18,8 @@ pub struct Sensed<'a> {
     pub sequence: u64,
     /// The sender's time, in nanoseconds; only differences count.
     pub time_ns: u64,
+    /// When it came, on the clock that answers are given in, in nanoseconds.
+    pub arrived_ns: u64,
     /// Numbers `[Do]` in the task's units.
     pub values: &'a [f32],
     /// The image of every camera of the policy, in its order; empty without cameras.
@@ -75,6 +78,14 @@ struct Seat {
     chunk: u64,
     /// Evaluations since the last answer.
     evaluations: u64,
+    waiting: Option<Waiting>,
+}
+
+/// When observations came that have had no answer: the oldest of them and the newest, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    since_ns: u64,
+    arrived_ns: u64,
 }
 
 impl Engine {
@@ -94,6 +105,7 @@ impl Engine {
             newest: 0,
             chunk: 0,
             evaluations: 0,
+            waiting: None,
         };
         Ok(Self {
             policy,
@@ -112,15 +124,18 @@ impl Engine {
         self.seats[seat].stream
     }
 
-    /// Begins a seat's stream anew; its randomness depends on `seed` alone.
+    /// Begins a seat's stream anew; its randomness depends on `seed` alone. What was observed in the last
+    /// stream gets no answer in this one.
     ///
     /// # Errors
     /// LibTorch refused.
     pub fn begin(&mut self, seat: usize, stream: u32, seed: u64) -> Result<()> {
         self.policy.reset(seat, seed)?;
-        self.seats[seat].arrivals.reset();
-        self.seats[seat].stream = stream;
-        self.seats[seat].evaluations = 0;
+        let seat = &mut self.seats[seat];
+        seat.arrivals.reset();
+        seat.stream = stream;
+        seat.evaluations = 0;
+        seat.waiting = None;
         Ok(())
     }
 
@@ -144,23 +159,46 @@ impl Engine {
         self.policy.advance(seat, consumed);
         self.policy
             .observe_images(seat, sensed.values, sensed.images)?;
-        self.seats[seat].newest = sensed.sequence;
+        let seat = &mut self.seats[seat];
+        seat.newest = sensed.sequence;
+        let before = seat.waiting.map(|waiting| waiting.since_ns);
+        seat.waiting = Some(Waiting {
+            since_ns: before.unwrap_or(sensed.arrived_ns),
+            arrived_ns: sensed.arrived_ns,
+        });
         Ok(Taken::Valid)
     }
 
     /// Refines until no seat named owes anything, all in one batch, and reads the plans that answer
-    /// their newest observations, which arrived at the times beside them. None for a seat whose
-    /// network returned NaN: its last good plan is back in place.
+    /// their newest observations. None for a seat whose network returned NaN: its last good plan is back
+    /// in place.
     ///
     /// # Errors
-    /// LibTorch refused, or a seat had no observation.
-    pub fn answer(&mut self, waiting: &[(usize, u64)]) -> Result<Vec<Option<Answer>>> {
-        let seats: Vec<usize> = waiting.iter().map(|(seat, _)| *seat).collect();
-        while self.refine(&seats)? > 0 {}
-        waiting
-            .iter()
-            .map(|&(seat, arrived_ns)| self.read(seat, arrived_ns))
-            .collect()
+    /// LibTorch refused, or a seat has no observation that waits.
+    pub fn answer(&mut self, seats: &[usize]) -> Result<Vec<Option<Answer>>> {
+        while self.refine(seats)? > 0 {}
+        seats.iter().map(|&seat| self.read(seat)).collect()
+    }
+
+    /// What a seat waits for, if it does, to be there `within_ns` after its newest observation came. One
+    /// that owes nothing has only to be read.
+    pub fn demand(&self, seat: usize, within_ns: u64) -> Option<Demand> {
+        let Waiting {
+            since_ns,
+            arrived_ns,
+        } = self.seats[seat].waiting?;
+        Some(Demand {
+            stream: seat,
+            since_ns,
+            arrived_ns,
+            deadline_ns: arrived_ns.saturating_add(within_ns),
+            owed: self.policy.owed(seat),
+        })
+    }
+
+    /// Whether evaluations of a seat's answer have been made: what it observes now is for the next one.
+    pub fn has_begun(&self, seat: usize) -> bool {
+        self.seats[seat].evaluations > 0
     }
 
     /// Network evaluations until a seat's newest observation is answered.
@@ -179,13 +217,17 @@ impl Engine {
         self.policy.refine(seats)
     }
 
-    /// The plan that answers the newest observation of a seat, which arrived at `arrived_ns` and owes
-    /// nothing. None if the network returned NaN: the last good plan is back in place.
+    /// The plan that answers the newest observation of a seat, which owes nothing. None if the network
+    /// returned NaN: the last good plan is back in place.
     ///
     /// # Errors
-    /// LibTorch refused.
-    pub fn read(&mut self, seat: usize, arrived_ns: u64) -> Result<Option<Answer>> {
+    /// No observation waits, or LibTorch refused.
+    pub fn read(&mut self, seat: usize) -> Result<Option<Answer>> {
+        let waiting = self.seats[seat].waiting.take();
         let evaluations = std::mem::take(&mut self.seats[seat].evaluations);
+        let Some(Waiting { arrived_ns, .. }) = waiting else {
+            return Err(Error::NoObservation { stream: seat });
+        };
         let plan = match self.policy.plan(seat) {
             Ok(plan) => plan,
             Err(Error::NonFinitePlan) => return Ok(None),

@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use kinestream_policy::arrivals::Arrival;
+use kinestream_policy::dispatch::Demand;
 use kinestream_policy::engine::{Answer, Sensed, Taken};
-use kinestream_policy::{Checkpoint, Engine, Policy};
+use kinestream_policy::{Checkpoint, Engine, Error, Policy};
 use tch::Device;
 
 const PERIOD: u64 = 100_000_000;
@@ -32,6 +33,7 @@ fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
         stream: 1,
         sequence,
         time_ns: sequence * PERIOD,
+        arrived_ns: 7 + sequence * PERIOD,
         values,
         images: &[],
     }
@@ -40,7 +42,7 @@ fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
 fn answer(engine: &mut Engine, sequence: u64) -> Answer {
     let taken = engine.take(0, &sensed(sequence, &observation(sequence)));
     assert_eq!(taken.unwrap(), Taken::Valid);
-    only(engine.answer(&[(0, 7 + sequence * PERIOD)]).unwrap())
+    only(engine.answer(&[0]).unwrap())
 }
 
 fn only(mut answers: Vec<Option<Answer>>) -> Answer {
@@ -116,8 +118,57 @@ fn an_unknown_stream_begins_afresh() {
         ..sensed(1, &values)
     };
     engine.take(0, &again).unwrap();
-    let found = only(engine.answer(&[(0, first.start_ns)]).unwrap());
+    let found = only(engine.answer(&[0]).unwrap());
     assert_eq!(found.actions, first.actions);
+}
+
+#[test]
+fn what_was_observed_before_a_reset_is_not_answered_after_it() {
+    let mut engine = engine();
+    let owed = |engine: &Engine| engine.demand(0, PERIOD).map(|demand| demand.owed);
+    assert_eq!(owed(&engine), None);
+    let (values, broken) = (observation(1), vec![f32::NAN; 20]);
+    engine.take(0, &sensed(1, &values)).unwrap();
+    assert_eq!(owed(&engine), Some(1));
+    engine.begin(0, 1, 3).unwrap();
+    assert_eq!(owed(&engine), None);
+    assert!(matches!(
+        engine.read(0),
+        Err(Error::NoObservation { stream: 0 })
+    ));
+    // While its answer is made, and by a stream whose reset was lost and whose observation is bad.
+    engine.take(0, &sensed(1, &values)).unwrap();
+    engine.refine(&[0]).unwrap();
+    assert!(engine.has_begun(0));
+    let other = Sensed {
+        stream: 2,
+        ..sensed(2, &broken)
+    };
+    assert!(matches!(engine.take(0, &other).unwrap(), Taken::Refused(_)));
+    assert!(!engine.has_begun(0));
+    assert_eq!(owed(&engine), None);
+}
+
+#[test]
+fn demands_name_the_oldest_observation_and_the_newest() {
+    let mut engine = engine();
+    for at in 1..=3 {
+        let values = observation(at);
+        engine.take(0, &sensed(at, &values)).unwrap();
+    }
+    let expected = Demand {
+        stream: 0,
+        since_ns: 7 + PERIOD,
+        arrived_ns: 7 + 3 * PERIOD,
+        deadline_ns: 9 + 3 * PERIOD,
+        owed: 1,
+    };
+    assert_eq!(engine.demand(0, 2), Some(expected));
+    engine.answer(&[0]).unwrap();
+    assert_eq!(engine.demand(0, 2), None);
+    // The plan goes on: only to be read.
+    engine.take(0, &sensed(4, &observation(4))).unwrap();
+    assert_eq!(engine.demand(0, 2).map(|demand| demand.owed), Some(0));
 }
 
 #[test]
@@ -139,11 +190,10 @@ fn robots_in_one_batch_are_answered_as_each_would_be_alone() {
             let taken = together.take(seat, &sensed(at, &values(seat))).unwrap();
             assert_eq!(taken, Taken::Valid);
         }
-        let waiting: Vec<(usize, u64)> = speak.iter().map(|seat| (*seat, at * PERIOD)).collect();
-        let answers = together.answer(&waiting).unwrap();
+        let answers = together.answer(&speak).unwrap();
         for (&seat, found) in speak.iter().zip(answers) {
             alone[seat].take(0, &sensed(at, &values(seat))).unwrap();
-            let expected = only(alone[seat].answer(&[(0, at * PERIOD)]).unwrap());
+            let expected = only(alone[seat].answer(&[0]).unwrap());
             let found = found.unwrap();
             // A batch may round otherwise than a single row.
             let largest = found

@@ -230,7 +230,7 @@ impl<'a> PolicyAgain<'a> {
     fn input(&mut self, input: PolicyInput) -> Result<()> {
         match input {
             PolicyInput::Reset { stream, seed } => self.engine.begin(0, stream, seed)?,
-            PolicyInput::Observation { .. } => {
+            PolicyInput::Observation { arrived_ns } => {
                 let Some(observation) = self.observation.take() else {
                     return Ok(());
                 };
@@ -245,6 +245,7 @@ impl<'a> PolicyAgain<'a> {
                         stream: observation.stamp.stream,
                         sequence: observation.stamp.sequence,
                         time_ns: observation.stamp.monotonic_ns,
+                        arrived_ns,
                         values: &values,
                         images: &images,
                     },
@@ -261,8 +262,8 @@ impl<'a> PolicyAgain<'a> {
                     let _ = self.cameras.take(camera as usize, picture);
                 }
             }
-            PolicyInput::Answer { arrived_ns } => {
-                self.answer = self.engine.answer(&[(0, arrived_ns)])?.pop().flatten();
+            PolicyInput::Answer { .. } => {
+                self.answer = self.engine.answer(&[0])?.pop().flatten();
                 if let Some(answer) = &self.answer {
                     let plan = plan_of(answer, &self.values, self.engine.policy())?;
                     self.plans.insert(answer.chunk, plan);

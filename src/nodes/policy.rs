@@ -116,22 +116,8 @@ struct Robot {
     latencies: Latencies,
     sequence: u64,
     deadline_ns: u64,
-    waiting: Option<Waiting>,
-}
-
-/// A valid observation.
-struct Observed {
-    arrived_ns: u64,
+    /// Of the newest valid observation.
     values: Vec<f32>,
-}
-
-/// An observation that has no answer yet.
-struct Waiting {
-    observed: Observed,
-    /// When the oldest came that has had none.
-    since_ns: u64,
-    /// Whether evaluations of its answer have been made: what comes now is for the next one.
-    has_begun: bool,
 }
 
 impl PolicyNode {
@@ -215,38 +201,22 @@ impl Shell {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
         let mut demands = Vec::with_capacity(self.robots.len());
         while !stop.load(Ordering::SeqCst) {
-            if self.robots.iter().all(|robot| robot.waiting.is_none()) {
+            if demands.is_empty() {
                 let _ = self.bell.wait(PATIENCE);
             }
-            self.take_all()?;
             demands.clear();
             for seat in 0..self.robots.len() {
-                match self.engine.owed(seat) {
-                    _ if self.robots[seat].waiting.is_none() => {}
-                    0 => self.answer(seat)?,
-                    owed => demands.extend(self.robots[seat].demand(seat, owed)),
+                let robot = &mut self.robots[seat];
+                if !self.engine.has_begun(seat) {
+                    robot.take_all(seat, &mut self.engine)?;
+                }
+                match self.engine.demand(seat, robot.deadline_ns) {
+                    Some(Demand { owed: 0, .. }) => self.answer(seat)?,
+                    demand => demands.extend(demand),
                 }
             }
             if !demands.is_empty() {
                 self.refine(&demands)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take_all(&mut self) -> Result<()> {
-        for (seat, robot) in self.robots.iter_mut().enumerate() {
-            let has_begun = |waiting: &Waiting| waiting.has_begun;
-            if robot.waiting.as_ref().is_some_and(has_begun) {
-                continue;
-            }
-            if let Some(observed) = robot.take_all(seat, &mut self.engine)? {
-                let before = robot.waiting.take();
-                robot.waiting = Some(Waiting {
-                    since_ns: before.map_or(observed.arrived_ns, |waiting| waiting.since_ns),
-                    observed,
-                    has_begun: false,
-                });
             }
         }
         Ok(())
@@ -257,7 +227,7 @@ impl Shell {
         let begun_ns = Monotonic.now_ns();
         let chosen = self.dispatcher.choose(begun_ns, demands).to_vec();
         for &seat in &chosen {
-            self.robots[seat].begin_answer();
+            self.say_begun(seat);
         }
         self.engine.refine(&chosen)?;
         let took_ns = Monotonic.now_ns().saturating_sub(begun_ns);
@@ -271,17 +241,27 @@ impl Shell {
     }
 
     fn answer(&mut self, seat: usize) -> Result<()> {
+        self.say_begun(seat);
+        let answer = self.engine.read(seat)?;
         let robot = &mut self.robots[seat];
-        robot.begin_answer();
-        let Some(Waiting { observed, .. }) = robot.waiting.take() else {
-            return Ok(());
-        };
-        match self.engine.read(seat, observed.arrived_ns)? {
-            Some(answer) => robot.publish(&answer, &observed.values, self.engine.policy()),
+        match answer {
+            Some(answer) => robot.publish(&answer, self.engine.policy()),
             None => {
                 robot.refuse(&Error::NonFinitePlan.to_string());
                 Ok(())
             }
+        }
+    }
+
+    /// Says that an answer is made of what has been taken until now; said once of each.
+    fn say_begun(&mut self, seat: usize) {
+        let robot = &mut self.robots[seat];
+        if let Some(Demand { arrived_ns, .. }) = self.engine.demand(seat, robot.deadline_ns)
+            && !self.engine.has_begun(seat)
+        {
+            robot
+                .tap
+                .policy_input(Monotonic.now_ns(), &PolicyInput::Answer { arrived_ns });
         }
     }
 }
@@ -322,7 +302,7 @@ impl Robot {
             latencies: Latencies::new(),
             sequence: 0,
             deadline_ns,
-            waiting: None,
+            values: Vec::new(),
         })
     }
 
@@ -333,8 +313,6 @@ impl Robot {
                 self.tap
                     .policy_input(Monotonic.now_ns(), &PolicyInput::Reset { stream, seed });
                 engine.begin(seat, stream, seed)?;
-                // What was observed in the last stream is not answered in this one, which has no observation yet.
-                self.waiting = None;
                 // The plan of the last stream must not move the robot of this one.
                 self.commands.withdraw();
             }
@@ -343,18 +321,17 @@ impl Robot {
     }
 
     /// Takes what waits into the history; one plan will answer all of it, made for the newest.
-    fn take_all(&mut self, seat: usize, engine: &mut Engine) -> Result<Option<Observed>> {
+    fn take_all(&mut self, seat: usize, engine: &mut Engine) -> Result<()> {
         // An observation first: the reset that was sent before it is there by then.
         let mut waiting = self.observations.try_next();
         self.take_resets(seat, engine)?;
         self.take_pictures();
-        let mut newest = None;
         while let Some(observation) = waiting {
-            newest = self.take(&observation, seat, engine)?.or(newest);
+            self.take(&observation, seat, engine)?;
             waiting = self.observations.try_next();
             self.take_pictures();
         }
-        Ok(newest)
+        Ok(())
     }
 
     /// Takes the pictures that have come, in the order of the cameras.
@@ -375,13 +352,8 @@ impl Robot {
         }
     }
 
-    /// Takes an observation into the history; none if it was left out.
-    fn take(
-        &mut self,
-        observation: &Observation,
-        seat: usize,
-        engine: &mut Engine,
-    ) -> Result<Option<Observed>> {
+    /// Takes an observation into the history.
+    fn take(&mut self, observation: &Observation, seat: usize, engine: &mut Engine) -> Result<()> {
         let arrived_ns = Monotonic.now_ns();
         self.tap.wire(topic::STATE, arrived_ns, observation);
         self.tap
@@ -394,20 +366,20 @@ impl Robot {
             ..
         } = observation.stamp;
         if stream != engine.stream(seat) {
-            self.waiting = None;
             self.commands.withdraw();
         }
         let images = match self.cameras.at(&observation.stamp) {
             Ok(images) => images,
             Err(reason) => {
                 self.refuse(&reason);
-                return Ok(None);
+                return Ok(());
             }
         };
         let sensed = Sensed {
             stream,
             sequence,
             time_ns,
+            arrived_ns,
             values: &values,
             images: &images,
         };
@@ -415,43 +387,18 @@ impl Robot {
             Taken::Valid => {
                 self.signals.observed(arrived_ns);
                 self.update(|statistics| statistics.observations += 1);
-                return Ok(Some(Observed { arrived_ns, values }));
+                self.values = values;
             }
             Taken::Old(Arrival::Repeated) => self.update(|statistics| statistics.repeated += 1),
             Taken::Old(_) => self.update(|statistics| statistics.out_of_order += 1),
             Taken::Refused(reason) => self.refuse(&reason),
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// What it waits for, if it does.
-    fn demand(&self, seat: usize, owed: usize) -> Option<Demand> {
-        let waiting = self.waiting.as_ref()?;
-        let arrived_ns = waiting.observed.arrived_ns;
-        Some(Demand {
-            stream: seat,
-            since_ns: waiting.since_ns,
-            arrived_ns,
-            deadline_ns: arrived_ns + self.deadline_ns,
-            owed,
-        })
-    }
-
-    /// Says that an answer is made of what has been taken until now; said once of each.
-    fn begin_answer(&mut self) {
-        if let Some(waiting) = &mut self.waiting
-            && !waiting.has_begun
-        {
-            waiting.has_begun = true;
-            let arrived_ns = waiting.observed.arrived_ns;
-            self.tap
-                .policy_input(Monotonic.now_ns(), &PolicyInput::Answer { arrived_ns });
-        }
-    }
-
-    fn publish(&mut self, answer: &Answer, observation: &[f32], policy: &Policy) -> Result<()> {
+    fn publish(&mut self, answer: &Answer, policy: &Policy) -> Result<()> {
         self.sequence += 1;
-        let plan = plan_of(answer, observation, policy)?;
+        let plan = plan_of(answer, &self.values, policy)?;
         self.commands.publish(&plan)?;
         let taken_ns = Monotonic.now_ns().saturating_sub(answer.start_ns);
         let message = PlanSlice {

@@ -64,8 +64,10 @@ enum Order {
 }
 
 pub(crate) fn run(arguments: &BenchFleetArguments) -> Result<()> {
-    let device = device::parse(&arguments.device)?;
-    let threads = device::set_threads(Some(arguments.threads))?;
+    let (device, execution) = device::execution(&arguments.execution)?;
+    let Execution {
+        precision, threads, ..
+    } = execution;
     super::check_seconds(arguments.seconds)?;
     let counts = &arguments.robots;
     ensure!(
@@ -76,11 +78,6 @@ pub(crate) fn run(arguments: &BenchFleetArguments) -> Result<()> {
         .checkpoint
         .clone()
         .unwrap_or_else(|| checkpoint::SHIPPED.into());
-    let execution = Execution {
-        executor: arguments.executor,
-        precision: arguments.precision,
-        threads,
-    };
     let policy = |robots| {
         let checkpoint = checkpoint::open(&folder, device)?;
         anyhow::Ok(Policy::executed(checkpoint, device, robots, execution)?)
@@ -108,10 +105,10 @@ pub(crate) fn run(arguments: &BenchFleetArguments) -> Result<()> {
     let executor = one.executor();
     let report = FleetReport {
         checkpoint: folder.display().to_string(),
-        device: arguments.device.clone(),
+        device: arguments.execution.device.clone(),
         threads,
         executor,
-        precision: (executor == Executor::Fused).then_some(arguments.precision),
+        precision: (executor == Executor::Fused).then_some(precision),
         rate_hz,
         deadline_ms,
         plans_per_robot: rate_hz / one.config().plan.action_steps as f64,
@@ -128,26 +125,13 @@ pub(crate) fn run(arguments: &BenchFleetArguments) -> Result<()> {
 struct Fleet {
     engine: Engine,
     dispatcher: Dispatcher,
-    robots: Vec<Robot>,
+    /// What each robot has observed.
+    observations: Vec<u64>,
     period: Duration,
     /// From the first observation of one robot to that of the next.
     apart: Duration,
     deadline_ns: u64,
     observation: Vec<f32>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Robot {
-    observations: u64,
-    /// When the one that is being answered was due; after the start, in nanoseconds.
-    waiting: Option<Waiting>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    since_ns: u64,
-    due_ns: u64,
-    has_begun: bool,
 }
 
 impl Fleet {
@@ -161,7 +145,7 @@ impl Fleet {
             apart: between_plans / robots as u32,
             engine: Engine::new(policy)?,
             dispatcher: Dispatcher::default(),
-            robots: vec![Robot::default(); robots],
+            observations: vec![0; robots],
             period,
             deadline_ns: (1e6 * deadline_ms) as u64,
         })
@@ -169,21 +153,27 @@ impl Fleet {
 
     /// Serves all robots for some seconds, after as long as every one needs for its first plans.
     fn serve(&mut self, order: Order, seconds: f64) -> Result<Point> {
-        self.robots.fill(Robot::default());
-        let unmeasured = self.apart * self.robots.len() as u32 * 2;
+        self.observations.fill(0);
+        let robots = self.observations.len();
+        let unmeasured = self.apart * robots as u32 * 2;
         let until = unmeasured + Duration::from_secs_f64(seconds);
         let mut tally = Tally::new(unmeasured.as_nanos() as u64);
         let begun = Instant::now();
         let now_ns = || begun.elapsed().as_nanos() as u64;
-        for seat in 0..self.robots.len() {
+        for seat in 0..robots {
             self.engine.begin(seat, 1, seat as u64)?;
         }
-        let mut demands = Vec::with_capacity(self.robots.len());
+        let mut demands = Vec::with_capacity(robots);
         while begun.elapsed() < until {
             let next_ns = self.observe(now_ns())?;
             demands.clear();
-            for seat in 0..self.robots.len() {
-                demands.extend(self.demand(seat));
+            for seat in 0..robots {
+                match self.engine.demand(seat, self.deadline_ns) {
+                    Some(Demand { owed: 0, .. }) => {
+                        std::hint::black_box(self.engine.read(seat)?);
+                    }
+                    demand => demands.extend(demand),
+                }
             }
             if demands.is_empty() {
                 let left = Duration::from_nanos(next_ns.saturating_sub(now_ns()));
@@ -203,68 +193,41 @@ impl Fleet {
             self.dispatcher.took(chosen.len(), ended_ns - started_ns);
             tally.evaluated(started_ns, chosen.len());
             for seat in chosen {
-                let robot = &mut self.robots[seat];
-                if let Some(waiting) = &mut robot.waiting {
-                    waiting.has_begun = true;
-                }
-                if self.engine.owed(seat) > 0 {
-                    continue;
-                }
-                if let Some(Waiting { due_ns, .. }) = robot.waiting.take() {
-                    std::hint::black_box(self.engine.read(seat, due_ns)?);
-                    tally.answered(due_ns, now_ns(), self.deadline_ns);
+                if self.engine.owed(seat) == 0
+                    && let Some(answer) = self.engine.read(seat)?
+                {
+                    tally.answered(answer.start_ns, now_ns(), self.deadline_ns);
                 }
             }
         }
-        let between_plans = self.apart.as_secs_f64() * self.robots.len() as f64;
-        let asked = self.robots.len() as f64 * seconds / between_plans;
-        Ok(tally.point(self.robots.len(), order, seconds, asked))
+        let between_plans = self.apart.as_secs_f64() * robots as f64;
+        let asked = robots as f64 * seconds / between_plans;
+        Ok(tally.point(robots, order, seconds, asked))
     }
 
     /// Takes all observations that are due, and says when the next one is.
     fn observe(&mut self, now_ns: u64) -> Result<u64> {
         let (period, apart) = (self.period.as_nanos() as u64, self.apart.as_nanos() as u64);
         let mut next_ns = u64::MAX;
-        for seat in 0..self.robots.len() {
-            let robot = &mut self.robots[seat];
+        for (seat, observed) in self.observations.iter_mut().enumerate() {
+            let mut due_ns = seat as u64 * apart + *observed * period;
             // What comes while an answer is made waits for the next one.
-            let is_busy = robot.waiting.is_some_and(|waiting| waiting.has_begun);
-            let mut due_ns = seat as u64 * apart + robot.observations * period;
-            while due_ns <= now_ns && !is_busy {
-                robot.observations += 1;
+            while due_ns <= now_ns && !self.engine.has_begun(seat) {
+                *observed += 1;
                 let sensed = Sensed {
                     stream: 1,
-                    sequence: robot.observations,
+                    sequence: *observed,
                     time_ns: due_ns,
+                    arrived_ns: due_ns,
                     values: &self.observation,
                     images: &[],
                 };
                 self.engine.take(seat, &sensed)?;
-                if let Some(waiting) = &mut robot.waiting {
-                    waiting.due_ns = due_ns;
-                } else if self.engine.owed(seat) > 0 {
-                    robot.waiting = Some(Waiting {
-                        since_ns: due_ns,
-                        due_ns,
-                        has_begun: false,
-                    });
-                }
                 due_ns += period;
             }
             next_ns = next_ns.min(due_ns);
         }
         Ok(next_ns)
-    }
-
-    fn demand(&self, seat: usize) -> Option<Demand> {
-        let waiting = self.robots[seat].waiting?;
-        Some(Demand {
-            stream: seat,
-            since_ns: waiting.since_ns,
-            arrived_ns: waiting.due_ns,
-            deadline_ns: waiting.due_ns + self.deadline_ns,
-            owed: self.engine.owed(seat),
-        })
     }
 }
 

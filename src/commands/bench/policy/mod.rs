@@ -65,8 +65,10 @@ struct PolicyReport {
 }
 
 pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
-    let device = device::parse(&arguments.device)?;
-    let threads = device::set_threads(Some(arguments.threads))?;
+    let (device, execution) = device::execution(&arguments.execution)?;
+    let Execution {
+        precision, threads, ..
+    } = execution;
     super::check_seconds(arguments.seconds)?;
     ensure!(
         (0.0..=10_000.0).contains(&arguments.rate),
@@ -88,11 +90,6 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     let bare = checkpoint::open(&folder, device)?;
     let plan = bare.policy().plan.clone();
     let levels = plan.ladder_levels() as f64 / plan.chunks() as f64;
-    let execution = Execution {
-        executor: arguments.executor,
-        precision: arguments.precision,
-        threads,
-    };
     let mut policy = Policy::executed(checkpoint::open(&folder, device)?, device, 1, execution)?;
     let sight =
         Sight::of(&policy.config().task, Some(policy.observation_size())).with_context(|| {
@@ -159,7 +156,7 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     busy.end();
     let floor = Floor::measure(&bare, device, threads)?;
     let evaluated = evaluations.report(&floor);
-    let precision = (executor == Executor::Fused).then_some(arguments.precision);
+    let precision = (executor == Executor::Fused).then_some(precision);
     let own = evaluated
         .iter()
         .find(|one| one.executor == executor && one.precision == precision)
