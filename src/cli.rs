@@ -530,7 +530,7 @@ pub(crate) struct EvalArguments {
     /// a chunk here, 10 unless given.
     #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate", "restart"])]
     pub(crate) delay_curve: bool,
-    /// Episodes in one batch.
+    /// Episodes in one batch, of a thread where they divide them.
     #[arg(long, default_value_t = 50)]
     pub(crate) batch: usize,
     /// cpu, cuda or cuda:N.
@@ -543,7 +543,8 @@ pub(crate) struct EvalArguments {
     /// How the fused kernels keep weights: fp32, fp16 or int8; `runtime.precision` by default.
     #[arg(long)]
     pub(crate) precision: Option<Precision>,
-    /// Threads of LibTorch; all cores by default.
+    /// Threads; all cores by default. A policy's episodes are divided among them, or a large policy's
+    /// evaluations.
     #[arg(long)]
     pub(crate) threads: Option<usize>,
     /// Print one JSON object on stdout.

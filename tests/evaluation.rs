@@ -293,3 +293,33 @@ fn both_executors_play_the_same_episodes() {
         .run(&["eval", CONFIG, "--executor", "gpu"])
         .reports_wrong_usage(&["libtorch, fused or graph"]);
 }
+
+#[test]
+fn episodes_divided_among_threads_score_the_same() {
+    let project = Project::trained();
+    let scores = |threads: &str| {
+        let command = [
+            "eval",
+            CONFIG,
+            "--checkpoint",
+            OUT,
+            "--seeds",
+            "100000..100004",
+            "--batch",
+            "2",
+            "--executor",
+            "fused",
+            "--threads",
+            threads,
+            "--json",
+        ];
+        let report = json_object(&project.run(&command).succeeds().stdout);
+        assert_eq!(report["threads"].to_string(), threads);
+        (report["seeds"].clone(), report["scores"].clone())
+    };
+    let alone = scores("1");
+    assert_eq!(alone.0.as_array().map(Vec::len), Some(5));
+    for threads in ["2", "8"] {
+        assert_eq!(scores(threads), alone);
+    }
+}

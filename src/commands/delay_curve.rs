@@ -7,7 +7,7 @@ use kinestream_sim::evaluation::{self, Episode, Summary};
 use kinestream_sim::pusht::statistics;
 use serde::Serialize;
 
-use super::eval::Setup;
+use super::scoring::Setup;
 use super::variant::Variant;
 use crate::cli::Join;
 use crate::output::{self, say};

@@ -1,47 +1,27 @@
 //! `kinestream eval`: scores of a policy with their intervals.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use kinestream_control::Percentiles;
 use kinestream_diffusion::{Execution, Executor, Precision, Solver};
-use kinestream_policy::config::{PlanConfig, PlanMode, RestartConfig};
+use kinestream_policy::config::{PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
-use kinestream_sim::delay::Delayed;
-use kinestream_sim::evaluation::{self, Controller, Episode, Summary};
+use kinestream_sim::evaluation::{self, Summary};
 use serde::Serialize;
 use tch::Device;
 
+use super::scoring::Setup;
 use super::variant::Variant;
 use super::{delay_curve, steps_curve};
 use crate::cli::{EvalArguments, Join};
 use crate::config::Config;
 use crate::controller::PolicyController;
 use crate::output::say;
-use crate::{checkpoint, device, output};
+use crate::{device, output};
 
 /// Observations after which latency alone, at batch 1, is measured.
 const LATENCY_OBSERVATIONS: usize = 300;
-
-/// Where and on what variants are run.
-pub(super) struct Setup<'a> {
-    pub(super) folder: PathBuf,
-    pub(super) device: Device,
-    pub(super) execution: Execution,
-    pub(super) arguments: &'a EvalArguments,
-}
-
-/// What a variant scored.
-pub(super) struct Scored {
-    pub(super) episodes: Vec<Episode>,
-    pub(super) executor: Executor,
-    pub(super) evaluations_per_action: f64,
-    pub(super) plan: PlanConfig,
-    pub(super) solver: Solver,
-    /// What was observed: `state` or `image`.
-    pub(super) observation: &'static str,
-}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -153,82 +133,6 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     print(&report);
     Ok(())
-}
-
-impl Setup<'_> {
-    /// Runs every seed, telling `progress` how many episodes took each control step.
-    pub(super) fn score(
-        &self,
-        variant: &Variant,
-        seeds: &[u32],
-        mut progress: impl FnMut(usize),
-    ) -> Result<Scored> {
-        let checkpoint = self.open(variant)?;
-        let policy = checkpoint.policy();
-        let (plan, solver) = (policy.plan.clone(), policy.sampler.solver);
-        let delay = variant.delay(&plan, policy.task.rate_hz)?;
-        let mut checkpoint = Some(checkpoint);
-        let mut episodes = Vec::new();
-        let mut evaluations = 0.0;
-        let mut executor = self.execution.executor;
-        let mut observation = "state";
-        for batch in seeds.chunks(self.arguments.batch) {
-            let opened = match checkpoint.take() {
-                Some(checkpoint) => checkpoint,
-                None => self.open(variant)?,
-            };
-            let policy = Policy::executed(opened, self.device, batch.len(), self.execution)?;
-            executor = policy.executor();
-            let mut controller = PolicyController::new(policy)?;
-            observation = controller.sight().name();
-            let progress = |_, running| progress(running);
-            let per_action = if delay.steps == 0 {
-                episodes.extend(score(&mut controller, batch, progress)?);
-                controller.evaluations_per_action()
-            } else {
-                let mut delayed = Delayed::new(controller, delay);
-                episodes.extend(score(&mut delayed, batch, progress)?);
-                delayed.planning().evaluations_per_action()
-            };
-            evaluations += per_action * batch.len() as f64;
-        }
-        Ok(Scored {
-            episodes,
-            executor,
-            evaluations_per_action: evaluations / seeds.len() as f64,
-            plan,
-            solver,
-            observation,
-        })
-    }
-
-    fn open(&self, variant: &Variant) -> Result<Checkpoint> {
-        let mut checkpoint = checkpoint::open(&self.folder, self.device)?;
-        let policy = checkpoint.policy_mut();
-        ensure!(
-            policy.task.name == "pusht",
-            "{}: the checkpoint is for task `{}`, the simulator knows `pusht`",
-            self.folder.display(),
-            policy.task.name
-        );
-        if let Some(solver) = variant.solver {
-            policy.sampler.solver = solver;
-        }
-        let delay_steps = variant.delay_steps(policy.task.rate_hz)?;
-        variant.override_plan(&mut policy.plan, delay_steps)?;
-        policy.check()?;
-        Ok(checkpoint)
-    }
-}
-
-/// Runs episodes with a controller.
-pub(crate) fn score<C: Controller<Error = kinestream_policy::Error>>(
-    controller: &mut C,
-    seeds: &[u32],
-    progress: impl FnMut(usize, usize),
-) -> Result<Vec<Episode>> {
-    evaluation::evaluate(controller, seeds, evaluation::MAX_STEPS, progress)
-        .map_err(|error| anyhow!("{error}"))
 }
 
 /// Latency of single observations on an episode of its own, the first plan left out.

@@ -14,6 +14,7 @@ pub(crate) mod replay;
 pub(crate) mod resim;
 pub(crate) mod ros2;
 pub(crate) mod run;
+mod scoring;
 pub(crate) mod sim;
 mod steps_curve;
 pub(crate) mod stop;

@@ -11,7 +11,7 @@ use kinestream_sim::evaluation::{self, Summary};
 use kinestream_sim::pusht::statistics;
 use serde::Serialize;
 
-use super::eval::Setup;
+use super::scoring::Setup;
 use super::variant::Variant;
 use crate::cli::Join;
 use crate::output::{self, say};
@@ -142,7 +142,7 @@ fn row(
     (way, options): (&'static str, String),
     variant: &Variant,
     seeds: &[u32],
-    progress: &dyn Fn(usize),
+    progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Row> {
     let mut runs = Vec::new();
     let mut evaluations_per_action = None;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use crate::cli::TrainArguments;
-use crate::commands::eval;
+use crate::commands::scoring;
 use crate::config::Config;
 use crate::controller::PolicyController;
 use crate::{device, output, scenes, shutdown};
@@ -275,7 +275,7 @@ fn validate(checkpoint: Checkpoint, device: Device, seeds: u64) -> Result<(f64, 
         .map(|index| VALIDATION_SEED + index)
         .collect();
     let mut controller = PolicyController::new(Policy::new(checkpoint, device, seeds.len())?)?;
-    let summary = evaluation::summarise(&eval::score(&mut controller, &seeds, |_, _| {})?);
+    let summary = evaluation::summarise(&scoring::score(&mut controller, &seeds, |_, _| {})?);
     Ok((
         summary.mean_max_reward.unwrap_or(0.0),
         summary.success_rate.unwrap_or(0.0),
