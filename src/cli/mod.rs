@@ -1,0 +1,255 @@
+//! The command line: names, help and defaults.
+
+mod bench;
+mod demo;
+mod eval;
+mod recordings;
+mod train;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::bench::{
+    Bench, BenchBridgeArguments, BenchClipsArguments, BenchControlArguments,
+    BenchExecutionArguments, BenchFleetArguments, BenchMotionArguments, BenchPolicyArguments,
+    BesidePolicy, Bridged, Load, RivalName,
+};
+pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
+pub(crate) use self::eval::{EvalArguments, Join};
+pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
+pub(crate) use self::train::{GenerateArguments, TrainArguments};
+
+/// Runs diffusion policies as real-time controllers, without Python.
+///
+/// A policy keeps a rolling plan whose first action is clean and whose later ones are still noisy,
+/// so that a new observation costs as little as one network evaluation. Plans and commands go out
+/// over zenoh at fixed rates; a bundled simulator shows and scores them.
+#[derive(Debug, Parser)]
+#[command(name = "kinestream", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say more on stderr (-v progress of parts, -vv everything); RUST_LOG is honoured too.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+const EXAMPLES: &str = "Examples:
+  kinestream demo                             watch a policy push the T in your browser
+  kinestream demo --headless --episodes 3 --json
+  kinestream demo motion                      steer a character in your browser
+  kinestream train configs/pusht-state.toml --data pusht_cchi_v7_replay.zarr --out runs/pusht
+  kinestream eval configs/pusht-state.toml --checkpoint runs/pusht --seeds 100000..100049
+  kinestream run configs/pusht-state.toml     the runtime as a zenoh node
+  kinestream record today.mcap                what its nodes say, until Ctrl-C
+  kinestream replay today.mcap --speed 2
+
+Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runtime, simulator and viewer page in one process.
+    Demo(DemoArguments),
+    /// The runtime as a node: observations in, plans and commands out, over zenoh.
+    Run(RunArguments),
+    /// The simulator as a node of its own, over zenoh.
+    Sim(SimArguments),
+    /// Topics of ROS 2 beside a robot or character that runs elsewhere, without a ROS installation.
+    Ros2(Ros2Arguments),
+    /// Watch a running runtime: rates, lateness, missed periods, limits, nodes.
+    ///
+    /// It only looks: no key of it stops, resets or changes anything. q, Esc or Ctrl-C ends it.
+    Top(TopArguments),
+    /// Stop a running runtime at once (emergency stop), or leave such a stop.
+    Stop(StopArguments),
+    /// Run the engines again on a recording and compare every plan and command, bit for bit.
+    Resim(ResimArguments),
+    /// Train a policy from demonstrations.
+    Train(TrainArguments),
+    /// Make motion from a label and write it to a file: BVH, binary glTF or a recording.
+    Generate(GenerateArguments),
+    /// Score a policy on Push-T under the published protocol, or a motion model against held-out clips.
+    Eval(EvalArguments),
+    /// Measure what this machine does.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Record what a robot's nodes say over zenoh into an MCAP file.
+    Record(RecordArguments),
+    /// Play a recording into the viewer page, the simulator's physics and zenoh.
+    Replay(ReplayArguments),
+    /// Show what a checkpoint folder or a recording holds.
+    Inspect(InspectArguments),
+    /// Turn a LeRobot policy into a checkpoint folder with a configuration, without Python.
+    Import(ImportArguments),
+    /// Check this machine and the built-in parts, and say what to do about what is missing.
+    Doctor(DoctorArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Configuration file, or a checkpoint folder, which runs as `kinestream import` would set it up.
+    pub(crate) config: PathBuf,
+    /// Checkpoint folder; `runtime.checkpoint` by default.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Record everything to this MCAP file, for `kinestream replay` and `resim`.
+    #[arg(long, value_name = "OUT.mcap")]
+    pub(crate) record: Option<PathBuf>,
+    /// Print the whole configuration with all defaults, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// Run the engines again on a recording and compare every plan and command, bit for bit.
+///
+/// Takes recordings that `run --record` and `demo --record` made. Status 1 if anything differs, with
+/// the place of the first difference. Equal bits are promised on the machine that recorded.
+#[derive(Debug, Args)]
+pub(crate) struct ResimArguments {
+    /// The recording.
+    pub(crate) file: PathBuf,
+    /// Checkpoint folder; the recorded one by default. Its weights must be the recorded ones.
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Stop a running runtime at once (emergency stop), or leave such a stop.
+///
+/// Commands come to rest under the configured limits and stay there. Any sample on
+/// cmd/estop below the robot's key does the same. A stop is left only with --rearm, and then only
+/// after a new observation and a new plan.
+#[derive(Debug, Args)]
+pub(crate) struct StopArguments {
+    /// Configuration file of the runtime: its session and robot say where it is.
+    pub(crate) config: PathBuf,
+    /// Which robot of the runtime; all of them by default.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) robot: Option<String>,
+    /// Leave an emergency stop or a safe stop.
+    #[arg(long)]
+    pub(crate) rearm: bool,
+    /// Print the runtime's answer as one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimArguments {
+    /// Configuration file.
+    pub(crate) config: PathBuf,
+    /// Which robot of the runtime to be; needed where `runtime.robots` names several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) robot: Option<String>,
+    /// End after this many episodes; 0 for no end.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) episodes: u64,
+    /// Seed of the first episode; each following one takes the next.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) seed: u32,
+    /// Print one JSON object with the scores on stdout at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Topics of ROS 2 beside a robot or character that runs elsewhere, without a ROS installation.
+///
+/// The file names the robot or character, the session and the topics:
+///
+///   robot = "character"
+///   [session]
+///   connect = ["tcp/127.0.0.1:7447"]       # kinestream demo motion, or rmw_zenohd
+///   [ros2.character]
+///   transforms = "/tf"
+///   twist = "/cmd_vel"
+///
+/// `kinestream run` does the same by itself where its configuration has `[ros2]`. All keys: docs/ROS2.md.
+// The example is TOML, shown verbatim: its tables are no links.
+#[allow(rustdoc::broken_intra_doc_links)]
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Ros2Arguments {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// End after this many seconds.
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<f64>,
+    /// Print one JSON object with what went where at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArguments {
+    /// Configuration file of the runtime: says robot, namespace and where it listens.
+    pub(crate) config: Option<PathBuf>,
+    /// Address to connect to, in place of the configuration's; tcp/127.0.0.1:7447 without either.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// Name of the robot, in place of the configuration's; pusht without either.
+    #[arg(long)]
+    pub(crate) robot: Option<String>,
+    /// Print one snapshot as plain text and end; so it does as well where stdout is no terminal.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one snapshot as one JSON object and end.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Seconds that a snapshot waits for the runtime.
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    pub(crate) wait: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// Folder that LeRobot's `save_pretrained` wrote (config.json, model.safetensors, ...).
+    pub(crate) source: PathBuf,
+    /// Folder to write: config.json, model.safetensors and run.toml.
+    #[arg(required_unless_present = "check")]
+    pub(crate) destination: Option<PathBuf>,
+    /// Dry run: feed synthetic observations, print latency and ranges of actions, write nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Actions per second that the policy was trained for, which LeRobot does not keep with it.
+    #[arg(long, value_name = "HZ")]
+    pub(crate) rate: Option<f64>,
+    /// Threads of LibTorch in the dry run.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// Checkpoint folder, LeRobot's included, or recording.
+    pub(crate) path: PathBuf,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
