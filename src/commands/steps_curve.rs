@@ -1,6 +1,6 @@
 //! `kinestream eval --curve` and `--against`: score against network evaluations per action, over training runs.
 //!
-//! Rows are printed as they are done: a run that is ended half-way has said what it knows.
+//! Rows are printed and drawn as they are done: a run that is ended half-way has said what it knows.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -91,7 +91,17 @@ pub(super) fn run(setup: &Setup<'_>, variant: &Variant, threads: usize) -> Resul
             say!("  [{}] {}", index + 1, folder.display());
         }
     }
-    let mut rows = Vec::new();
+    let mut report = Report {
+        task: "pusht",
+        checkpoints: folders
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect(),
+        seeds,
+        rows: Vec::new(),
+        threads,
+        wall_s: 0.0,
+    };
     for Asked {
         way,
         options,
@@ -104,7 +114,7 @@ pub(super) fn run(setup: &Setup<'_>, variant: &Variant, threads: usize) -> Resul
             &folders,
             (way, options),
             &variant,
-            &seeds,
+            &report.seeds,
             &|count| {
                 bar.inc(count as u64);
             },
@@ -112,23 +122,13 @@ pub(super) fn run(setup: &Setup<'_>, variant: &Variant, threads: usize) -> Resul
         if !arguments.json {
             bar.suspend(|| say!("{}", told(&row)));
         }
-        rows.push(row);
+        report.rows.push(row);
+        report.wall_s = begun.elapsed().as_secs_f64();
+        if let Some(folder) = &arguments.pictures {
+            draw(&report, folder)?;
+        }
     }
     bar.finish_and_clear();
-    let report = Report {
-        task: "pusht",
-        checkpoints: folders
-            .iter()
-            .map(|folder| folder.display().to_string())
-            .collect(),
-        seeds,
-        rows,
-        threads,
-        wall_s: begun.elapsed().as_secs_f64(),
-    };
-    if let Some(folder) = &arguments.pictures {
-        draw(&report, folder)?;
-    }
     if arguments.json {
         return output::json(&report);
     }
