@@ -139,15 +139,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins the stream of an observation, with its number for a seed, if that is another than the
+    /// seat's: its reset was lost. Says whether it was.
+    ///
+    /// # Errors
+    /// LibTorch refused.
+    pub fn follow(&mut self, seat: usize, stream: u32) -> Result<bool> {
+        let is_other = stream != self.stream(seat);
+        if is_other {
+            self.begin(seat, stream, u64::from(stream))?;
+        }
+        Ok(is_other)
+    }
+
     /// Takes an observation into a seat's history and rolls its plan by the time that passed. One of
     /// another stream begins that stream, with its number for a seed: its reset was lost.
     ///
     /// # Errors
     /// LibTorch refused. A bad observation is no error.
     pub fn take(&mut self, seat: usize, sensed: &Sensed<'_>) -> Result<Taken> {
-        if sensed.stream != self.stream(seat) {
-            self.begin(seat, sensed.stream, u64::from(sensed.stream))?;
-        }
+        self.follow(seat, sensed.stream)?;
         if let Err(error) = self.policy.check_observation(sensed.values, sensed.images) {
             return Ok(Taken::Refused(error.to_string()));
         }

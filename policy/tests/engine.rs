@@ -147,6 +147,12 @@ fn what_was_observed_before_a_reset_is_not_answered_after_it() {
     assert!(matches!(engine.take(0, &other).unwrap(), Taken::Refused(_)));
     assert!(!engine.has_begun(0));
     assert_eq!(owed(&engine), None);
+    // By a stream whose observation is not even taken, for want of its pictures.
+    engine.take(0, &sensed(1, &values)).unwrap();
+    assert!(!engine.follow(0, 1).unwrap());
+    assert_eq!(owed(&engine), Some(1));
+    assert!(engine.follow(0, 3).unwrap());
+    assert_eq!(owed(&engine), None);
 }
 
 #[test]

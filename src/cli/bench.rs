@@ -9,6 +9,8 @@ use serde::Serialize;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Latency from observation to action, as a multiple of one network evaluation.
+    ///
+    /// Evaluations by the other executors are measured beside it.
     Policy(BenchPolicyArguments),
     /// Throughput against latency of one policy that serves many robots.
     ///

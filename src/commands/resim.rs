@@ -234,6 +234,7 @@ impl<'a> PolicyAgain<'a> {
                 let Some(observation) = self.observation.take() else {
                     return Ok(());
                 };
+                self.engine.follow(0, observation.stamp.stream)?;
                 let values = numbers(&observation);
                 // One without its pictures was refused then, too.
                 let Ok(images) = self.cameras.at(&observation.stamp) else {

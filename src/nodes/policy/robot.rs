@@ -185,7 +185,8 @@ impl Robot {
             monotonic_ns: time_ns,
             ..
         } = observation.stamp;
-        if stream != engine.stream(seat) {
+        // Whatever becomes of the observation, the last stream's are not answered any more.
+        if engine.follow(seat, stream)? {
             self.commands.withdraw();
         }
         let images = match self.cameras.at(&observation.stamp) {
