@@ -10,15 +10,25 @@ fn main() {
     let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         return;
     };
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    let has_front = std::env::var("CARGO_PKG_NAME").is_ok_and(|name| name == "kinestream");
+    let link = |argument: &str| {
+        if has_front {
+            // The front is not linked with LibTorch, and stays so.
+            println!("cargo:rustc-link-arg-bin=kinestream-engine={argument}");
+            println!("cargo:rustc-link-arg-tests={argument}");
+        } else {
+            println!("cargo:rustc-link-arg={argument}");
+        }
+    };
+    link(&format!("-Wl,-rpath,{folder}"));
     // Recordings name the version that computed them.
     if let Ok(version) = std::fs::read_to_string(Path::new(&folder).join("../build-version")) {
         println!("cargo:rustc-env=KINESTREAM_LIBTORCH={}", version.trim());
     }
     if Path::new(&folder).join("libtorch_cuda.so").exists() {
-        println!("cargo:rustc-link-arg=-L{folder}");
+        link(&format!("-L{folder}"));
         for argument in ["--push-state,--no-as-needed", "-ltorch_cuda", "--pop-state"] {
-            println!("cargo:rustc-link-arg=-Wl,{argument}");
+            link(&format!("-Wl,{argument}"));
         }
     }
 }

@@ -236,15 +236,10 @@ impl Config {
         Ok(())
     }
 
-    /// How others reach the runtime of this configuration: one file describes both sides, so where
-    /// the runtime listens, they connect. Errors name `source`.
+    /// How others reach the runtime of this configuration: as clients of its session, wherever that is. Errors name `source`.
     pub(crate) fn session_towards_runtime(&self, source: &Path) -> Result<SessionOptions> {
         self.check_session(source)?;
-        let mut session = self.session.clone();
-        if session.connect.is_empty() {
-            session.connect = std::mem::take(&mut session.listen);
-        }
-        Ok(session)
+        Ok(self.session.client())
     }
 
     /// The part that a checkpoint carries.

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod controller;
 mod device;
+mod log_writer;
 mod metrics;
 mod motion;
 mod nodes;
@@ -15,17 +16,21 @@ mod page;
 mod plot;
 mod recording;
 mod refusals;
+#[path = "front/request.rs"]
+mod request;
 mod scenes;
 mod shutdown;
 mod sight;
 mod top;
 
+use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Bench, Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
+use log_writer::LogWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -36,7 +41,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    listen_to_ourselves(&cli);
+    let log = start_log(&cli);
     let done = match &cli.command {
         Command::Generate(arguments) => commands::clips::generate::run(arguments),
         Command::Train(arguments) if motion::is_clips(&arguments.config) => {
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
             Bench::Motion(arguments) => commands::bench::motion::run(arguments),
             Bench::Clips(arguments) => commands::bench::clips::run(arguments),
             Bench::Control(arguments) => commands::bench::control::run(arguments),
+            Bench::Stop(arguments) => commands::bench::stop::run(arguments),
         },
         Command::Record(arguments) => commands::record::run(arguments),
         Command::Replay(arguments) => commands::replay::run(arguments),
@@ -72,19 +78,22 @@ fn main() -> ExitCode {
         Command::Ros2(arguments) => commands::ros2::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Resim(arguments) => commands::resim::run(arguments),
-        Command::Stop(arguments) => commands::stop::run(arguments),
+        Command::Request(request) => request::run(request),
     };
+    // What was logged before stands before the error.
+    log.flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            log.line(format!("error: {error:#}\n").as_bytes());
+            log.flush();
             ExitCode::FAILURE
         }
     }
 }
 
-/// Logs on stderr, at the level asked for.
-fn listen_to_ourselves(cli: &Cli) {
+/// Logs on stderr, at the level asked for, and so that nobody ever waits for the log. Panics are told there too.
+fn start_log(cli: &Cli) -> LogWriter {
     // A log would be written across the picture.
     let silent = matches!(&cli.command, Command::Top(it) if commands::top::takes_the_screen(it));
     let level = match cli.verbose {
@@ -94,8 +103,22 @@ fn listen_to_ourselves(cli: &Cli) {
         _ => "debug".to_owned(),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let log = LogWriter::new(std::io::stderr());
+    let panics = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let name = std::thread::current()
+            .name()
+            .unwrap_or("unnamed")
+            .to_owned();
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = match trace.status() {
+            BacktraceStatus::Captured => format!("{trace}\n"),
+            _ => String::new(),
+        };
+        panics.line(format!("thread '{name}' {panic}\n{trace}").as_bytes());
+    }));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(log.clone())
         // Colours are noise in files and pipes.
         .with_ansi(std::io::stderr().is_terminal())
         .with_filter(filter);
@@ -103,4 +126,5 @@ fn listen_to_ourselves(cli: &Cli) {
         .with(lines)
         .with(refusals::layer())
         .init();
+    log
 }

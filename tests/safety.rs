@@ -39,7 +39,10 @@ struct Robot {
     state: RunState,
     /// Flags of the newest command.
     flags: Option<ActionFlags>,
-    commands: Vec<[f32; 2]>,
+    commands: Vec<(Stamp, [f32; 2])>,
+    /// The episode that observations belong to, and where the robot is in it.
+    stream: u32,
+    at: [f64; 2],
 }
 
 impl Robot {
@@ -62,21 +65,22 @@ impl Robot {
             state: RunState::Starting,
             flags: None,
             commands: Vec::new(),
+            stream: 1,
+            at: [330.0, 340.0],
         }
     }
 
     fn observe(&mut self) {
         self.sequence += 1;
-        let values = (0..20)
-            .map(|index| 150.0 + 10.0 * f64::from(index))
-            .collect();
+        let keypoints = (0..18).map(|index| 150.0 + 10.0 * f64::from(index));
+        let values = keypoints.chain(self.at).collect();
         self.observations
             .publish(&Observation {
                 stamp: Stamp {
                     sequence: self.sequence,
                     monotonic_ns: self.sequence * 100_000_000,
                     wall_ns: 0,
-                    stream: 1,
+                    stream: self.stream,
                 },
                 name: Name::new("state").unwrap(),
                 values: Values::F64(values),
@@ -99,7 +103,8 @@ impl Robot {
             std::thread::sleep(Duration::from_millis(100));
             while let Some(action) = self.actions.try_next() {
                 self.flags = Some(action.flags);
-                self.commands.push([action.values[0], action.values[1]]);
+                let values = [action.values[0], action.values[1]];
+                self.commands.push((action.stamp, values));
             }
             while let Some(status) = self.status.try_next() {
                 self.state = status.state;
@@ -169,20 +174,82 @@ fn the_ladder_the_emergency_stop_and_the_end() {
     std::thread::sleep(Duration::from_millis(200));
     while let Some(action) = robot.actions.try_next() {
         robot.flags = Some(action.flags);
-        robot.commands.push([action.values[0], action.values[1]]);
+        let values = [action.values[0], action.values[1]];
+        robot.commands.push((action.stamp, values));
     }
     assert!(robot.is_stopping());
     let inside = |command: &[f32; 2]| command.iter().all(|at| (0.0..=512.0).contains(at));
-    assert!(robot.commands.iter().all(inside));
+    assert!(robot.commands.iter().all(|(_, command)| inside(command)));
+}
+
+#[test]
+fn no_command_leaps_when_a_robot_is_put_elsewhere() {
+    let project = Project::trained();
+    let text = std::fs::read_to_string(project.path(CONFIG)).unwrap();
+    std::fs::write(project.path(CONFIG), text.replace("[session]", SAFE)).unwrap();
+    let mut runtime = Running::start(project.folder(), &["run", CONFIG]);
+    runtime.wait_for("ready");
+    let mut robot = Robot::connect(&project);
+    robot.until(&mut runtime, "commands", true, Robot::is_running);
+    let first = robot.commands[0].1;
+    // A period at 400 a second, and what an f32 rounds.
+    let within = |one: f64, other: f64, periods: f64| (one - other).abs() <= 4.0 * periods + 1e-3;
+    let near = |axis: usize| within(f64::from(first[axis]), robot.at[axis], 1.0);
+    assert!((0..2).all(near), "{first:?}");
+    for (stream, at) in [(2, [60.0, 60.0]), (3, [500.0, 10.0]), (1, [330.0, 340.0])] {
+        (robot.stream, robot.at) = (stream, at);
+        let last = |robot: &Robot| robot.commands.last().map(|(stamp, _)| stamp.stream);
+        let begun = |robot: &Robot| last(robot) == Some(stream);
+        robot.until(&mut runtime, "the next motion", true, begun);
+        let begins = robot.commands.iter().rev();
+        let begins = begins.take_while(|(stamp, _)| stamp.stream == stream);
+        let (_, begins) = begins.last().unwrap();
+        // It begins where the robot is measured: two periods away at most.
+        let there = |axis: usize| (f64::from(begins[axis]) - at[axis]).abs() <= 8.0 + 1e-3;
+        assert!((0..2).all(there), "{begins:?} for {at:?}");
+    }
+    for pair in robot.commands.windows(2) {
+        let [(before, one), (after, other)] = [pair[0], pair[1]];
+        let periods = (after.monotonic_ns - before.monotonic_ns) as f64 / 1e7;
+        let slow = |axis: usize| within(f64::from(one[axis]), f64::from(other[axis]), periods);
+        assert!((0..2).all(slow), "{pair:?}");
+    }
+    runtime.interrupt();
+    runtime.finish().succeeds();
+}
+
+#[test]
+fn every_way_of_stopping_arrives_under_every_condition() {
+    let project = Project::new();
+    let conditions =
+        "idle,log_blocked,disk_full,descriptors_gone,policy_stuck,router,mutual_tls,flood";
+    let arguments = [
+        "bench",
+        "stop",
+        "--runs",
+        "1",
+        "--json",
+        "--conditions",
+        conditions,
+    ];
+    let report = json_object(&project.run(&arguments).succeeds().stdout);
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 9 * 8);
+    for row in rows {
+        assert!(row["skipped"].is_null() && row["arrived"] == true, "{row}");
+    }
 }
 
 #[test]
 fn a_stop_that_nobody_hears_says_so() {
     let project = Project::new();
-    project
-        .run(&["stop", CONFIG])
-        .fails(&["no runtime answered", "srv/estop", CONFIG]);
-    project
-        .run(&["stop", CONFIG, "--rearm"])
-        .fails(&["no runtime answered", "srv/rearm"]);
+    for more in [&[][..], &["--rearm"]] {
+        let arguments = [&["stop", CONFIG, "--limit", "1.5"], more].concat();
+        project.run(&arguments).fails(&[
+            "NOT confirmed",
+            "test/pusht",
+            "is `kinestream run` running",
+            CONFIG,
+        ]);
+    }
 }

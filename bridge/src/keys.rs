@@ -13,6 +13,12 @@ pub const RESET: &str = "reset";
 pub const ESTOP: &str = "estop";
 /// Name of a request or service: leave an emergency stop or a safe stop.
 pub const REARM: &str = "rearm";
+/// Name of a service: come to rest and stay there until [`RESUME`].
+pub const PAUSE: &str = "pause";
+/// Name of a service: go on after a pause, or from home.
+pub const RESUME: &str = "resume";
+/// Name of a service: go to the robot's home and stay there until [`RESUME`].
+pub const HOME: &str = "home";
 /// Name of a service: perform something, as [`ActRequest`](crate::ActRequest).
 pub const ACT: &str = "act";
 /// Name of an information: what a character can perform.

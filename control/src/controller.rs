@@ -12,7 +12,8 @@ use crate::curve::Interpolation;
 use crate::limiter::{Interventions, LimitCounts, Limiter};
 use crate::limits::{LimitsConfig, LimitsError};
 use crate::orientation::{OrientationError, Orientations};
-use crate::supervisor::{Cause, Facts, Rung, Supervisor};
+use crate::start::{StartConfig, StartConfigError, StartFrom};
+use crate::supervisor::{Cause, Facts, Rung, Situation, Supervisor};
 use crate::timeline::Plan;
 use crate::watchdog::{WatchdogConfig, WatchdogError};
 
@@ -27,6 +28,10 @@ pub struct ControllerConfig {
     pub limits: LimitsConfig,
     /// What is watched, and what follows.
     pub watchdog: WatchdogConfig,
+    /// How a motion begins.
+    pub start: StartConfig,
+    /// Where the robot rests, `[Da]` in the action's units; empty for nowhere.
+    pub home: Vec<f64>,
 }
 
 /// Why a controller could not be made.
@@ -41,6 +46,9 @@ pub enum ControllerError {
     /// `[control.watchdog]`.
     #[error(transparent)]
     Watchdog(#[from] WatchdogError),
+    /// `[control.start]` or `control.home`.
+    #[error(transparent)]
+    Start(#[from] StartConfigError),
 }
 
 /// What a tick is told.
@@ -77,19 +85,51 @@ pub struct TickOutput {
     pub position: u64,
     /// Whether the position is beyond the committed ones.
     pub late: bool,
+    /// Whether the command follows no plan although the rung is running: the last motion comes to rest, or commands go to
+    /// where the robot is before the next one begins.
+    pub between_motions: bool,
+}
+
+/// A motion that was refused because its plan begins too far from the robot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FarStart {
+    /// The number of the action that is farthest beyond its bound, from 0.
+    pub column: usize,
+    /// Where the robot was measured.
+    pub measured: f64,
+    /// Where the plan begins.
+    pub planned: f64,
+    /// `control.start.farthest` of this number.
+    pub farthest: f64,
 }
 
 /// Turns plans into commands that can be sent to a robot.
+///
+/// Consecutive commands differ by no more than the limits allow, and the first one differs by no more from where the robot
+/// was measured, whatever plans, streams and requests come: the limiter is started once, at the first measured position, and
+/// never moved again. A motion of another stream, or one after a stop, begins where the robot is measured then: commands go
+/// there first, under the limits and still under the last stream's number, so that whoever put the robot elsewhere does not
+/// follow them.
 #[derive(Debug)]
 pub struct Controller {
     engine: CommandEngine,
     limiter: Limiter,
     supervisor: Supervisor,
-    /// The motion that commands belong to; none before the first plan.
+    from: StartFrom,
+    farthest: Vec<f64>,
+    home: Vec<f64>,
+    /// The stream of the motion that is followed; none before it has begun and once it has ended.
+    motion: Option<u32>,
+    /// The stream that commands are sent under; none before the first.
     stream: Option<u32>,
+    /// Where the next motion begins, while commands go there.
+    approach: Option<u32>,
+    target: Vec<f64>,
+    far_start: Option<FarStart>,
     chunk: u64,
     position: u64,
     reference: Vec<f64>,
+    at_rest: Vec<f64>,
     command: Vec<f64>,
 }
 
@@ -97,7 +137,7 @@ impl Controller {
     /// A controller for actions of `action_size` numbers that is ticked every `period_ns` nanoseconds.
     ///
     /// # Errors
-    /// A limit, an orientation or a time of the watchdog that is out of its range; each names its key.
+    /// A limit, an orientation, a start or a time of the watchdog that is out of its range; each names its key.
     pub fn new(
         config: &ControllerConfig,
         action_size: usize,
@@ -105,15 +145,29 @@ impl Controller {
     ) -> Result<Self, ControllerError> {
         let orientations = Orientations::new(&config.orientations, action_size)?;
         let limiter = Limiter::new(&config.limits, &orientations, period_ns)?;
+        check_home(
+            &config.home,
+            &limiter,
+            !orientations.groups().is_empty(),
+            action_size,
+        )?;
         let engine = CommandEngine::with_orientations(config.interpolation, orientations);
         Ok(Self {
             engine,
             limiter,
             supervisor: Supervisor::new(&config.watchdog)?,
+            from: config.start.from.unwrap_or(StartFrom::Plan),
+            farthest: config.start.bounds(action_size)?,
+            home: config.home.clone(),
+            motion: None,
             stream: None,
+            approach: None,
+            target: vec![0.0; action_size],
+            far_start: None,
             chunk: 0,
             position: 0,
             reference: vec![0.0; action_size],
+            at_rest: vec![0.0; action_size],
             command: vec![0.0; action_size],
         })
     }
@@ -121,25 +175,43 @@ impl Controller {
     /// One period. `plan` is the newest, of the action size that the controller was made for; another counts as none.
     pub fn tick(&mut self, inputs: &TickInputs, plan: Option<&Plan>) -> TickOutput {
         let plan = plan.filter(|plan| plan.header().action_size == self.command.len());
-        let can_begin = plan.is_none_or(|plan| self.can_begin(plan));
+        let situation = Situation {
+            start: plan.map_or(Ok(()), |plan| self.check_start(plan)),
+            located: !self.home.is_empty()
+                && (self.limiter.is_started() || plan.is_some_and(|plan| self.is_located(plan))),
+            at_home: self.is_at_home(),
+        };
         let rung = self
             .supervisor
-            .judge(inputs.now_ns, &inputs.facts, plan, can_begin);
-        let followed = match (rung, plan) {
-            (Rung::Running | Rung::Continuing, Some(plan)) => self.follow(plan, inputs.now_ns),
-            _ => None,
-        };
-        let (interventions, late) = followed.unwrap_or_else(|| (self.stop(inputs.now_ns), false));
+            .judge(inputs.now_ns, &inputs.facts, plan, situation);
+        let cause = self.supervisor.cause();
+        let mut step = None;
+        let mut followed = None;
+        match (rung, plan) {
+            (Rung::Running, Some(plan)) if cause == Cause::Homing => step = self.go_home(plan),
+            (Rung::Running | Rung::Continuing, Some(plan)) => {
+                (step, followed) = self.follow(plan, inputs.now_ns);
+            }
+            _ => {}
+        }
+        if matches!(rung, Rung::Waiting | Rung::SafeStop | Rung::EmergencyStop) {
+            self.motion = None;
+        }
+        let interventions = step.unwrap_or_else(|| self.stop(inputs.now_ns));
         TickOutput {
             rung,
-            cause: self.supervisor.cause(),
+            cause,
             publish: self.stream.is_some(),
-            at_rest: followed.is_none() && self.limiter.is_at_rest(),
+            at_rest: step.is_none() && self.limiter.is_at_rest(),
             interventions,
             stream: self.stream.unwrap_or_default(),
             chunk: self.chunk,
             position: self.position,
-            late,
+            late: followed.unwrap_or(false),
+            between_motions: rung <= Rung::Continuing
+                && rung != Rung::Waiting
+                && followed.is_none()
+                && cause != Cause::Homing,
         }
     }
 
@@ -161,15 +233,21 @@ impl Controller {
         self.limiter.counts()
     }
 
-    /// The command on the plan, none where the motion before it has not come to rest yet.
-    fn follow(&mut self, plan: &Plan, now_ns: u64) -> Option<(Interventions, bool)> {
+    /// The start that was refused last, for as long as the cause is [`Cause::FarStart`].
+    #[must_use]
+    pub fn far_start(&self) -> Option<FarStart> {
+        self.far_start
+    }
+
+    /// The command on the plan, or on the way to where its motion begins; and, on the plan, whether it is late.
+    fn follow(&mut self, plan: &Plan, now_ns: u64) -> (Option<Interventions>, Option<bool>) {
         let header = plan.header();
-        if self.stream != Some(header.stream) {
-            // A new motion begins from where the robot is, and not before the last one has ended.
-            if self.stream.is_some() && !self.limiter.is_at_rest() {
-                return None;
+        if self.motion != Some(header.stream) {
+            match self.enter(plan) {
+                Entry::Begun => {}
+                Entry::Approach(interventions) => return (Some(interventions), None),
+                Entry::Rest => return (None, None),
             }
-            self.begin(plan)?;
         }
         let status = self.engine.command(Some(plan), now_ns, &mut self.reference);
         let velocity = self.engine.velocity();
@@ -183,39 +261,115 @@ impl Controller {
             CommandStatus::Late { position } => (position, true),
         };
         self.position = position as u64;
-        Some((interventions, late))
+        (Some(interventions), Some(late))
     }
 
-    /// Whether the motion of a plan goes on, or can begin from where the robot is.
-    fn can_begin(&mut self, plan: &Plan) -> bool {
-        if self.stream == Some(plan.header().stream) {
-            return true;
+    /// Begins a motion, or goes on towards where it begins.
+    fn enter(&mut self, plan: &Plan) -> Entry {
+        let stream = plan.header().stream;
+        if !self.limiter.is_started() {
+            if !self.locate(plan) {
+                return Entry::Rest;
+            }
+        } else if self.approach != Some(stream) {
+            // The last motion ends first.
+            if !self.limiter.is_at_rest() {
+                self.approach = None;
+                return Entry::Rest;
+            }
+            self.approach = Some(stream);
+            place(plan, &mut self.target);
         }
-        self.place(plan);
-        self.limiter.check_start(&self.reference).is_ok()
-    }
-
-    /// Writes where a plan's motion begins to `reference`: where the robot was measured, or the plan's first action.
-    fn place(&mut self, plan: &Plan) {
-        let first = plan
-            .measured()
-            .or_else(|| plan.action(0))
-            .unwrap_or_default();
-        for (slot, value) in self.reference.iter_mut().zip(first) {
-            *slot = f64::from(*value);
+        if !self.limiter.is_near(&self.target) {
+            let interventions = self
+                .limiter
+                .follow(&self.target, &self.at_rest, &mut self.command);
+            return Entry::Approach(interventions);
         }
-    }
-
-    fn begin(&mut self, plan: &Plan) -> Option<()> {
         self.engine.reset();
-        self.place(plan);
-        self.limiter.start(&self.reference).ok()?;
+        self.approach = None;
+        self.motion = Some(stream);
+        self.stream = Some(stream);
+        Entry::Begun
+    }
+
+    /// Starts the limiter where the robot is; says whether that is known and allowed.
+    fn locate(&mut self, plan: &Plan) -> bool {
+        place(plan, &mut self.reference);
+        if !self.is_located(plan) || self.limiter.start(&self.reference).is_err() {
+            return false;
+        }
         self.command.copy_from_slice(&self.reference);
-        self.stream = Some(plan.header().stream);
-        Some(())
+        self.target.copy_from_slice(&self.reference);
+        true
+    }
+
+    /// Whether a plan says where the robot is, as far as that is asked for.
+    fn is_located(&self, plan: &Plan) -> bool {
+        self.from == StartFrom::Plan || plan.measured().is_some()
+    }
+
+    /// What speaks against a plan's motion, if it has not begun.
+    fn check_start(&mut self, plan: &Plan) -> Result<(), Cause> {
+        if self.motion == Some(plan.header().stream) {
+            return Ok(());
+        }
+        if !self.is_located(plan) {
+            return Err(Cause::NotMeasured);
+        }
+        place(plan, &mut self.reference);
+        if self.limiter.check_start(&self.reference).is_err() {
+            return Err(Cause::OutsideLimits);
+        }
+        self.far_start = self.farthest_from(plan);
+        match self.far_start {
+            Some(_) => Err(Cause::FarStart),
+            None => Ok(()),
+        }
+    }
+
+    /// The number of the action that begins farthest beyond its bound.
+    fn farthest_from(&self, plan: &Plan) -> Option<FarStart> {
+        let (measured, first) = (plan.measured()?, plan.action(0)?);
+        let excess = |start: &FarStart| (start.planned - start.measured).abs() / start.farthest;
+        let starts = measured.iter().zip(first).zip(&self.farthest).enumerate();
+        starts
+            .map(|(column, ((&measured, &planned), &farthest))| FarStart {
+                column,
+                measured: f64::from(measured),
+                planned: f64::from(planned),
+                farthest,
+            })
+            .filter(|start| excess(start) > 1.0)
+            .max_by(|one, other| excess(one).total_cmp(&excess(other)))
+    }
+
+    fn go_home(&mut self, plan: &Plan) -> Option<Interventions> {
+        if !self.limiter.is_started() && !self.locate(plan) {
+            return None;
+        }
+        self.stream = self.stream.or(Some(plan.header().stream));
+        // The motion after it begins anew, where the robot is then.
+        (self.motion, self.approach) = (None, None);
+        self.engine.reset();
+        Some(
+            self.limiter
+                .follow(&self.home, &self.at_rest, &mut self.command),
+        )
+    }
+
+    fn is_at_home(&self) -> bool {
+        let within = |(command, home): (&f64, &f64)| {
+            (command - home).abs() <= HOME_TOLERANCE * home.abs().max(1.0)
+        };
+        !self.home.is_empty()
+            && self.limiter.is_started()
+            && self.limiter.is_at_rest()
+            && self.command.iter().zip(&self.home).all(within)
     }
 
     fn stop(&mut self, now_ns: u64) -> Interventions {
+        self.approach = None;
         self.engine.command(None, now_ns, &mut self.reference);
         if self.stream.is_some() {
             self.limiter.brake(&mut self.command);
@@ -224,133 +378,51 @@ impl Controller {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::PerJoint;
-    use crate::timeline::PlanHeader;
+/// How near commands come to home, relative to its numbers where these are above 1.
+const HOME_TOLERANCE: f64 = 1e-6;
 
-    const MS: u64 = 1_000_000;
-    const PERIOD: u64 = 2 * MS;
-    const START: u64 = 1_000 * MS;
+/// What became of a motion that should begin.
+enum Entry {
+    Begun,
+    /// Commands go to where it begins.
+    Approach(Interventions),
+    /// The last one comes to rest first.
+    Rest,
+}
 
-    fn controller() -> Controller {
-        let all = |limit| Some(PerJoint::All(limit));
-        let config = ControllerConfig {
-            limits: LimitsConfig {
-                lower: all(0.0),
-                upper: all(100.0),
-                velocity: all(50.0),
-                acceleration: all(500.0),
-                jerk: all(20_000.0),
-                ..LimitsConfig::default()
-            },
-            ..ControllerConfig::default()
-        };
-        Controller::new(&config, 1, PERIOD).unwrap()
-    }
-
-    fn plan(stream: u32, start_ns: u64, to: f32, measured: f32) -> Plan {
-        let header = PlanHeader {
-            stream,
-            chunk: start_ns,
-            observation_sequence: 1,
-            start_ns,
-            period_ns: 100 * MS,
-            action_size: 1,
-            committed: 4,
-        };
-        let plan = Plan::new(header, vec![to; 8]).unwrap();
-        plan.with_measured(vec![measured]).unwrap()
-    }
-
-    fn inputs(now_ns: u64) -> TickInputs {
-        TickInputs {
-            index: now_ns / PERIOD,
-            deadline_ns: now_ns,
-            now_ns,
-            facts: Facts {
-                observation_ns: START,
-                policy_alive: true,
-                session_alive: true,
-                ..Facts::default()
-            },
-        }
-    }
-
-    #[test]
-    fn nothing_is_said_before_the_first_plan() {
-        let mut controller = controller();
-        let output = controller.tick(&inputs(START), None);
-        assert_eq!((output.rung, output.publish), (Rung::Waiting, false));
-        assert_eq!(output.cause, Cause::NoPlan);
-        assert!(output.at_rest);
-    }
-
-    #[test]
-    fn a_motion_begins_where_the_robot_is() {
-        let mut controller = controller();
-        let plan = plan(1, START, 90.0, 40.0);
-        let output = controller.tick(&inputs(START), Some(&plan));
-        assert_eq!((output.rung, output.publish), (Rung::Running, true));
-        assert!(!output.interventions.is_empty());
-        assert!((controller.command()[0] - 40.0).abs() < 1e-3);
-        for tick in 1..150 {
-            controller.tick(&inputs(START + tick * PERIOD), Some(&plan));
-        }
-        let travelled = controller.command()[0] - 40.0;
-        assert!((1.0..=50.0 * 0.3).contains(&travelled), "{travelled}");
-    }
-
-    #[test]
-    fn a_robot_outside_its_limits_is_not_moved() {
-        let mut controller = controller();
-        for measured in [-1.0, 101.0] {
-            let output = controller.tick(&inputs(START), Some(&plan(1, START, 50.0, measured)));
-            assert_eq!((output.rung, output.publish), (Rung::Waiting, false));
-            assert_eq!(output.cause, Cause::OutsideLimits);
-        }
-        let output = controller.tick(&inputs(START), Some(&plan(1, START, 50.0, 50.0)));
-        assert_eq!(output.rung, Rung::Running);
-    }
-
-    #[test]
-    fn a_new_stream_waits_until_the_last_one_rests() {
-        let mut controller = controller();
-        let first = plan(1, START, 90.0, 10.0);
-        for tick in 0..100 {
-            controller.tick(&inputs(START + tick * PERIOD), Some(&first));
-        }
-        let second = plan(2, START + 200 * MS, 20.0, 15.0);
-        let mut last = controller.command()[0];
-        let mut waited = 0;
-        loop {
-            let now_ns = START + 200 * MS + waited * PERIOD;
-            let output = controller.tick(&inputs(now_ns), Some(&second));
-            let command = controller.command()[0];
-            if output.stream == 2 {
-                // From where the robot was measured.
-                assert!((command - 15.0).abs() < 1e-2, "{command}");
-                break;
-            }
-            assert_eq!(output.stream, 1);
-            assert!(command - last <= 50.0 * 0.002 + 1e-9);
-            last = command;
-            waited += 1;
-            assert!(waited < 200, "never began");
-        }
-        assert!(waited > 10, "{waited}");
-    }
-
-    #[test]
-    fn another_action_size_is_no_plan() {
-        let mut controller = controller();
-        let wide = PlanHeader {
-            action_size: 2,
-            ..*plan(1, START, 1.0, 1.0).header()
-        };
-        let wide = Plan::new(wide, vec![0.0; 8]).unwrap();
-        let output = controller.tick(&inputs(START), Some(&wide));
-        assert_eq!((output.rung, output.cause), (Rung::Waiting, Cause::NoPlan));
+/// Writes where a plan's motion begins: where the robot was measured, else the plan's first action.
+fn place(plan: &Plan, out: &mut [f64]) {
+    let first = plan
+        .measured()
+        .or_else(|| plan.action(0))
+        .unwrap_or_default();
+    for (slot, value) in out.iter_mut().zip(first) {
+        *slot = f64::from(*value);
     }
 }
+
+fn check_home(
+    home: &[f64],
+    limiter: &Limiter,
+    orientations: bool,
+    action_size: usize,
+) -> Result<(), StartConfigError> {
+    if home.is_empty() {
+        return Ok(());
+    }
+    if home.len() != action_size {
+        return Err(StartConfigError::Length {
+            key: "home",
+            expected: action_size,
+            found: home.len(),
+        });
+    }
+    if !limiter.has_speeds() {
+        return Err(StartConfigError::HomeSpeed { orientations });
+    }
+    Ok(limiter.check_start(home)?)
+}
+
+#[cfg(test)]
+#[path = "controller_tests.rs"]
+mod tests;

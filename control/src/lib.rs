@@ -27,7 +27,11 @@ pub mod orientation;
 mod quaternion;
 pub mod realtime;
 pub mod schedule;
+pub mod start;
+pub mod stop_latch;
 pub mod supervisor;
+#[cfg(target_os = "linux")]
+pub mod thread_freezer;
 pub mod timeline;
 pub mod timing;
 pub mod timing_gauge;
@@ -35,7 +39,9 @@ pub mod watchdog;
 
 pub use clock::{Clock, Monotonic};
 pub use command::{CommandCounts, CommandEngine, CommandStatus};
-pub use controller::{Controller, ControllerConfig, ControllerError, TickInputs, TickOutput};
+pub use controller::{
+    Controller, ControllerConfig, ControllerError, FarStart, TickInputs, TickOutput,
+};
 pub use curve::Interpolation;
 pub use fixed_rate::{ControlLoop, LoopError, LoopOptions, Tick};
 pub use latencies::{Latencies, Percentiles};
@@ -46,7 +52,9 @@ pub use machine::Machine;
 pub use orientation::{OrientationError, Orientations};
 pub use realtime::{Granted, RealtimeConfig, RealtimeError, pin_current_thread};
 pub use schedule::{MissPolicy, Schedule};
-pub use supervisor::{Cause, Facts, Rung, Supervisor};
+pub use start::{StartConfig, StartConfigError, StartFrom};
+pub use stop_latch::{StopLatch, StopRequests};
+pub use supervisor::{Activity, Cause, Facts, Rung, Situation, Supervisor};
 pub use timeline::{Place, Plan, PlanError, PlanHeader};
 pub use timing::{Timing, TimingReport};
 pub use timing_gauge::{Distribution, TimingGauge, TimingSnapshot};

@@ -58,6 +58,22 @@ pub enum Cause {
     StopRequest,
     /// The program is ending.
     Shutdown,
+    /// Nobody subscribes to commands any more.
+    RobotGone,
+    /// The plan begins farther from the robot than allowed.
+    FarStart,
+    /// It is not known where the robot is.
+    NotMeasured,
+    /// Another runtime commands the same robot.
+    TwinRuntime,
+    /// No keeper of stops answers, and one is asked for.
+    NoStopKeeper,
+    /// A pause was asked for.
+    Pause,
+    /// On the way home.
+    Homing,
+    /// At home.
+    Home,
 }
 
 impl Cause {
@@ -80,6 +96,22 @@ impl Cause {
                 "an emergency stop was requested; kinestream stop --rearm leaves it"
             }
             Self::Shutdown => "the program is ending",
+            Self::RobotGone => "nobody subscribes to the commands any more",
+            Self::FarStart => {
+                "the plan begins farther from the robot than control.start.farthest; move the robot there"
+            }
+            Self::NotMeasured => {
+                "it is not known where the robot is; control.start.columns names the numbers of the observation that say so"
+            }
+            Self::TwinRuntime => {
+                "another runtime commands this robot; end one of them, or give it another name"
+            }
+            Self::NoStopKeeper => {
+                "no keeper of stops answers on cmd/estop, and control.start.keeper asks for one"
+            }
+            Self::Pause => "paused; kinestream resume goes on",
+            Self::Homing => "on the way to control.home",
+            Self::Home => "at control.home; kinestream resume goes on",
         }
     }
 }
@@ -101,6 +133,38 @@ pub struct Facts {
     pub stop_requests: u64,
     /// How many times re-arming was asked for since the start.
     pub rearm_requests: u64,
+    /// Whether there was a robot that subscribed to commands, and is none any more.
+    pub robot_gone: bool,
+    /// Whether another runtime commands the same robot.
+    pub twin_runtime: bool,
+    /// Whether a keeper of stops is asked for and none answers.
+    pub stop_keeper_missing: bool,
+    /// What commands are to do while nothing is wrong.
+    pub activity: Activity,
+}
+
+/// What commands are to do while nothing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Follow the plan.
+    #[default]
+    Policy,
+    /// Come to rest and stay there.
+    Pause,
+    /// Go to `control.home` and stay there.
+    Home,
+}
+
+/// What the rest of the controller says before the watchdog judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Situation {
+    /// Whether the plan's motion goes on or can begin, or what speaks against it.
+    pub start: Result<(), Cause>,
+    /// Whether it is known where the robot is, so that it can go home.
+    pub located: bool,
+    /// Whether commands are at home and at rest.
+    pub at_home: bool,
 }
 
 /// The watchdog's state.
@@ -160,13 +224,13 @@ impl Supervisor {
         })
     }
 
-    /// The rung for the period at `now_ns`, with the newest plan if there is one, and whether its motion can begin or has.
+    /// The rung for the period at `now_ns`, with the newest plan if there is one.
     pub fn judge(
         &mut self,
         now_ns: u64,
         facts: &Facts,
         plan: Option<&Plan>,
-        can_begin: bool,
+        situation: Situation,
     ) -> Rung {
         let stopped = facts.stop_requests > self.stop_requests;
         let rearmed = facts.rearm_requests > self.rearm_requests;
@@ -179,7 +243,7 @@ impl Supervisor {
             self.fresh_after_ns = now_ns;
             (Rung::Waiting, Cause::NoObservation)
         } else {
-            self.next(now_ns, facts, plan, can_begin)
+            self.next(now_ns, facts, plan, situation)
         };
         self.enter(now_ns, rung, cause);
         rung
@@ -214,14 +278,15 @@ impl Supervisor {
         now_ns: u64,
         facts: &Facts,
         plan: Option<&Plan>,
-        can_begin: bool,
+        situation: Situation,
     ) -> (Rung, Cause) {
-        let obstacle = || self.obstacle(now_ns, facts, plan, can_begin);
+        let obstacle = || self.obstacle(now_ns, facts, plan, situation);
         match self.rung {
             Rung::EmergencyStop => (self.rung, self.cause),
             Rung::SafeStop if self.rearm == Rearm::Request => (self.rung, self.cause),
             Rung::Waiting => match obstacle() {
-                (Rung::Running | Rung::Continuing, _) => (Rung::Running, Cause::None),
+                (Rung::Running, cause) => (Rung::Running, cause),
+                (Rung::Continuing, _) => (Rung::Running, Cause::None),
                 (_, cause) => (Rung::Waiting, cause),
             },
             Rung::SafeStop => match obstacle() {
@@ -236,6 +301,8 @@ impl Supervisor {
                 match rung {
                     // The plan was taken back, as between two episodes: whoever did that knows that it rests.
                     _ if cause == Cause::NoPlan => (Rung::Waiting, cause),
+                    // Rest was asked for: it is no fault, however long it lasts.
+                    _ if matches!(cause, Cause::Pause | Cause::Home) => (rung, cause),
                     // What was held is taken up again by a plan that is on time only.
                     Rung::Continuing if self.rung == Rung::Holding => self.hold(held_ns, cause),
                     Rung::Holding => self.hold(held_ns, cause),
@@ -259,7 +326,7 @@ impl Supervisor {
         now_ns: u64,
         facts: &Facts,
         plan: Option<&Plan>,
-        can_begin: bool,
+        situation: Situation,
     ) -> (Rung, Cause) {
         if facts.ending {
             return (Rung::SafeStop, Cause::Shutdown);
@@ -267,11 +334,23 @@ impl Supervisor {
         if facts.missed_period {
             return (Rung::SafeStop, Cause::MissedPeriod);
         }
+        if facts.twin_runtime {
+            return (Rung::SafeStop, Cause::TwinRuntime);
+        }
+        if facts.stop_keeper_missing {
+            return (Rung::Holding, Cause::NoStopKeeper);
+        }
+        if facts.activity == Activity::Pause {
+            return (Rung::Holding, Cause::Pause);
+        }
         if !facts.policy_alive {
             return (Rung::Holding, Cause::PolicyThread);
         }
         if !facts.session_alive {
             return (Rung::Holding, Cause::Session);
+        }
+        if facts.robot_gone {
+            return (Rung::Holding, Cause::RobotGone);
         }
         if facts.observation_ns == 0 || facts.observation_ns < self.fresh_after_ns {
             return (Rung::Holding, Cause::NoObservation);
@@ -282,8 +361,15 @@ impl Supervisor {
         if now_ns.saturating_sub(facts.observation_ns) > self.observation_timeout_ns {
             return (Rung::Holding, Cause::StaleObservation);
         }
-        if !can_begin {
-            return (Rung::Holding, Cause::OutsideLimits);
+        if facts.activity == Activity::Home {
+            return match situation {
+                Situation { at_home: true, .. } => (Rung::Holding, Cause::Home),
+                Situation { located: true, .. } => (Rung::Running, Cause::Homing),
+                _ => (Rung::Holding, Cause::NotMeasured),
+            };
+        }
+        if let Err(cause) = situation.start {
+            return (Rung::Holding, cause);
         }
         if now_ns.saturating_sub(plan.header().start_ns) <= self.plan_timeout_ns {
             return (Rung::Running, Cause::None);

@@ -2,6 +2,12 @@ use super::*;
 use crate::timeline::PlanHeader;
 
 const MS: u64 = 1_000_000;
+/// Nothing speaks against the plan's motion.
+const CLEAR: Situation = Situation {
+    start: Ok(()),
+    located: true,
+    at_home: false,
+};
 
 fn plan(start_ns: u64) -> Plan {
     let header = PlanHeader {
@@ -36,7 +42,7 @@ fn armed(change: impl FnOnce(&mut WatchdogConfig)) -> Supervisor {
     let mut supervisor = supervisor(change);
     let start = 1000 * MS;
     assert_eq!(
-        supervisor.judge(start, &well(start), Some(&plan(start)), true),
+        supervisor.judge(start, &well(start), Some(&plan(start)), CLEAR),
         Rung::Running
     );
     supervisor
@@ -53,13 +59,13 @@ fn arms_on_an_observation_and_a_plan_together() {
     ];
     for (facts, plan, cause) in first {
         assert_eq!(
-            supervisor.judge(now, &facts, plan.as_ref(), true),
+            supervisor.judge(now, &facts, plan.as_ref(), CLEAR),
             Rung::Waiting
         );
         assert_eq!(supervisor.cause(), cause);
     }
     assert_eq!(
-        supervisor.judge(now, &well(now), Some(&plan(now)), true),
+        supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
         Rung::Running
     );
     assert_eq!(supervisor.cause(), Cause::None);
@@ -74,7 +80,7 @@ fn what_is_dead_from_the_start_never_arms() {
         ..well(now)
     };
     assert_eq!(
-        supervisor.judge(now, &facts, Some(&plan(now)), true),
+        supervisor.judge(now, &facts, Some(&plan(now)), CLEAR),
         Rung::Waiting
     );
     assert_eq!(supervisor.cause(), Cause::PolicyThread);
@@ -88,7 +94,7 @@ fn silence(supervisor: &mut Supervisor, times_ms: &[u64], observing: bool) -> Ve
         .map(|ms| {
             let now = ms * MS;
             let facts = well(if observing { now } else { 1000 * MS });
-            supervisor.judge(now, &facts, Some(&last), true)
+            supervisor.judge(now, &facts, Some(&last), CLEAR)
         })
         .collect()
 }
@@ -165,7 +171,7 @@ fn holding_ends_with_a_new_plan_and_a_safe_stop_as_configured() {
         );
         let now = 2100 * MS;
         assert_eq!(
-            supervisor.judge(now, &well(now), Some(&plan(now)), true),
+            supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
             Rung::Running
         );
         assert_eq!(
@@ -174,7 +180,7 @@ fn holding_ends_with_a_new_plan_and_a_safe_stop_as_configured() {
         );
         let now = 5100 * MS;
         assert_eq!(
-            supervisor.judge(now, &well(now), Some(&plan(now)), true),
+            supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
             expected
         );
     }
@@ -189,20 +195,20 @@ fn an_emergency_stop_needs_a_request_and_news_to_leave() {
         ..well(1100 * MS)
     });
     assert_eq!(
-        supervisor.judge(now, &stop(0), Some(&plan(now)), true),
+        supervisor.judge(now, &stop(0), Some(&plan(now)), CLEAR),
         Rung::EmergencyStop
     );
     assert_eq!(
-        supervisor.judge(now + MS, &stop(0), Some(&plan(now)), true),
+        supervisor.judge(now + MS, &stop(0), Some(&plan(now)), CLEAR),
         Rung::EmergencyStop
     );
     // Re-armed: what was known before does not count.
     assert_eq!(
-        supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now)), true),
+        supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now)), CLEAR),
         Rung::Waiting
     );
     assert_eq!(
-        supervisor.judge(now + 3 * MS, &stop(1), Some(&plan(now)), true),
+        supervisor.judge(now + 3 * MS, &stop(1), Some(&plan(now)), CLEAR),
         Rung::Waiting
     );
     let news = Facts {
@@ -210,7 +216,7 @@ fn an_emergency_stop_needs_a_request_and_news_to_leave() {
         ..stop(1)
     };
     assert_eq!(
-        supervisor.judge(now + 5 * MS, &news, Some(&plan(now + 4 * MS)), true),
+        supervisor.judge(now + 5 * MS, &news, Some(&plan(now + 4 * MS)), CLEAR),
         Rung::Running
     );
 }
@@ -224,11 +230,11 @@ fn a_stop_wins_over_rearming_in_the_same_period() {
         ..well(1000 * MS)
     };
     assert_eq!(
-        supervisor.judge(1001 * MS, &both, None, true),
+        supervisor.judge(1001 * MS, &both, None, CLEAR),
         Rung::EmergencyStop
     );
     assert_eq!(
-        supervisor.judge(1002 * MS, &both, None, true),
+        supervisor.judge(1002 * MS, &both, None, CLEAR),
         Rung::EmergencyStop
     );
 }
@@ -260,7 +266,7 @@ fn a_lost_thread_session_or_period_shows() {
         let mut facts = well(1000 * MS);
         change(&mut facts);
         assert_eq!(
-            supervisor.judge(now, &facts, Some(&plan(1000 * MS)), true),
+            supervisor.judge(now, &facts, Some(&plan(1000 * MS)), CLEAR),
             rung
         );
         assert_eq!(supervisor.cause(), cause);
@@ -272,15 +278,15 @@ fn clocks_that_step_do_no_harm() {
     let mut supervisor = armed(|_| ());
     let last = plan(1000 * MS);
     assert_eq!(
-        supervisor.judge(5, &well(1000 * MS), Some(&last), true),
+        supervisor.judge(5, &well(1000 * MS), Some(&last), CLEAR),
         Rung::Running
     );
     assert_eq!(
-        supervisor.judge(u64::MAX, &well(1000 * MS), Some(&last), true),
+        supervisor.judge(u64::MAX, &well(1000 * MS), Some(&last), CLEAR),
         Rung::Holding
     );
     assert_eq!(
-        supervisor.judge(0, &well(1000 * MS), Some(&last), true),
+        supervisor.judge(0, &well(1000 * MS), Some(&last), CLEAR),
         Rung::Running
     );
 }
@@ -306,14 +312,75 @@ fn a_plan_that_is_taken_back_is_waited_for_without_end() {
     for ms in [1100, 5000, 60_000] {
         let now = ms * MS;
         assert_eq!(
-            supervisor.judge(now, &well(1000 * MS), None, true),
+            supervisor.judge(now, &well(1000 * MS), None, CLEAR),
             Rung::Waiting
         );
         assert_eq!(supervisor.cause(), Cause::NoPlan);
     }
     let now = 60_100 * MS;
     assert_eq!(
-        supervisor.judge(now, &well(now), Some(&plan(now)), true),
+        supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
         Rung::Running
     );
+}
+
+#[test]
+fn a_pause_holds_without_end_and_a_resume_goes_on() {
+    let mut supervisor = armed(|_| ());
+    let pause = |now| Facts {
+        activity: Activity::Pause,
+        ..well(now)
+    };
+    for seconds in [2, 10, 3600] {
+        let now = seconds * 1000 * MS;
+        let rung = supervisor.judge(now, &pause(now), Some(&plan(now)), CLEAR);
+        assert_eq!((rung, supervisor.cause()), (Rung::Holding, Cause::Pause));
+    }
+    let now = 3601 * 1000 * MS;
+    let rung = supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR);
+    assert_eq!((rung, supervisor.cause()), (Rung::Running, Cause::None));
+}
+
+#[test]
+fn home_is_gone_to_and_held() {
+    let mut supervisor = armed(|_| ());
+    let home = |now| Facts {
+        activity: Activity::Home,
+        ..well(now)
+    };
+    let there = Situation {
+        at_home: true,
+        ..CLEAR
+    };
+    let mut now = 1100 * MS;
+    let rung = supervisor.judge(now, &home(now), Some(&plan(now)), CLEAR);
+    assert_eq!((rung, supervisor.cause()), (Rung::Running, Cause::Homing));
+    for seconds in [2, 100] {
+        now = seconds * 1000 * MS;
+        let rung = supervisor.judge(now, &home(now), Some(&plan(now)), there);
+        assert_eq!((rung, supervisor.cause()), (Rung::Holding, Cause::Home));
+    }
+    // A stop is obeyed on the way as anywhere, and home does not lead out of it.
+    let stop = Facts {
+        stop_requests: 1,
+        ..home(now)
+    };
+    let rung = supervisor.judge(now, &stop, Some(&plan(now)), CLEAR);
+    assert_eq!(rung, Rung::EmergencyStop);
+    let rung = supervisor.judge(now + MS, &stop, Some(&plan(now)), CLEAR);
+    assert_eq!(rung, Rung::EmergencyStop);
+}
+
+#[test]
+fn what_speaks_against_a_start_is_told() {
+    for cause in [Cause::OutsideLimits, Cause::FarStart, Cause::NotMeasured] {
+        let mut supervisor = supervisor(|_| ());
+        let against = Situation {
+            start: Err(cause),
+            ..CLEAR
+        };
+        let now = 1000 * MS;
+        let rung = supervisor.judge(now, &well(now), Some(&plan(now)), against);
+        assert_eq!((rung, supervisor.cause()), (Rung::Waiting, cause));
+    }
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinestream_control::allocations::{CountingAllocator, is_counting};
 use kinestream_control::{
-    Clock, Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, LoopOptions,
-    MissPolicy, PerJoint, Plan, PlanHeader, PlanWriter, RealtimeConfig, TickInputs, Timing,
-    TimingGauge, WatchdogConfig, fixed_rate, latest_plan,
+    Activity, Clock, Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, LoopOptions,
+    MissPolicy, PerJoint, Plan, PlanHeader, PlanWriter, RealtimeConfig, StartConfig, TickInputs,
+    Timing, TimingGauge, WatchdogConfig, fixed_rate, latest_plan,
 };
 
 #[global_allocator]
@@ -93,6 +93,11 @@ fn controller(interpolation: Interpolation) -> Controller {
             safe_stop_after_ms: 20.0,
             ..WatchdogConfig::default()
         },
+        start: StartConfig {
+            farthest: Some(PerJoint::All(1.9)),
+            ..StartConfig::default()
+        },
+        home: vec![0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0],
     };
     Controller::new(&config, ACTION_SIZE, 2_000_000).unwrap()
 }
@@ -109,6 +114,11 @@ fn inputs(index: u64, deadline_ns: u64, now_ns: u64) -> TickInputs {
             session_alive: !index.is_multiple_of(787),
             stop_requests: index / 700,
             rearm_requests: index / 70,
+            activity: match index % 1500 {
+                0..200 => Activity::Home,
+                200..250 => Activity::Pause,
+                _ => Activity::Policy,
+            },
             ..Facts::default()
         },
     }

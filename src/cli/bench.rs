@@ -31,6 +31,87 @@ pub(crate) enum Bench {
     /// ended by this command; slices of at most ten seconds alternate between the loop and the
     /// rivals, so that all of them meet the same state of the machine.
     Control(BenchControlArguments),
+    /// Every way of stopping a robot under every condition: time until the first command that stops.
+    ///
+    /// Starts runtimes of the shipped policy with a robot of its own, asks them to stop, and measures from the request to the
+    /// first command that says so, as the robot receives it. Everything stays on this machine.
+    Stop(BenchStopArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchStopArguments {
+    /// Stops of each way under each condition.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) runs: usize,
+    /// Ways to measure, comma-separated; all by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) ways: Vec<StopWay>,
+    /// Conditions to measure under, comma-separated; all by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) conditions: Vec<StopCondition>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How a stop is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub(crate) enum StopWay {
+    /// A sample on cmd/estop, on a session that is open.
+    Sample,
+    /// A query of srv/estop, on a session that is open.
+    Query,
+    /// `kinestream stop`, a program that starts for it.
+    Command,
+    /// A keeper of stops that appears.
+    Keeper,
+    /// Ctrl-C.
+    Sigint,
+    /// SIGTERM.
+    Sigterm,
+    /// SIGHUP, as when a terminal is closed.
+    Sighup,
+    /// SIGQUIT.
+    Sigquit,
+    /// The robot falls silent; counted from the end of the watchdog's time.
+    Watchdog,
+}
+
+impl StopWay {
+    /// Whether the runtime ends with it.
+    pub(crate) fn ends_the_runtime(self) -> bool {
+        matches!(
+            self,
+            Self::Sigint | Self::Sigterm | Self::Sighup | Self::Sigquit
+        )
+    }
+}
+
+/// What else goes on while a stop is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub(crate) enum StopCondition {
+    /// Nothing.
+    Idle,
+    /// The log is a pipe that nobody reads, full to the last byte.
+    LogBlocked,
+    /// The recording's disk and the log's are full.
+    DiskFull,
+    /// Connections use up the runtime's files.
+    DescriptorsGone,
+    /// The policy thread stands still.
+    PolicyStuck,
+    /// Who asks is behind a line of 300 ms each way.
+    SlowLine,
+    /// Everybody meets at a router.
+    Router,
+    /// TLS with certificates on both sides.
+    MutualTls,
+    /// Three senders flood the runtime with bad observations.
+    Flood,
 }
 
 #[derive(Debug, Args)]

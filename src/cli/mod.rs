@@ -13,12 +13,13 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::bench::{
     Bench, BenchBridgeArguments, BenchClipsArguments, BenchControlArguments,
     BenchExecutionArguments, BenchFleetArguments, BenchMotionArguments, BenchPolicyArguments,
-    BesidePolicy, Bridged, Load, RivalName,
+    BenchStopArguments, BesidePolicy, Bridged, Load, RivalName, StopCondition, StopWay,
 };
 pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
 pub(crate) use self::eval::{EvalArguments, Join};
 pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
 pub(crate) use self::train::{GenerateArguments, TrainArguments};
+pub(crate) use crate::request::RequestCommand;
 
 /// Runs diffusion policies as real-time controllers, without Python.
 ///
@@ -61,8 +62,8 @@ pub(crate) enum Command {
     ///
     /// It only looks: no key of it stops, resets or changes anything. q, Esc or Ctrl-C ends it.
     Top(TopArguments),
-    /// Stop a running runtime at once (emergency stop), or leave such a stop.
-    Stop(StopArguments),
+    #[command(flatten)]
+    Request(RequestCommand),
     /// Run the engines again on a recording and compare every plan and command, bit for bit.
     Resim(ResimArguments),
     /// Train a policy from demonstrations.
@@ -115,26 +116,6 @@ pub(crate) struct ResimArguments {
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Print one JSON object on stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Stop a running runtime at once (emergency stop), or leave such a stop.
-///
-/// Commands come to rest under the configured limits and stay there. Any sample on
-/// cmd/estop below the robot's key does the same. A stop is left only with --rearm, and then only
-/// after a new observation and a new plan.
-#[derive(Debug, Args)]
-pub(crate) struct StopArguments {
-    /// Configuration file of the runtime: its session and robot say where it is.
-    pub(crate) config: PathBuf,
-    /// Which robot of the runtime; all of them by default.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) robot: Option<String>,
-    /// Leave an emergency stop or a safe stop.
-    #[arg(long)]
-    pub(crate) rearm: bool,
-    /// Print the runtime's answer as one JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
 }

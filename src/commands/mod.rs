@@ -17,7 +17,6 @@ pub(crate) mod run;
 mod scoring;
 pub(crate) mod sim;
 mod steps_curve;
-pub(crate) mod stop;
 pub(crate) mod top;
 pub(crate) mod train;
 mod variant;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
-use kinestream_bridge::node::SessionOptions;
 use kinestream_bridge::recording::RecorderStatus;
 use kinestream_bridge::{Node, Subscription, keys};
 use kinestream_control::{Clock, Monotonic};
@@ -45,13 +44,14 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
         None => Config::parse(config::BUILT_IN, "the built-in configuration")?,
     };
     if let Some(address) = &arguments.connect {
-        config.session.listen = vec![address.clone()];
-        config.session.connect.clear();
+        config.session.connect = vec![address.clone()];
+        config.session.listen.clear();
     }
     let source = arguments.config.as_deref().unwrap_or(Path::new(""));
     config.runtime.robot = config.runtime.one(arguments.robot.as_deref(), source)?;
     config.runtime.robots.clear();
-    meet_all(&mut config.session);
+    // A client hears of all nodes that the runtime, or a router, has met.
+    config.session = config.session.client();
     if arguments.out.exists() {
         // Said before a session opens; the recorder itself refuses too.
         bail!(
@@ -131,21 +131,6 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
     match status.fault {
         Some(fault) => Err(anyhow!(fault)),
         None => Ok(()),
-    }
-}
-
-/// One file describes all sides: where the runtime listens, the recorder connects. Peers pass
-/// nothing on: to hear the robot too, which connects to the same address, the recorder has to be
-/// reachable itself. Where all is on this machine it is, on any free port of it; elsewhere
-/// `[session]` has to name `listen` and `connect`.
-fn meet_all(session: &mut SessionOptions) {
-    if !session.connect.is_empty() {
-        return;
-    }
-    session.connect = std::mem::take(&mut session.listen);
-    let is_local = |address: &String| address.contains("/127.") || address.contains("/localhost:");
-    if !session.connect.is_empty() && session.connect.iter().all(is_local) {
-        session.listen = vec!["tcp/127.0.0.1:0".to_owned()];
     }
 }
 

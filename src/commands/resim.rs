@@ -100,7 +100,8 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     )?)?;
     let cameras = Cameras::of(engine.policy(), config.runtime.pictures_apart_ms);
     let bar = output::progress(survey.messages, "messages");
-    let mut policy = PolicyAgain::new(&mut engine, cameras, begun_ns);
+    let measured = config.control.measured_columns(engine.policy())?;
+    let mut policy = PolicyAgain::new(&mut engine, cameras, measured, begun_ns);
     let mut ticks = Vec::new();
     let mut missing = Gaps::default();
     for message in messages {
@@ -192,6 +193,8 @@ struct PolicyAgain<'a> {
     picture: Option<Image>,
     /// Numbers of the newest valid observation.
     values: Vec<f32>,
+    /// Columns of an observation that say where the robot is.
+    measured: Option<Vec<usize>>,
     answer: Option<Answer>,
     plans: HashMap<u64, Plan>,
     compared: u64,
@@ -200,8 +203,14 @@ struct PolicyAgain<'a> {
 }
 
 impl<'a> PolicyAgain<'a> {
-    fn new(engine: &'a mut Engine, cameras: Cameras, begun_ns: u64) -> Self {
+    fn new(
+        engine: &'a mut Engine,
+        cameras: Cameras,
+        measured: Option<Vec<usize>>,
+        begun_ns: u64,
+    ) -> Self {
         Self {
+            measured,
             engine,
             cameras,
             picture: None,
@@ -266,7 +275,8 @@ impl<'a> PolicyAgain<'a> {
             PolicyInput::Answer { .. } => {
                 self.answer = self.engine.answer(&[0])?.pop().flatten();
                 if let Some(answer) = &self.answer {
-                    let plan = plan_of(answer, &self.values, self.engine.policy())?;
+                    let measured = self.measured.as_deref();
+                    let plan = plan_of(answer, &self.values, self.engine.policy(), measured)?;
                     self.plans.insert(answer.chunk, plan);
                 }
             }

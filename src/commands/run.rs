@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kinestream_bridge::{Keys, Node};
 use kinestream_policy::Policy;
 use kinestream_policy::config::ImageSize;
@@ -61,6 +61,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         );
     }
     let policy = Policy::executed(loaded, device, names.len(), config.runtime.execution())?;
+    let is_measured = config.control.measured_columns(&policy)?.is_some();
+    for caution in config.control.cautions(policy.action_size(), is_measured) {
+        tracing::warn!("{}: {caution}", arguments.config.display());
+    }
     let cameras: Vec<(String, ImageSize)> = policy
         .cameras()
         .map(|(name, size)| (name.to_owned(), size))
@@ -82,13 +86,23 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let others = others.collect::<Result<Vec<_>>>()?;
     let mut nodes = vec![Arc::new(first)];
     nodes.extend(others);
+    for node in &nodes {
+        if let Some(other) = node.find_runtime()? {
+            bail!(
+                "another runtime commands {} already (session {}): two of them would give it two commands each period; end \
+                 the other, or give this one another name in runtime.robot",
+                node.keys().prefix(),
+                other.session
+            );
+        }
+    }
     let node = &nodes[0];
     let ros2 = config
         .ros2
         .as_ref()
         .map(|ros2| Ros2Bridge::start(node, ros2, &sizes, &arguments.config.display()));
     let ros2 = ros2.transpose()?;
-    let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap)?;
+    let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap, &interrupted)?;
     for node in &nodes {
         let prefix = node.keys().prefix();
         let pictures: String = cameras

@@ -7,7 +7,6 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kinestream_bridge::node::Mode;
 use kinestream_bridge::{Health, Inbox, Keys, Node, NodeError, Presence, SessionOptions};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
@@ -66,19 +65,14 @@ impl Target {
             }
             Some(path) => from_config(path, arguments)?,
         };
-        // One file describes both sides: where the runtime listens, its watcher connects.
-        let listen = std::mem::take(&mut session.listen);
         if let Some(address) = &arguments.connect {
             session.connect = vec![address.clone()];
-        } else if !listen.is_empty() {
-            session.connect = listen;
+            session.listen.clear();
         } else if arguments.config.is_none() {
             session.connect = vec![USUAL_ADDRESS.to_owned()];
         }
-        // A client hears through the runtime of all nodes that the runtime has met.
-        if session.mode.is_none() && !session.connect.is_empty() {
-            session.mode = Some(Mode::Client);
-        }
+        // One file describes both sides, and a client hears through whatever it connects to.
+        let session = session.client();
         let keys = Keys::new(&session.namespace, &robot)?;
         // Wrong addresses are told before anything else happens.
         session.to_zenoh()?;
@@ -305,6 +299,8 @@ impl Drop for Screen {
 
 #[cfg(test)]
 mod tests {
+    use kinestream_bridge::node::Mode;
+
     use super::*;
 
     fn arguments(connect: Option<&str>) -> TopArguments {

@@ -16,9 +16,10 @@ use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
 use kinestream_control::fixed_rate::{self, LoopOptions, Tick};
 use kinestream_control::{
     Clock, ControlLoop, Controller, ControllerConfig, Granted, Interpolation, Interventions,
-    LimitsConfig, MissPolicy, Monotonic, PlanReader, RealtimeConfig, Rung, TickInputs, TickOutput,
-    TimingGauge, TimingReport, WatchdogConfig,
+    LimitsConfig, MissPolicy, Monotonic, PlanReader, RealtimeConfig, Rung, StartConfig, StartFrom,
+    TickInputs, TickOutput, TimingGauge, TimingReport, WatchdogConfig,
 };
+use kinestream_policy::Policy;
 use serde::{Deserialize, Serialize};
 
 use super::signals::{Gauges, Signals};
@@ -48,6 +49,11 @@ pub(crate) struct ControlConfig {
     pub(crate) limits: LimitsConfig,
     /// What is watched, and what follows.
     pub(crate) watchdog: WatchdogConfig,
+    /// How a motion begins.
+    pub(crate) start: StartConfig,
+    /// Where `kinestream home` leads the robot, one number for each of the action; absent for nowhere. Needs velocity limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) home: Vec<f64>,
 }
 
 impl Default for ControlConfig {
@@ -60,6 +66,8 @@ impl Default for ControlConfig {
             realtime: RealtimeConfig::default(),
             limits: LimitsConfig::default(),
             watchdog: WatchdogConfig::default(),
+            start: StartConfig::default(),
+            home: Vec::new(),
         }
     }
 }
@@ -81,9 +89,74 @@ impl ControlConfig {
             orientations: self.orientations.clone(),
             limits: self.limits.clone(),
             watchdog: self.watchdog,
+            start: self.start.clone(),
+            home: self.home.clone(),
         };
         let period_ns = (1e9 / self.rate_hz).round() as u64;
         Ok(Controller::new(&config, action_size, period_ns)?)
+    }
+
+    /// The columns of the observation that say where the robot is, as `[control.start]` has it, else those of the plan's primer;
+    /// none where motions begin at the plan.
+    pub(crate) fn measured_columns(&self, policy: &Policy) -> Result<Option<Vec<usize>>> {
+        let start = &self.start;
+        let columns = match start.from {
+            Some(StartFrom::Plan) => {
+                ensure!(
+                    start.columns.is_none() && start.farthest.is_none(),
+                    "control.start.from is plan, which leaves no use for control.start.columns and farthest; leave them out"
+                );
+                return Ok(None);
+            }
+            _ => start
+                .columns
+                .clone()
+                .or_else(|| policy.config().plan.primer_columns.clone()),
+        };
+        let (observed, actions) = (policy.observation_size(), policy.action_size());
+        let Some(columns) = columns else {
+            ensure!(
+                start.from.is_none(),
+                "control.start.from is measured, but nothing says where the robot is; control.start.columns names the \
+                 numbers of the observation that are the action's present values"
+            );
+            ensure!(
+                start.farthest.is_none(),
+                "control.start.farthest needs control.start.columns, which say where the robot is"
+            );
+            return Ok(None);
+        };
+        ensure!(
+            columns.len() == actions && columns.iter().all(|&column| column < observed),
+            "control.start.columns is {columns:?}, expected {actions} columns, one for each number of the action, each \
+             below {observed}, the numbers of an observation"
+        );
+        Ok(Some(columns))
+    }
+
+    /// What a person should know before this moves a robot, a sentence each.
+    pub(crate) fn cautions(&self, action_size: usize, is_measured: bool) -> Vec<String> {
+        let mut cautions = Vec::new();
+        let joints = action_size - 4 * self.orientations.len().min(action_size / 4);
+        let turns = self.orientations.is_empty() || self.limits.angular_velocity.is_some();
+        if (joints > 0 && self.limits.velocity.is_none()) || !turns {
+            cautions.push(format!(
+                "control.limits has no {}: a command may leap as far as the plan does",
+                if turns {
+                    "velocity"
+                } else {
+                    "angular_velocity"
+                }
+            ));
+        }
+        if !is_measured {
+            cautions.push(
+                "nothing says where the robot is, so a motion begins at the plan's first action: bring the robot there first, \
+                 or name the numbers of the observation that say so in control.start.columns"
+                    .to_owned(),
+            );
+        }
+        cautions
     }
 }
 
@@ -244,9 +317,9 @@ impl Sender {
         let (mut sequence, mut met) = (0, false);
         while !stop.load(Ordering::SeqCst) {
             // Commands that nobody receives any more move nothing: the watchdog should know.
-            met |= self.actions.is_matched();
-            let alive = self.node.is_open() && (self.actions.is_matched() || !met);
-            self.signals.set_session_alive(alive);
+            let matched = self.actions.is_matched();
+            met |= matched;
+            self.signals.set_reach(self.node.is_open(), met && !matched);
             let Ok(outgoing) = self.receiver.pop() else {
                 std::thread::sleep(Duration::from_micros(500));
                 continue;
@@ -276,7 +349,9 @@ impl Sender {
 fn flags(output: &TickOutput) -> ActionFlags {
     let mut flags = match output.rung {
         Rung::Waiting | Rung::Holding => ActionFlags::HOLDING,
-        Rung::Running | Rung::Continuing if output.late => ActionFlags::HOLDING,
+        Rung::Running | Rung::Continuing if output.late || output.between_motions => {
+            ActionFlags::HOLDING
+        }
         Rung::Running | Rung::Continuing => ActionFlags::NONE,
         Rung::SafeStop | Rung::EmergencyStop => ActionFlags::HOLDING.with(ActionFlags::STOPPING),
     };

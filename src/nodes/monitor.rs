@@ -156,7 +156,7 @@ impl Monitor {
             stamp: stamp(self.sequence, 0),
             uptime_s,
             rung: wire_rung(rung),
-            reason: (rung != Rung::Running).then(|| gauges.cause().text().to_owned()),
+            reason: (gauges.cause() != Cause::None).then(|| gauges.reason()),
             rung_since_s: (age(gauges.since_ns()) / 1e9).min(uptime_s),
             longest_without_command_ms: gauges.longest_without_ns() as f64 / 1e6,
             control: ControlHealth {
@@ -220,9 +220,12 @@ impl Monitor {
         let (before, now) = (self.rung, rung);
         let cause = self.gauges.cause();
         let change = format!("{}: {before:?} -> {now:?}", self.robot);
-        let reason = cause.text();
+        let reason = self.gauges.reason();
         match now {
             Rung::Running | Rung::Continuing => tracing::info!("{change}"),
+            _ if matches!(cause, Cause::Pause | Cause::Home) => {
+                tracing::info!("{change}: {reason}")
+            }
             _ if cause == Cause::Shutdown => tracing::debug!("{change}: {reason}"),
             Rung::Waiting | Rung::Holding => tracing::warn!("{change}: {reason}"),
             Rung::SafeStop | Rung::EmergencyStop => tracing::error!("{change}: {reason}"),

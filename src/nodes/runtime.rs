@@ -1,13 +1,13 @@
 //! The whole runtime: one policy, and for every robot a command loop, emergency stop and monitor on a zenoh node.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
-use kinestream_bridge::node::{Service, StopHandler, StopListener, StopRequest};
+use anyhow::{Result, bail};
+use kinestream_bridge::node::{KeeperState, MotionRequest, RequestHandler, Service, StopListener};
 use kinestream_bridge::{Health, Node};
-use kinestream_control::{PlanReader, Rung, TimingReport, latest_plan};
+use kinestream_control::{Activity, Cause, PlanReader, Rung, TimingReport, latest_plan};
 use kinestream_policy::Policy;
 use serde_json::{Value, json};
 
@@ -22,8 +22,10 @@ use crate::recording::Tap;
 
 /// How long commands may take to come to rest when the program ends.
 const REST_WITHIN: Duration = Duration::from_secs(2);
-/// How long a request to stop waits for the control thread to have seen it, for the answer's sake.
+/// How long a request waits for the control thread to have seen it, for the answer's sake.
 const SEEN_WITHIN: Duration = Duration::from_millis(200);
+/// How long a policy thread that stands still may take to end before it is left behind.
+const POLICY_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// A running runtime.
 pub(crate) struct Runtime {
@@ -54,22 +56,31 @@ pub(crate) struct RuntimeReport {
 
 impl Runtime {
     /// Starts all threads: one for the policy, two for every robot, each of which has a node. `info`
-    /// describes the model to those who ask. What one robot does is told to `tap`.
+    /// describes the model to those who ask. What one robot does is told to `tap`. Once `shutdown` is
+    /// raised, commands come to rest.
     pub(crate) fn start(
         nodes: &[Arc<Node>],
         config: &Config,
         policy: Policy,
         info: &Value,
         tap: &Tap,
+        shutdown: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let shape = (policy.config().plan.horizon, policy.action_size());
         let (mut robots, mut seats) = (Vec::new(), Vec::new());
         let plan = &policy.config().plan;
+        let measured = config.control.measured_columns(&policy)?;
         let in_time_ms = 1e3 * plan.commit_ahead.max(1) as f64 / policy.config().task.rate_hz;
         for node in nodes {
             let (writer, plans) = latest_plan(shape.0, shape.1);
-            let robot = Robot::start(node, config, shape.1, plans, info, tap, &stop)?;
+            let shared = Shared {
+                info,
+                tap,
+                stop: &stop,
+                shutdown,
+            };
+            let robot = Robot::start(node, config, shape.1, plans, &shared)?;
             seats.push(Seat {
                 node,
                 commands: writer,
@@ -80,6 +91,7 @@ impl Runtime {
                     let own_ms = config.runtime.deadlines_ms.get(node.keys().robot());
                     (1e6 * own_ms.copied().unwrap_or(in_time_ms)) as u64
                 },
+                measured: measured.clone(),
             });
             robots.push(robot);
         }
@@ -135,16 +147,22 @@ impl Runtime {
             .sum()
     }
 
-    /// Whether the policy thread has ended by itself.
+    /// Whether the policy thread has ended by itself, or another runtime has a robot of this one.
     pub(crate) fn has_ended(&self) -> bool {
-        self.planner.has_ended()
+        self.planner.has_ended() || self.twin().is_some()
+    }
+
+    /// The robot that another runtime, which was there first, commands too.
+    fn twin(&self) -> Option<&Robot> {
+        let mut robots = self.robots.iter();
+        robots.find(|robot| robot.signals.has_twin_runtime())
     }
 
     /// Brings commands to rest under their limits, ends all threads, and reports on every robot. An
     /// error of the policy thread comes back after that.
     pub(crate) fn finish(mut self) -> Result<Vec<RuntimeReport>> {
         for robot in &self.robots {
-            robot.signals.end();
+            robot.signals.latch().shut_down();
         }
         let begun = Instant::now();
         while begun.elapsed() < REST_WITHIN && !self.robots.iter().all(Robot::is_at_rest) {
@@ -159,7 +177,8 @@ impl Runtime {
         let statistics: Vec<PolicyStatistics> = (0..self.robots.len())
             .map(|seat| self.planner.statistics(seat))
             .collect();
-        let ended = self.planner.join();
+        let twin = self.twin().map(|robot| robot.monitor.robot().to_owned());
+        let ended = self.planner.join_within(POLICY_END_WITHIN);
         for (robot, statistics) in self.robots.into_iter().zip(statistics) {
             reports.push(RuntimeReport {
                 robot: robot.monitor.robot().to_owned(),
@@ -172,8 +191,21 @@ impl Runtime {
             metrics.join()?;
         }
         ended?;
+        if let Some(robot) = twin {
+            bail!("{robot}: {}", Cause::TwinRuntime.text());
+        }
         Ok(reports)
     }
+}
+
+/// What all robots of a runtime share.
+struct Shared<'a> {
+    info: &'a Value,
+    tap: &'a Tap,
+    /// Ends the threads.
+    stop: &'a Arc<AtomicBool>,
+    /// Brings commands to rest.
+    shutdown: &'a Arc<AtomicBool>,
 }
 
 impl Robot {
@@ -182,11 +214,16 @@ impl Robot {
         config: &Config,
         action_size: usize,
         plans: PlanReader,
-        info: &Value,
-        tap: &Tap,
-        stop: &Arc<AtomicBool>,
+        shared: &Shared<'_>,
     ) -> Result<Self> {
-        let signals = Arc::new(Signals::default());
+        let Shared {
+            info,
+            tap,
+            stop,
+            shutdown,
+        } = *shared;
+        let needs_keeper = config.control.start.keeper;
+        let signals = Arc::new(Signals::new(Arc::clone(shutdown), needs_keeper));
         let gauges = Arc::new(Gauges::default());
         let wiring = Wiring {
             plans,
@@ -198,10 +235,15 @@ impl Robot {
             CommandNode::start(node, &config.control, action_size, wiring, Arc::clone(stop))?;
         let robot = node.keys().robot().to_owned();
         tracing::info!("control thread of {robot}: {}", commands.granted());
-        let stops = node.listen_for_stops(Arc::new(Stops {
+        let handler = Arc::new(Requests {
+            robot: robot.clone(),
             signals: Arc::clone(&signals),
             gauges: Arc::clone(&gauges),
-        }))?;
+            has_home: !config.control.home.is_empty(),
+            needs_keeper,
+            keepers: Mutex::default(),
+        });
+        let stops = node.listen_for_stops(handler, node.runtime_identity(wall_ns()))?;
         let snapshot = Arc::new(Snapshot::default());
         let watched = Watched {
             rate_hz: config.control.rate_hz,
@@ -244,35 +286,78 @@ impl Robot {
 }
 
 /// Passes requests on to the control thread.
-struct Stops {
+struct Requests {
+    robot: String,
     signals: Arc<Signals>,
     gauges: Arc<Gauges>,
+    has_home: bool,
+    needs_keeper: bool,
+    /// What keepers said last, so that changes are told.
+    keepers: Mutex<KeeperState>,
 }
 
-impl StopHandler for Stops {
+impl RequestHandler for Requests {
     fn stop(&self) {
-        tracing::warn!("emergency stop requested");
-        self.signals.stop();
+        self.signals.latch().stop();
     }
 
-    fn rearm(&self) {
-        tracing::info!("re-arming requested");
-        self.signals.rearm();
+    fn request(&self, request: MotionRequest) -> Result<(), String> {
+        match request {
+            MotionRequest::Stop => self.signals.latch().stop(),
+            MotionRequest::Rearm => self.signals.latch().rearm(),
+            MotionRequest::Pause => self.signals.set_activity(Activity::Pause),
+            MotionRequest::Resume => self.signals.set_activity(Activity::Policy),
+            MotionRequest::Home if !self.has_home => {
+                return Err("the runtime's configuration has no control.home".to_owned());
+            }
+            MotionRequest::Home => self.signals.set_activity(Activity::Home),
+        }
+        tracing::info!("{}: {} requested", self.robot, request.name());
+        Ok(())
     }
 
-    fn state(&self, request: StopRequest) -> Value {
+    fn state(&self, request: MotionRequest) -> Value {
         let begun = Instant::now();
-        let seen = |rung: Rung| match request {
-            StopRequest::Stop => rung == Rung::EmergencyStop,
-            StopRequest::Rearm => rung < Rung::SafeStop,
+        let seen = || match request {
+            MotionRequest::Stop => self.gauges.rung() == Rung::EmergencyStop,
+            MotionRequest::Rearm => self.gauges.rung() < Rung::SafeStop,
+            MotionRequest::Pause => self.gauges.cause() == Cause::Pause,
+            MotionRequest::Resume => self.gauges.rung() == Rung::Running,
+            MotionRequest::Home => matches!(self.gauges.cause(), Cause::Homing | Cause::Home),
         };
-        while begun.elapsed() < SEEN_WITHIN && !seen(self.gauges.rung()) {
+        while begun.elapsed() < SEEN_WITHIN && !seen() {
             std::thread::sleep(Duration::from_millis(1));
         }
         json!({
             "rung": self.gauges.rung(),
-            "reason": self.gauges.cause().text(),
+            "reason": self.gauges.reason(),
             "at_rest": self.gauges.is_at_rest(),
         })
     }
+
+    fn watch(&self, keepers: KeeperState, twin: bool) {
+        self.signals
+            .set_stop_keeper_missing(self.needs_keeper && keepers == KeeperState::Absent);
+        self.signals.set_twin_runtime(twin);
+        let mut last = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != keepers {
+            match keepers {
+                KeeperState::Held => {
+                    tracing::warn!("{}: a keeper on cmd/estop holds a stop", self.robot);
+                }
+                KeeperState::Released => {
+                    tracing::info!("{}: a keeper of stops is there", self.robot);
+                }
+                KeeperState::Absent => {
+                    tracing::info!("{}: no keeper of stops answers any more", self.robot);
+                }
+            }
+            *last = keepers;
+        }
+    }
+}
+
+fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_nanos() as u64
 }

@@ -1,38 +1,57 @@
 //! What the control thread is told by the others, and what it tells them: atomics, so that nobody
 //! waits for anybody.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use kinestream_control::{Cause, Controller, Facts, Rung, TickOutput};
+use kinestream_control::{
+    Activity, Cause, Controller, Facts, FarStart, Rung, StopLatch, TickOutput,
+};
 
-/// Towards the control thread.
+/// Towards the control thread. The emergency stop itself is kept in [`StopLatch`] alone.
 #[derive(Debug)]
 pub(crate) struct Signals {
+    latch: StopLatch,
     observation_ns: AtomicU64,
     policy_alive: AtomicBool,
     session_alive: AtomicBool,
-    ending: AtomicBool,
-    stops: AtomicU64,
-    rearms: AtomicU64,
+    robot_gone: AtomicBool,
+    twin_runtime: AtomicBool,
+    stop_keeper_missing: AtomicBool,
+    activity: AtomicU8,
 }
 
-impl Default for Signals {
-    fn default() -> Self {
+const ACTIVITIES: [Activity; 3] = [Activity::Policy, Activity::Pause, Activity::Home];
+
+impl Signals {
+    /// Signals of one robot; `shutdown` is raised when the program ends, by signal handlers too. Where a keeper of stops is
+    /// asked for, none is there yet.
+    pub(crate) fn new(shutdown: Arc<AtomicBool>, needs_stop_keeper: bool) -> Self {
         Self {
+            latch: StopLatch::new(shutdown),
             observation_ns: AtomicU64::new(0),
             policy_alive: AtomicBool::new(true),
             session_alive: AtomicBool::new(true),
-            ending: AtomicBool::new(false),
-            stops: AtomicU64::new(0),
-            rearms: AtomicU64::new(0),
+            robot_gone: AtomicBool::new(false),
+            twin_runtime: AtomicBool::new(false),
+            stop_keeper_missing: AtomicBool::new(needs_stop_keeper),
+            activity: AtomicU8::new(Activity::Policy as u8),
         }
     }
-}
 
-impl Signals {
+    /// Where stops are asked for.
+    pub(crate) fn latch(&self) -> &StopLatch {
+        &self.latch
+    }
+
     /// A valid observation arrived.
     pub(crate) fn observed(&self, arrived_ns: u64) {
         self.observation_ns.store(arrived_ns, Ordering::Relaxed);
+    }
+
+    /// When the newest valid observation arrived, 0 for none yet.
+    pub(crate) fn observation_ns(&self) -> u64 {
+        self.observation_ns.load(Ordering::Relaxed)
     }
 
     /// The policy thread has ended.
@@ -40,36 +59,48 @@ impl Signals {
         self.policy_alive.store(false, Ordering::Relaxed);
     }
 
-    /// Whether commands reach anybody.
-    pub(crate) fn set_session_alive(&self, alive: bool) {
-        self.session_alive.store(alive, Ordering::Relaxed);
+    /// Whether the session is open, and whether a robot that subscribed to commands does so no more.
+    pub(crate) fn set_reach(&self, session_alive: bool, robot_gone: bool) {
+        self.session_alive.store(session_alive, Ordering::Relaxed);
+        self.robot_gone.store(robot_gone, Ordering::Relaxed);
     }
 
-    /// The program is about to end: come to rest.
-    pub(crate) fn end(&self) {
-        self.ending.store(true, Ordering::Relaxed);
+    /// Whether another runtime commands the same robot.
+    pub(crate) fn set_twin_runtime(&self, there: bool) {
+        self.twin_runtime.store(there, Ordering::Relaxed);
     }
 
-    /// An emergency stop was asked for.
-    pub(crate) fn stop(&self) {
-        self.stops.fetch_add(1, Ordering::Relaxed);
+    /// Whether another runtime commands the same robot.
+    pub(crate) fn has_twin_runtime(&self) -> bool {
+        self.twin_runtime.load(Ordering::Relaxed)
     }
 
-    /// Re-arming was asked for.
-    pub(crate) fn rearm(&self) {
-        self.rearms.fetch_add(1, Ordering::Relaxed);
+    /// Whether a keeper of stops is asked for and none answers.
+    pub(crate) fn set_stop_keeper_missing(&self, missing: bool) {
+        self.stop_keeper_missing.store(missing, Ordering::Relaxed);
+    }
+
+    /// What commands are to do from now on.
+    pub(crate) fn set_activity(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
     /// All of it, for one period.
     pub(crate) fn facts(&self, missed_period: bool) -> Facts {
+        let activity = usize::from(self.activity.load(Ordering::Relaxed));
+        let requests = self.latch.requests();
         Facts {
-            observation_ns: self.observation_ns.load(Ordering::Relaxed),
+            observation_ns: self.observation_ns(),
             policy_alive: self.policy_alive.load(Ordering::Relaxed),
             session_alive: self.session_alive.load(Ordering::Relaxed),
             missed_period,
-            ending: self.ending.load(Ordering::Relaxed),
-            stop_requests: self.stops.load(Ordering::Relaxed),
-            rearm_requests: self.rearms.load(Ordering::Relaxed),
+            ending: requests.shutdown,
+            stop_requests: requests.stops,
+            rearm_requests: requests.rearms,
+            robot_gone: self.robot_gone.load(Ordering::Relaxed),
+            twin_runtime: self.has_twin_runtime(),
+            stop_keeper_missing: self.stop_keeper_missing.load(Ordering::Relaxed),
+            activity: ACTIVITIES.get(activity).copied().unwrap_or_default(),
         }
     }
 }
@@ -87,6 +118,8 @@ pub(crate) struct Gauges {
     largest_deviation: AtomicU64,
     dropped: AtomicU64,
     published: AtomicU64,
+    /// The start that was refused last: column, then measured, planned and farthest as bits.
+    far_start: [AtomicU64; 4],
 }
 
 const RUNGS: [Rung; 6] = [
@@ -98,7 +131,7 @@ const RUNGS: [Rung; 6] = [
     Rung::EmergencyStop,
 ];
 
-const CAUSES: [Cause; 11] = [
+const CAUSES: [Cause; 19] = [
     Cause::None,
     Cause::NoObservation,
     Cause::NoPlan,
@@ -110,6 +143,14 @@ const CAUSES: [Cause; 11] = [
     Cause::MissedPeriod,
     Cause::StopRequest,
     Cause::Shutdown,
+    Cause::RobotGone,
+    Cause::FarStart,
+    Cause::NotMeasured,
+    Cause::TwinRuntime,
+    Cause::NoStopKeeper,
+    Cause::Pause,
+    Cause::Homing,
+    Cause::Home,
 ];
 
 impl Gauges {
@@ -138,8 +179,41 @@ impl Gauges {
         for (slot, count) in self.limits.iter().zip(numbers) {
             slot.store(count, Ordering::Relaxed);
         }
+        if let Some(start) = controller.far_start() {
+            self.record_far_start(start);
+        }
         self.largest_deviation
             .store(counts.largest_deviation.to_bits(), Ordering::Relaxed);
+    }
+
+    fn record_far_start(&self, start: FarStart) {
+        let numbers = [start.measured, start.planned, start.farthest].map(f64::to_bits);
+        let [column, rest @ ..] = &self.far_start;
+        column.store(start.column as u64, Ordering::Relaxed);
+        for (slot, number) in rest.iter().zip(numbers) {
+            slot.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// Why the loop is not running, with the numbers that say so.
+    pub(crate) fn reason(&self) -> String {
+        let cause = self.cause();
+        if cause != Cause::FarStart {
+            return cause.text().to_owned();
+        }
+        let [column, measured, planned, farthest] = [0, 1, 2, 3].map(|at: usize| {
+            let bits = self.far_start[at].load(Ordering::Relaxed);
+            if at == 0 {
+                bits as f64
+            } else {
+                f64::from_bits(bits)
+            }
+        });
+        format!(
+            "{}: number {column} of the action is measured at {measured:.4} and planned at {planned:.4}, farthest allowed \
+             {farthest:.4}",
+            cause.text()
+        )
     }
 
     /// A command found no room in the ring to the publisher.
@@ -209,6 +283,9 @@ mod tests {
     fn every_rung_and_cause_comes_back() {
         for (at, rung) in RUNGS.into_iter().enumerate() {
             assert_eq!(rung as usize, at);
+        }
+        for (at, activity) in ACTIVITIES.into_iter().enumerate() {
+            assert_eq!(activity as usize, at);
         }
         for (at, cause) in CAUSES.into_iter().enumerate() {
             assert_eq!(cause as usize, at);

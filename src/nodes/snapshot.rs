@@ -33,7 +33,7 @@ impl Snapshot {
         let newest = self.lock();
         json!({
             "rung": gauges.rung(),
-            "reason": gauges.cause().text(),
+            "reason": gauges.reason(),
             "at_rest": gauges.is_at_rest(),
             "actions": gauges.published(),
             "health": newest.health,

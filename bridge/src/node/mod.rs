@@ -5,12 +5,14 @@
 //! tokio task call them inside `spawn_blocking`. Publishers are for an ordinary thread, not for the control loop's own:
 //! zenoh allocates and may wait for its transmission queue.
 
+mod client;
 mod health;
 mod inbox;
 mod options;
 mod presence;
 pub(crate) mod publisher;
 mod raw;
+mod reply;
 mod service;
 mod stop;
 pub(crate) mod subscriber;
@@ -25,10 +27,11 @@ pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};
 pub use raw::RawPublisher;
 pub use service::Service;
-pub use stop::{StopHandler, StopListener, StopRequest};
+pub use stop::{KeeperState, MotionRequest, RequestHandler, RuntimeIdentity, StopListener};
 pub use subscriber::{Counts, Subscription};
 
 use crate::keys::{KeyError, Keys};
+use reply::ReplyThread;
 
 /// A participant in the traffic of one robot: an open session, the robot's keys and a liveliness token.
 /// Dropping it withdraws the token; the session closes with the last node, publisher or subscription that uses it.
@@ -37,6 +40,7 @@ pub struct Node {
     session: zenoh::Session,
     keys: Keys,
     name: String,
+    replies: ReplyThread,
     _token: LivelinessToken,
 }
 
@@ -57,7 +61,7 @@ impl Node {
                 connect: options.connect.clone(),
                 source,
             })?;
-        Self::announce(session, keys, name)
+        Self::announce(session, keys, name, ReplyThread::default())
     }
 
     /// A node for another robot on the same session, with this node's name and its own liveliness token.
@@ -65,7 +69,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::Zenoh`] if the session is closed.
     pub fn for_robot(&self, keys: Keys) -> Result<Self, NodeError> {
-        Self::announce(self.session.clone(), keys, &self.name)
+        Self::announce(self.session.clone(), keys, &self.name, self.replies.clone())
     }
 
     /// The keys of this node's robot.
@@ -115,12 +119,23 @@ impl Node {
         declare_token(&self.session, self.keys.alive(name)?)
     }
 
-    fn announce(session: zenoh::Session, keys: Keys, name: &str) -> Result<Self, NodeError> {
+    /// The thread that answers the queries of this session.
+    fn replies(&self) -> &ReplyThread {
+        &self.replies
+    }
+
+    fn announce(
+        session: zenoh::Session,
+        keys: Keys,
+        name: &str,
+        replies: ReplyThread,
+    ) -> Result<Self, NodeError> {
         let token = declare_token(&session, keys.alive(name)?)?;
         Ok(Self {
             session,
             keys,
             name: name.to_owned(),
+            replies,
             _token: token,
         })
     }

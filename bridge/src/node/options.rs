@@ -25,6 +25,9 @@ pub struct SessionOptions {
     /// A zenoh configuration file (JSON5) for everything else: TLS, access control, quality of service. The keys above
     /// override it where they are given; where both are silent, the session is as quiet as without a file.
     pub config_file: Option<PathBuf>,
+    /// Whether these are options of a client of the runtime that `config_file` is written for.
+    #[serde(skip)]
+    pub is_client: bool,
 }
 
 impl Default for SessionOptions {
@@ -36,6 +39,7 @@ impl Default for SessionOptions {
             connect: Vec::new(),
             multicast: None,
             config_file: None,
+            is_client: false,
         }
     }
 }
@@ -67,6 +71,11 @@ impl SessionOptions {
             None => serde_json::Value::Null,
         };
         quiet(&mut config, &given)?;
+        if self.is_client {
+            for (path, value) in super::client::adapted(&given) {
+                insert(&mut config, "config_file", path, &value.to_string())?;
+            }
+        }
         if self.mode == Some(Mode::Client)
             && self.connect.is_empty()
             && self.multicast != Some(true)

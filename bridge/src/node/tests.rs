@@ -1,10 +1,10 @@
 //! Two sessions in one process over loopback TCP. Time limits only end a test that has failed; nothing is judged by them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use zenoh::Wait;
 
 use super::*;
@@ -527,4 +527,196 @@ fn health_arrives_as_sent_and_what_is_wrong_is_counted_and_skipped() {
         malformed: 4,
     };
     assert_eq!(inbox.counts(), expected);
+}
+
+/// Counts what it is asked for.
+#[derive(Default)]
+struct Requests {
+    stops: AtomicU64,
+    others: Mutex<Vec<MotionRequest>>,
+    keepers: Mutex<KeeperState>,
+    twin: AtomicBool,
+}
+
+impl RequestHandler for Requests {
+    fn stop(&self) {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn request(&self, request: MotionRequest) -> Result<(), String> {
+        self.others.lock().unwrap().push(request);
+        Ok(())
+    }
+
+    fn state(&self, request: MotionRequest) -> Value {
+        json!({ "asked": request.name() })
+    }
+
+    fn watch(&self, keepers: KeeperState, twin: bool) {
+        *self.keepers.lock().unwrap() = keepers;
+        self.twin.store(twin, Ordering::SeqCst);
+    }
+}
+
+/// The first answer to a query, or the reason why there is none.
+fn query(node: &Node, key: &str, payload: Option<&str>) -> Result<String, String> {
+    let query = node.session().get(key).timeout(Duration::from_secs(20));
+    let query = match payload {
+        Some(payload) => query.payload(payload),
+        None => query,
+    };
+    let text =
+        |bytes: &zenoh::bytes::ZBytes| String::from_utf8_lossy(&bytes.to_bytes()).into_owned();
+    let reply = query
+        .wait()
+        .unwrap()
+        .recv()
+        .map_err(|error| error.to_string())?;
+    match reply.result() {
+        Ok(sample) => Ok(text(sample.payload())),
+        Err(error) => Err(text(error.payload())),
+    }
+}
+
+#[test]
+fn only_what_is_meant_stops_or_moves() {
+    let (runtime, other) = pair();
+    let requests = Arc::new(Requests::default());
+    let identity = runtime.runtime_identity(1);
+    let _listener = runtime
+        .listen_for_stops(Arc::clone(&requests) as _, identity)
+        .unwrap();
+    let prefix = runtime.keys().prefix().to_owned();
+    // Whoever looks around moves and stops nothing, whatever it carries.
+    let rearm = MotionRequest::Rearm.payload().to_string();
+    for payload in [None, Some(rearm.as_str())] {
+        for selector in [
+            "**",
+            "*/**",
+            &format!("{prefix}/srv/*"),
+            &format!("{prefix}/**"),
+        ] {
+            let all = other
+                .session()
+                .get(selector)
+                .timeout(Duration::from_secs(20));
+            let all = match payload {
+                Some(payload) => all.payload(payload),
+                None => all,
+            };
+            let refused = all
+                .target(zenoh::query::QueryTarget::All)
+                .wait()
+                .unwrap()
+                .into_iter()
+                .filter(|reply| reply.result().is_err())
+                .count();
+            assert!(refused <= MotionRequest::ALL.len(), "{selector}");
+        }
+    }
+    other
+        .session()
+        .put(format!("{prefix}/cmd/*"), "x")
+        .wait()
+        .unwrap();
+    other
+        .session()
+        .put(format!("{prefix}/srv/rearm"), "x")
+        .wait()
+        .unwrap();
+    other
+        .session()
+        .put(format!("{prefix}/srv/estop"), "x")
+        .wait()
+        .unwrap();
+    other
+        .session()
+        .delete(format!("{prefix}/cmd/estop"))
+        .wait()
+        .unwrap();
+    // A question after it: all before has arrived.
+    let state = query(&other, &format!("{prefix}/srv/pause"), None).unwrap();
+    assert_eq!(state, r#"{"asked":"pause"}"#);
+    assert_eq!(requests.stops.load(Ordering::SeqCst), 0);
+    assert_eq!(*requests.others.lock().unwrap(), [MotionRequest::Pause]);
+    // What moves has to say so.
+    for request in [
+        MotionRequest::Rearm,
+        MotionRequest::Resume,
+        MotionRequest::Home,
+    ] {
+        let key = format!("{prefix}/srv/{}", request.name());
+        for payload in [None, Some(""), Some("{}"), Some("true")] {
+            let refused = query(&other, &key, payload).unwrap_err();
+            assert!(
+                refused.contains(&request.payload().to_string()),
+                "{refused}"
+            );
+        }
+        query(&other, &key, Some(&request.payload().to_string())).unwrap();
+    }
+    assert_eq!(requests.others.lock().unwrap().len(), 4);
+    // A stop needs nothing.
+    query(&other, &format!("{prefix}/srv/estop"), None).unwrap();
+    assert_eq!(requests.stops.load(Ordering::SeqCst), 1);
+    other.send_stop().unwrap();
+    wait(|| requests.stops.load(Ordering::SeqCst) == 2);
+    // All robots at once are meant by that key.
+    other.session().put("*/*/cmd/estop", "x").wait().unwrap();
+    wait(|| requests.stops.load(Ordering::SeqCst) == 3);
+}
+
+#[test]
+fn a_kept_stop_holds_whoever_listens_and_no_rearming_leaves_it() {
+    let (runtime, other) = pair();
+    let requests = Arc::new(Requests::default());
+    let identity = runtime.runtime_identity(1);
+    let _listener = runtime
+        .listen_for_stops(Arc::clone(&requests) as _, identity)
+        .unwrap();
+    // It comes after the runtime, over the runtime's own listener.
+    let key = runtime.keys().command("estop").unwrap();
+    let held = Arc::new(AtomicBool::new(true));
+    let (is_held, reply_key) = (Arc::clone(&held), key.clone());
+    let keeper = other
+        .session()
+        .declare_queryable(key)
+        .callback(move |query| {
+            let replied = match is_held.load(Ordering::SeqCst) {
+                true => query.reply(reply_key.as_str(), "held").wait(),
+                false => query.reply_err("released").wait(),
+            };
+            replied.unwrap();
+        })
+        .wait()
+        .unwrap();
+    let keepers = || *requests.keepers.lock().unwrap();
+    wait(|| keepers() == KeeperState::Held);
+    assert!(requests.stops.load(Ordering::SeqCst) > 0);
+    let rearm = format!("{}/srv/rearm", runtime.keys().prefix());
+    let payload = MotionRequest::Rearm.payload().to_string();
+    let refused = query(&other, &rearm, Some(&payload)).unwrap_err();
+    assert!(refused.contains("holds the stop"), "{refused}");
+    held.store(false, Ordering::SeqCst);
+    query(&other, &rearm, Some(&payload)).unwrap();
+    wait(|| keepers() == KeeperState::Released);
+    keeper.undeclare().wait().unwrap();
+    wait(|| keepers() == KeeperState::Absent);
+}
+
+#[test]
+fn two_runtimes_of_one_robot_notice_each_other_and_the_first_goes_on() {
+    let (first, second) = pair();
+    assert_eq!(second.find_runtime().unwrap(), None);
+    let (one, other) = (Arc::new(Requests::default()), Arc::new(Requests::default()));
+    let _one = first
+        .listen_for_stops(Arc::clone(&one) as _, first.runtime_identity(1))
+        .unwrap();
+    assert_eq!(first.find_runtime().unwrap(), None);
+    wait(|| second.find_runtime().unwrap() == Some(first.runtime_identity(1)));
+    let _other = second
+        .listen_for_stops(Arc::clone(&other) as _, second.runtime_identity(2))
+        .unwrap();
+    wait(|| other.twin.load(Ordering::SeqCst));
+    assert!(!one.twin.load(Ordering::SeqCst));
 }

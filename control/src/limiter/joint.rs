@@ -79,6 +79,11 @@ impl Joint {
         self.state.velocity == 0.0 && self.state.acceleration == 0.0
     }
 
+    /// Whether a period at the greatest velocity leads to `position`.
+    pub(crate) fn is_near(&self, position: f64) -> bool {
+        (position - self.state.position).abs() <= self.limits.velocity * self.period_s
+    }
+
     /// One period towards rest.
     pub(crate) fn brake(&mut self) -> f64 {
         self.reference = (0.0, 0.0);

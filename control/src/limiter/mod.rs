@@ -249,6 +249,25 @@ impl Limiter {
         !self.started || self.joints.iter().all(Joint::is_at_rest)
     }
 
+    /// Whether one period leads from the last command to `position` `[Da]` as far as velocities go: all that are not limited,
+    /// and those within a period's travel.
+    #[must_use]
+    pub fn is_near(&self, position: &[f64]) -> bool {
+        position.len() == self.action_size
+            && (self.joints.iter().zip(&self.columns))
+                .all(|(joint, &column)| joint.is_near(position[column]))
+            && (self.orientations.iter()).all(|orientation| orientation.is_near(position))
+    }
+
+    /// Whether every joint and every orientation has a greatest speed.
+    #[must_use]
+    pub fn has_speeds(&self) -> bool {
+        self.joints
+            .iter()
+            .all(|joint| joint.limits().velocity.is_finite())
+            && self.orientations.iter().all(OrientationLimiter::has_speed)
+    }
+
     /// Whether it is known where the robot is.
     #[must_use]
     pub fn is_started(&self) -> bool {

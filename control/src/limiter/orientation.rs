@@ -37,6 +37,16 @@ impl OrientationLimiter {
         Quaternion::new(self.read(action)).is_some()
     }
 
+    /// Whether a period leads to an action's orientation; true where it says none.
+    pub(crate) fn is_near(&self, action: &[f64]) -> bool {
+        Quaternion::new(self.read(action)).is_none_or(|to| self.at.angle_to(to) <= self.step)
+    }
+
+    /// Whether it has a greatest angular velocity.
+    pub(crate) fn has_speed(&self) -> bool {
+        self.step.is_finite()
+    }
+
     pub(crate) fn start(&mut self, action: &[f64]) {
         let numbers = self.read(action);
         if let Some(at) = Quaternion::new(numbers) {

@@ -8,6 +8,7 @@ pub(crate) mod control;
 pub(crate) mod fleet;
 pub(crate) mod motion;
 pub(crate) mod policy;
+pub(crate) mod stop;
 
 /// Refuses a time to measure that nobody means.
 fn check_seconds(seconds: f64) -> Result<()> {

@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let begun = Instant::now();
     let seeds = [u64::from(arguments.seed)];
     let tap = recording::tap(arguments.record.as_deref(), "demo", &config, &seeds)?;
-    let mut system = System::start(&config, policy, arguments, page.as_ref(), &tap)?;
+    let mut system = System::start(&config, policy, arguments, page.as_ref(), &tap, &stop)?;
     if let Some(page) = &page {
         eprintln!("kinestream demo: open {}  (Ctrl-C ends it)", page.url());
     }
@@ -140,6 +140,7 @@ impl System {
         arguments: &DemoArguments,
         page: Option<&Page>,
         tap: &Tap,
+        shutdown: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let (listener, connector) = loopback_pair("kinestream")?;
         let robot = &config.runtime.robot;
@@ -152,7 +153,8 @@ impl System {
             seed: arguments.seed,
             episodes: arguments.episodes,
         };
-        let runtime = Runtime::start(std::slice::from_ref(&node), config, policy, &info, tap)?;
+        let robot = std::slice::from_ref(&node);
+        let runtime = Runtime::start(robot, config, policy, &info, tap, shutdown)?;
         let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let viewer = page.map(|page| page.handle().clone());
         let simulator_stop = Arc::new(AtomicBool::new(false));

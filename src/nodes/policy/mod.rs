@@ -10,6 +10,7 @@ mod robot;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kinestream_bridge::node::Bell;
@@ -113,8 +114,16 @@ impl PolicyNode {
         self.thread.is_finished()
     }
 
-    /// Waits for the end of the thread.
-    pub(crate) fn join(self) -> Result<()> {
+    /// Waits for the end of the thread, but no longer than `limit`: an evaluation that never ends keeps nobody from leaving.
+    pub(crate) fn join_within(self, limit: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while !self.thread.is_finished() {
+            anyhow::ensure!(
+                begun.elapsed() < limit,
+                "the policy thread stands still in an evaluation; it is left behind"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
         match self.thread.join() {
             Ok(result) => result,
             Err(_) => anyhow::bail!("the policy thread panicked"),

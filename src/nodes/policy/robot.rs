@@ -59,6 +59,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) snapshot: Arc<Snapshot>,
     /// How long after its observation a plan has to be there.
     pub(crate) deadline_ns: u64,
+    /// Columns of the observation that say where the robot is; none where motions begin at the plan.
+    pub(crate) measured: Option<Vec<usize>>,
 }
 
 /// One robot, as the thread sees it.
@@ -77,6 +79,7 @@ pub(super) struct Robot {
     latencies: Latencies,
     sequence: u64,
     pub(super) deadline_ns: u64,
+    measured: Option<Vec<usize>>,
     /// Of the newest valid observation.
     values: Vec<f32>,
 }
@@ -95,6 +98,7 @@ impl Robot {
             tap,
             snapshot,
             deadline_ns,
+            measured,
         } = seat;
         let observation = node.keys().observation("state")?;
         let pictures = cameras
@@ -122,6 +126,7 @@ impl Robot {
             latencies: Latencies::new(),
             sequence: 0,
             deadline_ns,
+            measured,
             values: Vec::new(),
         })
     }
@@ -229,7 +234,7 @@ impl Robot {
 
     pub(super) fn publish(&mut self, answer: &Answer, policy: &Policy) -> Result<()> {
         self.sequence += 1;
-        let plan = plan_of(answer, &self.values, policy)?;
+        let plan = plan_of(answer, &self.values, policy, self.measured.as_deref())?;
         self.commands.publish(&plan)?;
         let taken_ns = Monotonic.now_ns().saturating_sub(answer.start_ns);
         let message = PlanSlice {
@@ -298,8 +303,14 @@ pub(crate) fn numbers(observation: &Observation) -> Vec<f32> {
     values.iter().map(|value| *value as f32).collect()
 }
 
-/// The plan for the control thread that an answer to `observation` is.
-pub(crate) fn plan_of(answer: &Answer, observation: &[f32], policy: &Policy) -> Result<Plan> {
+/// The plan for the control thread that an answer to `observation` is, with where the robot is where `measured` names columns
+/// of the observation that say so.
+pub(crate) fn plan_of(
+    answer: &Answer,
+    observation: &[f32],
+    policy: &Policy,
+    measured: Option<&[usize]>,
+) -> Result<Plan> {
     let header = PlanHeader {
         stream: answer.stream,
         chunk: answer.chunk,
@@ -310,7 +321,7 @@ pub(crate) fn plan_of(answer: &Answer, observation: &[f32], policy: &Policy) -> 
         observation_sequence: answer.observation_sequence,
     };
     let plan = Plan::new(header, answer.actions.clone())?;
-    Ok(match &policy.config().plan.primer_columns {
+    Ok(match measured {
         Some(columns) => plan.with_measured(columns.iter().map(|&at| observation[at]).collect())?,
         None => plan,
     })

@@ -42,7 +42,7 @@ impl Clients {
     /// Builds the program.
     pub(crate) fn build(checkout: &Checkout) -> Outcome<Self> {
         let mut build = checkout.cargo();
-        build.args(["build", "--quiet", "--locked", "--bin", "kinestream"]);
+        build.args(["build", "--quiet", "--locked", "--bins"]);
         steps::run("cargo build", &mut build)?;
         Ok(Self {
             folder: checkout.root().join("clients"),

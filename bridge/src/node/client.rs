@@ -1,0 +1,163 @@
+//! A client of a runtime's session, out of the runtime's own `[session]`: what `stop`, `top`, `sim` and `record` open.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::options::{Mode, SessionOptions};
+
+impl SessionOptions {
+    /// The sessions of clients that reach the runtime of these options, one for each address: those that it listens on, then
+    /// those that it connects to, routers as a rule. Without any, one that looks for it by multicast or as the zenoh
+    /// configuration file says.
+    ///
+    /// A client is reached through whatever it connects to, so that it works through routers, where two peers do not.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Self> {
+        let addresses = match self.connect.is_empty() {
+            true => self
+                .listen
+                .iter()
+                .map(|address| reachable(address))
+                .collect(),
+            false => self.connect.clone(),
+        };
+        let client = |connect: Vec<String>| Self {
+            mode: if connect.is_empty() {
+                self.mode
+            } else {
+                Some(Mode::Client)
+            },
+            listen: Vec::new(),
+            connect,
+            is_client: true,
+            ..self.clone()
+        };
+        if addresses.is_empty() {
+            return vec![client(addresses)];
+        }
+        addresses
+            .into_iter()
+            .map(|address| client(vec![address]))
+            .collect()
+    }
+
+    /// One client for all addresses: zenoh takes the first that answers.
+    #[must_use]
+    pub fn client(&self) -> Self {
+        let mut clients = self.clients().into_iter();
+        let first = clients.next().unwrap_or_else(|| self.clone());
+        let others = clients.flat_map(|other| other.connect);
+        Self {
+            connect: first.connect.iter().cloned().chain(others).collect(),
+            ..first
+        }
+    }
+}
+
+/// What a runtime's own zenoh configuration has to become for a client of it: certificates that it shows are those that the
+/// client shows, its own user logs in, and its rules on what others may do are not the client's.
+pub(super) fn adapted(given: &Value) -> Vec<(&'static str, Value)> {
+    let mut changes = vec![("listen/endpoints", json!([]))];
+    if given.pointer("/access_control").is_some() {
+        changes.push(("access_control", json!({ "enabled": false })));
+    }
+    let tls = |name: &str| {
+        given
+            .pointer(&format!("/transport/link/tls/{name}"))
+            .cloned()
+    };
+    for (own, shown) in [
+        (
+            "transport/link/tls/connect_certificate",
+            tls("listen_certificate"),
+        ),
+        (
+            "transport/link/tls/connect_private_key",
+            tls("listen_private_key"),
+        ),
+    ] {
+        if given.pointer(&format!("/{own}")).is_none()
+            && let Some(shown) = shown
+        {
+            changes.push((own, shown));
+        }
+    }
+    changes
+}
+
+/// An address that a runtime listens on, as this machine reaches it.
+fn reachable(address: &str) -> String {
+    let Some((protocol, place)) = address.split_once('/') else {
+        return address.to_owned();
+    };
+    let Some((host, port)) = place.rsplit_once(':') else {
+        return address.to_owned();
+    };
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V4(host)) if host.is_unspecified() => format!("{protocol}/127.0.0.1:{port}"),
+        Ok(IpAddr::V6(host)) if host.is_unspecified() => format!("{protocol}/[::1]:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_connects_where_the_runtime_listens_or_connects() {
+        let addresses = |listen: &[&str], connect: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|&address| address.to_owned()).collect();
+            let options = SessionOptions {
+                listen: own(listen),
+                connect: own(connect),
+                mode: Some(Mode::Peer),
+                ..SessionOptions::default()
+            };
+            let client = options.client();
+            assert_eq!(client.mode, Some(Mode::Client));
+            assert!(client.listen.is_empty());
+            assert_eq!(options.clients().len(), client.connect.len());
+            client.connect
+        };
+        assert_eq!(
+            addresses(&["tcp/0.0.0.0:7447", "tls/[::]:7448"], &[]),
+            ["tcp/127.0.0.1:7447", "tls/[::1]:7448"]
+        );
+        assert_eq!(
+            addresses(&["tcp/[::1]:1"], &["tcp/r:2", "udp/s:3"]),
+            ["tcp/r:2", "udp/s:3"]
+        );
+        // Nobody to connect to: as the file and multicast say.
+        let alone = SessionOptions::default().client();
+        assert_eq!((alone.mode, alone.connect.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_runtimes_own_file_serves_its_client() {
+        let given = json!({
+            "transport": { "link": { "tls": {
+                "listen_certificate": "own.pem", "listen_private_key": "own-key.pem",
+            } } },
+            "access_control": { "enabled": true, "default_permission": "deny" },
+        });
+        let changes = adapted(&given);
+        for change in [
+            ("access_control", json!({ "enabled": false })),
+            ("transport/link/tls/connect_certificate", json!("own.pem")),
+            (
+                "transport/link/tls/connect_private_key",
+                json!("own-key.pem"),
+            ),
+        ] {
+            assert!(changes.contains(&change), "{change:?}");
+        }
+        // A client's own certificate stays.
+        let given = json!({ "transport": { "link": { "tls": {
+            "connect_certificate": "mine.pem", "listen_certificate": "own.pem",
+        } } } });
+        let named: Vec<_> = adapted(&given).into_iter().map(|(key, _)| key).collect();
+        assert!(!named.contains(&"transport/link/tls/connect_certificate"));
+    }
+}
