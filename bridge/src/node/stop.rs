@@ -10,12 +10,13 @@
 //! holds nothing. Keepers are asked once a second and whenever one appears.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use zenoh::Wait;
-use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
+use zenoh::query::{ConsolidationMode, Querier, QueryTarget, Queryable};
 use zenoh::sample::SampleKind;
 
 use super::service::Addressing;
@@ -134,8 +135,22 @@ pub struct RuntimeIdentity {
 pub struct StopListener {
     _subscriber: zenoh::pubsub::Subscriber<()>,
     _queryables: Vec<Queryable<()>>,
-    /// Dropped, it ends the thread that looks for keepers.
-    _ended: Sender<()>,
+    /// Ends the thread that looks for keepers.
+    _watch: Watch,
+}
+
+/// Dropped, it ends the thread that looks for keepers and other runtimes.
+#[derive(Debug)]
+struct Watch {
+    wake: Sender<()>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let _ = self.wake.send(());
+    }
 }
 
 impl Node {
@@ -166,18 +181,19 @@ impl Node {
                 key,
                 source,
             })?;
+        let keepers = Arc::new(self.keeper_query()?);
         let mut queryables = MotionRequest::ALL
             .into_iter()
-            .map(|request| self.serve_motion_request(request, &handler))
+            .map(|request| self.serve_motion_request(request, &handler, &keepers))
             .collect::<Result<Vec<_>, _>>()?;
         let own = json!({ "session": identity.session, "started_ns": identity.started_ns });
         let about = self.keys().info(IDENTITY)?;
         queryables.push(self.declare_service(about, Addressing::Any, move |_| Ok(own.clone()))?);
-        let ended = self.watch_others(handler, identity)?;
+        let watch = self.watch_others(handler, identity, keepers)?;
         Ok(StopListener {
             _subscriber: subscriber,
             _queryables: queryables,
-            _ended: ended,
+            _watch: watch,
         })
     }
 
@@ -238,9 +254,10 @@ impl Node {
         &self,
         request: MotionRequest,
         handler: &Arc<dyn RequestHandler>,
+        keepers: &Arc<KeeperQuery>,
     ) -> Result<Queryable<()>, NodeError> {
         let (signal, handler) = (Arc::clone(handler), Arc::clone(handler));
-        let node = self.keeper_query()?;
+        let keepers = Arc::clone(keepers);
         self.declare_action(
             self.keys().service(request.name())?,
             Addressing::Exact,
@@ -257,7 +274,7 @@ impl Node {
                             request.payload()
                         ));
                     }
-                    if request.moves() && node.ask() == KeeperState::Held {
+                    if request.moves() && keepers.ask(|| ()) == KeeperState::Held {
                         return Err(
                             "a keeper on cmd/estop holds the stop; release it there first".to_owned(),
                         );
@@ -269,53 +286,68 @@ impl Node {
         )
     }
 
-    /// Asks keepers and other runtimes once a second, and keepers also when one appears. Ends when what it returns is
-    /// dropped.
+    /// Asks keepers and other runtimes once a second, and at once when a keeper appears.
     fn watch_others(
         &self,
         handler: Arc<dyn RequestHandler>,
         identity: RuntimeIdentity,
-    ) -> Result<Sender<()>, NodeError> {
-        let keepers = self.keeper_query()?;
+        keepers: Arc<KeeperQuery>,
+    ) -> Result<Watch, NodeError> {
+        let failed = |source| NodeError::Zenoh {
+            doing: "watch",
+            key: self.keys().prefix().to_owned(),
+            source,
+        };
+        let (wake, woken) = channel::<()>();
+        let appeared = wake.clone();
+        keepers
+            .querier
+            .matching_listener()
+            .callback(move |status| {
+                if status.matching() {
+                    let _ = appeared.send(());
+                }
+            })
+            .background()
+            .wait()
+            .map_err(failed)?;
         let runtimes = self.for_robot(self.keys().clone())?;
-        let (ended, waiting) = channel::<()>();
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
         let watch = move || {
-            let mut wait = Duration::ZERO;
-            loop {
-                match waiting.recv_timeout(wait) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-                }
-                wait = EVERY;
-                let state = keepers.ask();
-                if state == KeeperState::Held {
-                    handler.stop();
-                }
+            while !seen.load(Ordering::SeqCst) {
+                let state = keepers.ask(|| handler.stop());
                 let others = runtimes.runtimes(KEEPER_LIMIT).unwrap_or_default();
                 // The one that was there first goes on.
                 let twin = others
                     .iter()
                     .any(|other| other.session != identity.session && (other < &identity));
                 handler.watch(state, twin);
+                let _ = woken.recv_timeout(EVERY);
             }
         };
         std::thread::Builder::new()
             .name("stop-keepers".to_owned())
             .spawn(watch)
-            .map_err(|error| NodeError::Zenoh {
-                doing: "watch",
-                key: self.keys().prefix().to_owned(),
-                source: Box::new(error).into(),
-            })?;
-        Ok(ended)
+            .map_err(|error| failed(Box::new(error).into()))?;
+        Ok(Watch { wake, ended })
     }
 
     fn keeper_query(&self) -> Result<KeeperQuery, NodeError> {
         let key = self.keys().command(keys::ESTOP)?;
-        Ok(KeeperQuery {
-            session: self.session().clone(),
-            key,
-        })
+        let querier = self
+            .session()
+            .declare_querier(key.clone())
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(KEEPER_LIMIT)
+            .wait()
+            .map_err(|source| NodeError::Zenoh {
+                doing: "declare the querier of",
+                key,
+                source,
+            })?;
+        Ok(KeeperQuery { querier })
     }
 
     /// All runtimes of this robot that answer within `limit`.
@@ -349,24 +381,20 @@ impl Node {
 
 /// A question to all keepers of stops.
 struct KeeperQuery {
-    session: zenoh::Session,
-    key: String,
+    querier: Querier<'static>,
 }
 
 impl KeeperQuery {
-    /// What they say now; waits for their answers for a second at most.
-    fn ask(&self) -> KeeperState {
+    /// What they say now; calls `on_held` as soon as one holds a stop. Waits for their answers for a second at most.
+    fn ask(&self, on_held: impl Fn()) -> KeeperState {
         let (mut held, mut there) = (false, false);
-        let replies = self
-            .session
-            .get(self.key.as_str())
-            .target(QueryTarget::All)
-            .consolidation(ConsolidationMode::None)
-            .timeout(KEEPER_LIMIT)
-            .wait();
+        let replies = self.querier.get().wait();
         for reply in replies.into_iter().flatten() {
             match reply.result() {
-                Ok(_) => held = true,
+                Ok(_) => {
+                    on_held();
+                    held = true;
+                }
                 // zenoh tells an expired limit as an error reply too.
                 Err(error) if error.payload().to_bytes().as_ref() == b"Timeout" => {}
                 Err(_) => there = true,
