@@ -65,6 +65,8 @@ pub(crate) enum StopWay {
     Query,
     /// `kinestream stop`, a program that starts for it.
     Command,
+    /// A message of ROS 2 on the topic that `ros2.stop` names.
+    Ros2,
     /// A keeper of stops that appears.
     Keeper,
     /// Ctrl-C.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use kinestream_bridge::recording::RecorderStatus;
-use kinestream_bridge::{Node, Subscription, keys};
+use kinestream_bridge::{Keys, Node, Subscription, keys};
 use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
@@ -60,36 +60,41 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
         );
     }
     let stop = shutdown::flag()?;
-    let node = Node::open(&config.session, &config.runtime.robot, "recorder")?;
+    let keys = Keys::new(&config.session.namespace, &config.runtime.robot)?;
+    config.session.to_zenoh()?;
     let tap = Tap::create(&arguments.out, &Opening::new("record", &config)?)?;
     let receiving = tap.clone();
     let is_character = Arc::new(AtomicBool::new(false));
     let has_posed = Arc::clone(&is_character);
-    let subscriptions = node.subscribe_raw(move |topic, bytes| {
-        if topic == topic::POSE {
-            has_posed.store(true, Ordering::Relaxed);
-        }
-        receiving.wire_bytes(topic, Monotonic.now_ns(), bytes);
-    })?;
     tracing::info!(
-        "recording {} at {:?} to {}",
-        node.keys(),
+        "recording {keys} at {:?} to {}",
         config.session.connect,
         arguments.out.display()
     );
     let begun = Instant::now();
     let limit = arguments.seconds.map(Duration::from_secs_f64);
+    let is_over =
+        || stop.load(Ordering::SeqCst) || limit.is_some_and(|limit| begun.elapsed() >= limit);
+    let node = Node::open_when_there(&config.session, keys.robot(), "recorder", is_over)?;
+    let receive = move |topic: &str, bytes: &[u8]| {
+        if topic == topic::POSE {
+            has_posed.store(true, Ordering::Relaxed);
+        }
+        receiving.wire_bytes(topic, Monotonic.now_ns(), bytes);
+    };
+    let subscriptions = match &node {
+        Some(node) => node.subscribe_raw(receive)?,
+        None => Vec::new(),
+    };
     let line = output::status_line();
     let mut status = total(tap.status())?;
     let mut knows_joints = false;
-    while !stop.load(Ordering::SeqCst)
-        && limit.is_none_or(|limit| begun.elapsed() < limit)
-        && status.fault.is_none()
-    {
+    while !is_over() && status.fault.is_none() {
         std::thread::sleep(GLANCE);
         // Poses say nothing to whoever does not know their joints.
         if is_character.swap(false, Ordering::Relaxed)
             && !knows_joints
+            && let Some(node) = &node
             && let Some(skeleton) = node.ask(keys::SKELETON, ANSWER)?
         {
             tap.json(topic::SKELETON, Monotonic.now_ns(), &skeleton);

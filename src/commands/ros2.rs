@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::cli::Ros2Arguments;
 use crate::config::parse_toml;
 use crate::nodes::ros2::config::Ros2Config;
-use crate::nodes::ros2::{Ros2Bridge, Ros2Counts, Sizes};
+use crate::nodes::ros2::{Ros2Bridge, Ros2Counts, Sizes, StopSide};
 use crate::{output, shutdown};
 
 /// Time between two looks at what there is to do.
@@ -44,7 +44,13 @@ pub(crate) fn run(arguments: &Ros2Arguments) -> Result<()> {
     );
     let interrupted = shutdown::flag()?;
     let node = Arc::new(Node::open(&session, &robot, "ros2")?);
-    let bridge = Ros2Bridge::start(&node, &ros2, &Sizes::default(), &path.display())?;
+    let bridge = Ros2Bridge::start(
+        &node,
+        &ros2,
+        &Sizes::default(),
+        StopSide::Elsewhere,
+        &path.display(),
+    )?;
     tracing::info!(
         "topics of ROS 2 beside {}, domain {}; Ctrl-C ends",
         node.keys(),

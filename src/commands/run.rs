@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::cli::RunArguments;
 use crate::commands::import;
 use crate::config::Config;
-use crate::nodes::ros2::{Ros2Bridge, Sizes};
+use crate::nodes::ros2::{Ros2Bridge, Sizes, StopSide};
 use crate::nodes::runtime::{Runtime, RuntimeReport};
 use crate::{checkpoint, device, recording, shutdown};
 
@@ -62,9 +62,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     }
     let policy = Policy::executed(loaded, device, names.len(), config.runtime.execution())?;
     let is_measured = config.control.measured_columns(&policy)?.is_some();
-    for caution in config.control.cautions(policy.action_size(), is_measured) {
-        tracing::warn!("{}: {caution}", arguments.config.display());
-    }
+    let cautions = config.control.cautions(policy.action_size(), is_measured);
     let cameras: Vec<(String, ImageSize)> = policy
         .cameras()
         .map(|(name, size)| (name.to_owned(), size))
@@ -97,12 +95,15 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         }
     }
     let node = &nodes[0];
-    let ros2 = config
-        .ros2
-        .as_ref()
-        .map(|ros2| Ros2Bridge::start(node, ros2, &sizes, &arguments.config.display()));
+    let ros2 = config.ros2.as_ref().map(|ros2| {
+        let source = arguments.config.display();
+        Ros2Bridge::start(node, ros2, &sizes, StopSide::Here, &source)
+    });
     let ros2 = ros2.transpose()?;
     let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap, &interrupted)?;
+    for caution in cautions {
+        tracing::warn!("{}: {caution}", arguments.config.display());
+    }
     for node in &nodes {
         let prefix = node.keys().prefix();
         let pictures: String = cameras

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kinestream_bridge::Node;
-use kinestream_sim::evaluation;
+use kinestream_sim::evaluation::{self, Episode};
 use serde_json::json;
 
 use crate::cli::SimArguments;
 use crate::config::Config;
-use crate::nodes::simulator::{SimulatorNode, SimulatorOptions};
+use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use crate::output::say;
 use crate::recording::Tap;
 use crate::sight::Sight;
@@ -24,15 +24,19 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let robot = config
         .runtime
         .one(arguments.robot.as_deref(), &arguments.config)?;
-    let node = Node::open(&session, &robot, "simulator")?;
     let options = SimulatorOptions {
         sight: Sight::of(&config.task, None)
             .with_context(|| format!("in {}", arguments.config.display()))?,
         seed: arguments.seed,
         episodes: arguments.episodes,
     };
-    let simulator = SimulatorNode::start(&node, options, None, Tap::off(), Arc::clone(&stop))?;
     tracing::info!("waiting for a runtime at {:?}", session.connect);
+    let given_up = || stop.load(Ordering::SeqCst);
+    let node = Node::open_when_there(&session, &robot, "simulator", given_up)?;
+    let Some(node) = node else {
+        return finish(arguments, &[], &Snapshot::default());
+    };
+    let simulator = SimulatorNode::start(&node, options, None, Tap::off(), Arc::clone(&stop))?;
     let mut told = 0;
     while !simulator.has_ended() {
         std::thread::sleep(Duration::from_millis(50));
@@ -48,7 +52,11 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     stop.store(true, Ordering::SeqCst);
     let snapshot = simulator.snapshot();
     let episodes = simulator.join()?;
-    let summary = evaluation::summarise(&episodes);
+    finish(arguments, &episodes, &snapshot)
+}
+
+fn finish(arguments: &SimArguments, episodes: &[Episode], snapshot: &Snapshot) -> Result<()> {
+    let summary = evaluation::summarise(episodes);
     if arguments.json {
         return output::json(&json!({
             "task": "pusht",

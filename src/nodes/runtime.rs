@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use kinestream_bridge::node::{KeeperState, MotionRequest, RequestHandler, Service, StopListener};
 use kinestream_bridge::{Health, Node};
 use kinestream_control::{Activity, Cause, PlanReader, Rung, TimingReport, latest_plan};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::commands::{CommandNode, Wiring};
 use super::monitor::{Monitor, Watched};
 use super::policy::{PolicyNode, PolicyOptions, PolicyStatistics, Seat};
+use super::ros2::config::Ros2Config;
 use super::signals::{Gauges, Signals};
 use super::snapshot::Snapshot;
 use crate::config::Config;
@@ -243,7 +244,10 @@ impl Robot {
             needs_keeper,
             keepers: Mutex::default(),
         });
-        let stops = node.listen_for_stops(handler, node.runtime_identity(wall_ns()))?;
+        let topic = config.ros2.as_ref().map(Ros2Config::stop_topic).transpose();
+        let topic = topic.context("ros2.stop")?.flatten();
+        let identity = node.runtime_identity(wall_ns());
+        let stops = node.listen_for_stops(handler, identity, topic.as_slice())?;
         let snapshot = Arc::new(Snapshot::default());
         let watched = Watched {
             rate_hz: config.control.rate_hz,

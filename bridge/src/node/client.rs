@@ -1,10 +1,12 @@
 //! A client of a runtime's session, out of the runtime's own `[session]`: what `stop`, `top`, `sim` and `record` open.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::options::{Mode, SessionOptions};
+use super::{Node, NodeError};
 
 impl SessionOptions {
     /// The sessions of clients that reach the runtime of these options, one for each address: those that it listens on, then
@@ -52,6 +54,36 @@ impl SessionOptions {
             connect: first.connect.iter().cloned().chain(others).collect(),
             ..first
         }
+    }
+}
+
+/// Time between two attempts to reach a runtime.
+const RETRY: Duration = Duration::from_millis(200);
+
+impl Node {
+    /// As [`Node::open`], for a client whose runtime or router may come later: tries again until `given_up`. None if that came
+    /// first.
+    ///
+    /// # Errors
+    /// What no waiting mends: options that cannot work.
+    pub fn open_when_there(
+        options: &SessionOptions,
+        robot: &str,
+        name: &str,
+        given_up: impl Fn() -> bool,
+    ) -> Result<Option<Self>, NodeError> {
+        // Wrong addresses are told before anything else happens.
+        options.to_zenoh()?;
+        while !given_up() {
+            match Self::open(options, robot, name) {
+                Ok(node) => return Ok(Some(node)),
+                Err(NodeError::Open { .. }) if options.mode == Some(Mode::Client) => {
+                    std::thread::sleep(RETRY);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 }
 

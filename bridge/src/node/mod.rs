@@ -27,7 +27,9 @@ pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};
 pub use raw::RawPublisher;
 pub use service::Service;
-pub use stop::{KeeperState, MotionRequest, RequestHandler, RuntimeIdentity, StopListener};
+pub use stop::{
+    KeeperState, MotionRequest, RequestHandler, RuntimeIdentity, StopForward, StopListener,
+};
 pub use subscriber::{Counts, Subscription};
 
 use crate::keys::{KeyError, Keys};

@@ -22,6 +22,7 @@ use zenoh::sample::SampleKind;
 use super::service::Addressing;
 use super::{Node, NodeError};
 use crate::keys;
+use crate::ros2::StopTopic;
 
 /// Time between two looks for keepers of stops and for other runtimes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -133,7 +134,7 @@ pub struct RuntimeIdentity {
 /// Listens for requests as long as it lives.
 #[derive(Debug)]
 pub struct StopListener {
-    _subscriber: zenoh::pubsub::Subscriber<()>,
+    _subscribers: Vec<zenoh::pubsub::Subscriber<()>>,
     _queryables: Vec<Queryable<()>>,
     /// Ends the thread that looks for keepers.
     _watch: Watch,
@@ -153,8 +154,15 @@ impl Drop for Watch {
     }
 }
 
+/// Passes stops on as long as it lives.
+#[derive(Debug)]
+pub struct StopForward {
+    _inner: zenoh::pubsub::Subscriber<()>,
+}
+
 impl Node {
-    /// Listens for requests, asks keepers of stops, and answers as `identity`. `handler` is called at every request.
+    /// Listens for requests, and for stops on `topics` of ROS 2 too, asks keepers of stops, and answers as `identity`.
+    /// `handler` is called at every request.
     ///
     /// # Errors
     /// zenoh refused a declaration, or there is no thread to be had.
@@ -162,6 +170,7 @@ impl Node {
         &self,
         handler: Arc<dyn RequestHandler>,
         identity: RuntimeIdentity,
+        topics: &[StopTopic],
     ) -> Result<StopListener, NodeError> {
         let key = self.keys().command(keys::ESTOP)?;
         let on_sample = Arc::clone(&handler);
@@ -181,6 +190,11 @@ impl Node {
                 key,
                 source,
             })?;
+        let mut subscribers = vec![subscriber];
+        for topic in topics {
+            let handler = Arc::clone(&handler);
+            subscribers.push(self.subscribe_stops(topic, move || handler.stop())?);
+        }
         let keepers = Arc::new(self.keeper_query()?);
         let mut queryables = MotionRequest::ALL
             .into_iter()
@@ -191,10 +205,36 @@ impl Node {
         queryables.push(self.declare_service(about, Addressing::Any, move |_| Ok(own.clone()))?);
         let watch = self.watch_others(handler, identity, keepers)?;
         Ok(StopListener {
-            _subscriber: subscriber,
+            _subscribers: subscribers,
             _queryables: queryables,
             _watch: watch,
         })
+    }
+
+    /// Passes stops of a topic of ROS 2 on to `cmd/estop`, as long as what it returns lives.
+    ///
+    /// # Errors
+    /// zenoh refused the subscription.
+    pub fn forward_stops(&self, topic: &StopTopic) -> Result<StopForward, NodeError> {
+        let node = self.for_robot(self.keys().clone())?;
+        let inner = self.subscribe_stops(topic, move || {
+            // It is asked for again as long as it is meant.
+            let _ = node.send_stop();
+        })?;
+        Ok(StopForward { _inner: inner })
+    }
+
+    fn subscribe_stops(
+        &self,
+        topic: &StopTopic,
+        stop: impl Fn() + Send + Sync + 'static,
+    ) -> Result<zenoh::pubsub::Subscriber<()>, NodeError> {
+        let failed = |source| NodeError::Zenoh {
+            doing: "subscribe to",
+            key: topic.key().to_owned(),
+            source,
+        };
+        topic.listen(self.session(), stop).map_err(failed)
     }
 
     /// This session as the runtime of its robot, started at `started_ns` since 1970.

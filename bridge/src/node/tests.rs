@@ -584,7 +584,7 @@ fn only_what_is_meant_stops_or_moves() {
     let requests = Arc::new(Requests::default());
     let identity = runtime.runtime_identity(1);
     let _listener = runtime
-        .listen_for_stops(Arc::clone(&requests) as _, identity)
+        .listen_for_stops(Arc::clone(&requests) as _, identity, &[])
         .unwrap();
     let prefix = runtime.keys().prefix().to_owned();
     // Whoever looks around moves and stops nothing, whatever it carries.
@@ -672,7 +672,7 @@ fn a_kept_stop_holds_whoever_listens_and_no_rearming_leaves_it() {
     let requests = Arc::new(Requests::default());
     let identity = runtime.runtime_identity(1);
     let _listener = runtime
-        .listen_for_stops(Arc::clone(&requests) as _, identity)
+        .listen_for_stops(Arc::clone(&requests) as _, identity, &[])
         .unwrap();
     // It comes after the runtime, over the runtime's own listener.
     let key = runtime.keys().command("estop").unwrap();
@@ -710,12 +710,12 @@ fn two_runtimes_of_one_robot_notice_each_other_and_the_first_goes_on() {
     assert_eq!(second.find_runtime().unwrap(), None);
     let (one, other) = (Arc::new(Requests::default()), Arc::new(Requests::default()));
     let _one = first
-        .listen_for_stops(Arc::clone(&one) as _, first.runtime_identity(1))
+        .listen_for_stops(Arc::clone(&one) as _, first.runtime_identity(1), &[])
         .unwrap();
     assert_eq!(first.find_runtime().unwrap(), None);
     wait(|| second.find_runtime().unwrap() == Some(first.runtime_identity(1)));
     let _other = second
-        .listen_for_stops(Arc::clone(&other) as _, second.runtime_identity(2))
+        .listen_for_stops(Arc::clone(&other) as _, second.runtime_identity(2), &[])
         .unwrap();
     wait(|| other.twin.load(Ordering::SeqCst));
     assert!(!one.twin.load(Ordering::SeqCst));

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod messages;
 pub mod names;
 pub mod node;
+mod stop;
 
 pub use assembly::{Assembled, Assembly, Pace};
 pub use cdr::CdrError;
@@ -18,3 +19,4 @@ pub use layout::{Layout, LayoutError, VectorError, VectorMessage};
 pub use messages::Message;
 pub use names::Qos;
 pub use node::{Ros2Error, Ros2Node, Ros2Publisher, Ros2Subscription};
+pub use stop::StopTopic;

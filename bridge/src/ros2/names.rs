@@ -39,16 +39,9 @@ impl Topic {
     /// # Errors
     /// A name that ROS 2 does not allow.
     pub fn new<M: Message>(domain: u32, name: &str) -> Result<Self, NameError> {
-        let trimmed = name.strip_prefix('/').unwrap_or(name);
-        if !trimmed.split('/').all(is_token) {
-            return Err(NameError {
-                what: "topic",
-                found: name.to_owned(),
-            });
-        }
         Ok(Self {
             domain,
-            name: trimmed.to_owned(),
+            name: check_topic(name)?.to_owned(),
             type_name: mangled(M::NAME),
             type_hash: M::HASH,
         })
@@ -64,6 +57,18 @@ impl Topic {
             type_hash,
         } = self;
         format!("{domain}/{name}/{type_name}/{type_hash}")
+    }
+}
+
+/// A topic's name without its leading `/`.
+pub(super) fn check_topic(name: &str) -> Result<&str, NameError> {
+    let trimmed = name.strip_prefix('/').unwrap_or(name);
+    match trimmed.split('/').all(is_token) {
+        true => Ok(trimmed),
+        false => Err(NameError {
+            what: "topic",
+            found: name.to_owned(),
+        }),
     }
 }
 

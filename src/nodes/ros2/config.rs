@@ -1,6 +1,7 @@
 //! The `[ros2]` table: which topics of ROS 2 are read and written.
 
-use kinestream_bridge::ros2::{Qos, VectorMessage};
+use kinestream_bridge::ros2::names::NameError;
+use kinestream_bridge::ros2::{Qos, StopTopic, VectorMessage};
 use serde::{Deserialize, Serialize};
 
 /// Which topics of ROS 2 are read and written. Without a leading `/` they are below the node's namespace.
@@ -20,9 +21,23 @@ pub(crate) struct Ros2Config {
     /// What is told of its commands and plans.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) publish: Vec<PublishConfig>,
+    /// A topic on which any message is an emergency stop, whatever its type; a `std_msgs/Bool` only if it is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop: Option<String>,
     /// A character's poses and steering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) character: Option<CharacterConfig>,
+}
+
+impl Ros2Config {
+    /// The topic that stops, if there is one.
+    pub(crate) fn stop_topic(&self) -> Result<Option<StopTopic>, NameError> {
+        let topic = |stop: &String| match stop.starts_with('/') || self.namespace.is_empty() {
+            true => StopTopic::new(self.domain, stop),
+            false => StopTopic::new(self.domain, &format!("{}/{stop}", self.namespace)),
+        };
+        self.stop.as_ref().map(topic).transpose()
+    }
 }
 
 /// How an observation is put together. Its first part sets the pace.

@@ -17,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use kinestream_bridge::Node;
+use kinestream_bridge::node::StopForward;
 use kinestream_bridge::ros2::Ros2Node;
 use serde::Serialize;
 
@@ -60,6 +61,16 @@ pub(crate) struct Ros2Bridge {
     robot: RobotSide,
     character: Option<CharacterSide>,
     counters: Arc<Counters>,
+    _stops: Option<StopForward>,
+}
+
+/// Who acts on the topic that stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopSide {
+    /// The runtime in this process, itself.
+    Here,
+    /// A runtime elsewhere: stops are passed on to it.
+    Elsewhere,
 }
 
 impl Ros2Bridge {
@@ -68,13 +79,15 @@ impl Ros2Bridge {
         node: &Arc<Node>,
         config: &Ros2Config,
         sizes: &Sizes,
+        stop_side: StopSide,
         source: &dyn Display,
     ) -> Result<Self> {
         ensure!(
             config.observation.is_some()
                 || !config.publish.is_empty()
-                || config.character.is_some(),
-            "{source}: [ros2] names no topic; add [ros2.observation], [[ros2.publish]] or [ros2.character]"
+                || config.character.is_some()
+                || config.stop.is_some(),
+            "{source}: [ros2] names no topic; add [ros2.observation], [[ros2.publish]], [ros2.character] or ros2.stop"
         );
         let name = config.node.as_deref().unwrap_or("kinestream");
         let ros = Ros2Node::declare(node.session(), config.domain, &config.namespace, name)
@@ -88,11 +101,17 @@ impl Ros2Bridge {
             .map(|character| CharacterSide::start(node, &ros, character, &counters))
             .transpose()
             .with_context(|| format!("{source}: [ros2.character]"))?;
+        let stop = config
+            .stop_topic()
+            .with_context(|| format!("{source}: ros2.stop"))?;
+        let stop = stop.filter(|_| stop_side == StopSide::Elsewhere);
+        let stops = stop.map(|topic| node.forward_stops(&topic)).transpose()?;
         Ok(Self {
             _node: ros,
             robot,
             character,
             counters,
+            _stops: stops,
         })
     }
 

@@ -224,6 +224,21 @@ impl Scene {
                     .status();
                 done.context("cannot start kinestream stop")?;
             }
+            StopWay::Ros2 => {
+                ensure!(
+                    self.condition != StopCondition::MutualTls,
+                    "the rules of configs/secure allow no topic of ROS 2"
+                );
+                // std_msgs/Bool, true, as a publisher of rmw_zenoh_cpp spells its key.
+                let key = "0/estop/std_msgs::msg::dds_::Bool_/RIHS01_0";
+                let message: &[u8] = &[0, 1, 0, 0, 1];
+                asker
+                    .session()
+                    .put(key, message)
+                    .express(true)
+                    .wait()
+                    .map_err(|error| anyhow!(error))?;
+            }
             StopWay::Keeper => {
                 let key = asker.keys().command("estop")?;
                 let reply_key = key.clone();
@@ -339,6 +354,7 @@ fn configuration(session: &str) -> Result<String> {
         );
         text = text.replace(from, &to);
     }
+    text.push_str("\n[ros2]\nstop = \"/estop\"\n");
     Ok(text)
 }
 
