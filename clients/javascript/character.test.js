@@ -25,7 +25,7 @@ test("a character walks where it is told, and comes back after a loss", { skip }
   assert.equal(character.steer([0, 1]), false);
   await until("a loss", () => states.includes("lost"));
   const program = start();
-  await until("a pose that idles", () => character.pose && character.pose.flags & IDLE);
+  await until("a pose that idles", () => character.lastPose && character.lastPose.flags & IDLE);
   assert.equal(character.skeleton.joints.length, 22);
   const begun = character.pose;
   await until("half a metre", () => {
@@ -43,7 +43,11 @@ test("a character walks where it is told, and comes back after a loss", { skip }
 
   assert.equal(await program.interrupt(), 0);
   await until("a goodbye", () => states.includes("ended"));
-  const before = character.pose;
+  // What was last heard of it is not taken for how it is now.
+  await until("an old pose", () => character.isStale);
+  assert.throws(() => character.pose, { name: "StaleError", message: /newest pose is .* s old/ });
+  const before = character.lastPose;
   start();
-  await until("another pose", () => character.pose !== before);
+  await until("another pose", () => character.lastPose !== before);
+  assert.equal(character.pose, character.lastPose);
 });

@@ -251,8 +251,9 @@ def _is_news(stamp: kinestream.Stamp, last: Optional[kinestream.Message]) -> boo
     """Whether a message is newer than the last one: what is sent again, by a storage or a replay, is no sign of life."""
     if last is None or stamp.sequence == 0 or stamp.stream != last.stamp.stream:
         return True
-    # A sender that begins anew counts from 1 again, at a later time.
-    return stamp.sequence > last.stamp.sequence or stamp.monotonic_ns > last.stamp.monotonic_ns
+    # A sender that begins anew counts from 1 again, at a later time by one of its clocks.
+    later = stamp.monotonic_ns > last.stamp.monotonic_ns or stamp.wall_ns > last.stamp.wall_ns
+    return later or stamp.sequence > last.stamp.sequence
 
 
 def image_of(camera: str, picture: Any, stamp: kinestream.Stamp) -> kinestream.Image:

@@ -49,6 +49,10 @@ class Running:
             self.stop()
             raise AssertionError(f"kinestream {' '.join(arguments)} never said {ready!r}: {''.join(self.said)}")
 
+    def signal(self, number: int) -> None:
+        """Sends a signal."""
+        self._child.send_signal(number)
+
     def kill(self) -> None:
         """kill -9."""
         self._child.kill()
