@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, List, Mapping, Optional, Sequence
 
+from kinestream_client import RunState
 from kinestream_policy import Policy, StaleError, StoppedError
 
 REST_NS = 2_000_000_000
@@ -82,7 +83,11 @@ class Robot:
             while episode.steps < steps and not episode.is_over:
                 # Simulated time: one period per step, whatever the computation takes.
                 self._tell(observation, begun_ns + episode.steps * self.period_ns)
-                observation = self._step(episode, self.policy.plan().action(0))
+                plan = self.policy.plan()
+                # A safe stop is none here: the watchdog measures the clock, which a world that waits does not keep.
+                if self.policy.state is RunState.FAULT:
+                    raise _stopped(episode)
+                observation = self._step(episode, plan.action(0))
             return episode
 
     def real_time(self, seed: int, steps: int) -> Episode:
@@ -109,10 +114,7 @@ class Robot:
                 stopping_since_ns = stopping_since_ns or now_ns
                 at_rest = last is not None and list(command.values) == list(last.values)
                 if at_rest or now_ns - stopping_since_ns > REST_NS:
-                    raise StoppedError(
-                        f"the runtime has stopped the robot after {episode.steps} steps; `kinestream top` says why, "
-                        "`kinestream stop --rearm` leaves the stop"
-                    )
+                    raise _stopped(episode)
             last = command
             observation = self._step(episode, command.values)
             if episode.steps >= steps or episode.is_over:
@@ -162,6 +164,13 @@ class Robot:
                 "give `act`, or a policy that was trained for it"
             )
         return numpy.asarray(values, dtype=space.dtype).reshape(space.shape)
+
+
+def _stopped(episode: Episode) -> StoppedError:
+    return StoppedError(
+        f"the runtime has stopped the robot after {episode.steps} steps; `kinestream top` says why, "
+        "`kinestream stop --rearm` leaves the stop"
+    )
 
 
 def flattened(observation: Any) -> List[float]:

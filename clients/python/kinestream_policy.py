@@ -65,13 +65,15 @@ class Policy:
         self._plan_came = -math.inf
         self._command: Optional[kinestream.Action] = None
         self._command_came = -math.inf
+        self._state: Optional[kinestream.RunState] = None
         self._alive = set()
         self._is_lost = False
         self._is_closed = False
         self._news = threading.Condition()
         self._token = session.liveliness().declare_token(keys.alive(node))
         self._presence = session.liveliness().declare_subscriber(keys.alive_all(), self._watch, history=True)
-        self._subscribers = [session.declare_subscriber(key, self._receive) for key in (keys.plan, keys.action)]
+        heard = (keys.plan, keys.action, keys.status)
+        self._subscribers = [session.declare_subscriber(key, self._receive) for key in heard]
         congestion = zenoh.CongestionControl
         # Both at one priority, so that a reset arrives before the observations sent after it.
         quality = {"priority": zenoh.Priority.REAL_TIME, "express": True}
@@ -131,6 +133,13 @@ class Policy:
         """Whether the runtime says that its commands move the robot, or may at once (token alive/control)."""
         with self._news:
             return "control" in self._alive
+
+    @property
+    def state(self) -> Optional[kinestream.RunState]:
+        """What the runtime said last that it is doing, at least twice a second: STOPPED in a safe stop, FAULT in an emergency
+        stop. None before the first word."""
+        with self._news:
+            return self._state
 
     def plan(self) -> kinestream.Plan:
         """Waits for the plan that answers the last observation.
@@ -244,6 +253,8 @@ class Policy:
                 self._plan, self._plan_came = message, time.monotonic()
             elif isinstance(message, kinestream.Action) and _is_news(message.stamp, self._command):
                 self._command, self._command_came = message, time.monotonic()
+            elif isinstance(message, kinestream.Status):
+                self._state = message.state
             self._news.notify_all()
 
 

@@ -215,6 +215,25 @@ class Frozen(Two):
         self.assertEqual(still.told[-1], 2.0)
         self.assertEqual(still.told.count(2.0), 1)
 
+    def test_lock_step_ends_with_an_emergency_stop(self):
+        policy = self.policy(lossless=True)
+        still = Still()
+        self.tell(policy, kinestream.RunState.STOPPED)
+        robot = Robot(still, policy, act=list)
+        self.assertEqual(robot.lock_step(1, 3).steps, 3)
+        self.tell(policy, kinestream.RunState.FAULT)
+        with self.assertRaisesRegex(StoppedError, "after 0 steps"):
+            robot.lock_step(2, 3)
+        self.assertEqual((len(still.told), still.stops), (3, 1))
+
+    def tell(self, policy, state):
+        # Said again until it is heard, as the runtime does.
+        def heard():
+            self.theirs.put(KEYS.status, kinestream.encode(kinestream.Status(state=state)))
+            return policy.state is state
+
+        self.until(state.name, heard)
+
     def test_commands_say_what_they_are(self):
         def action(flags):
             return kinestream.Action(1, 0.0, 0.0, flags, [0.0])
