@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::codec;
 use super::messages::{PolicyInput, SimInput, SimStep};
 use super::opening::Opening;
-use super::topic;
+use super::{size_limit, topic};
 
 /// Longest message of the control thread, bytes.
 const TICK_BYTES: usize = 1024;
@@ -39,6 +39,7 @@ impl Tap {
 
     /// Makes a recording, which must not exist, and begins it with `opening`.
     pub(crate) fn create(path: &Path, opening: &Opening) -> Result<Self> {
+        size_limit::outlive()?;
         let recorder = Recorder::create(path)?;
         let tap = Self(Some(Arc::new(Topics {
             path: path.to_path_buf(),
