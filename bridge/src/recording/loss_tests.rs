@@ -127,6 +127,32 @@ fn every_fault_is_told_and_not_the_first_alone() {
 }
 
 #[test]
+fn a_file_that_is_taken_away_is_missed() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 2] = [
+        ("was removed", |path| std::fs::remove_file(path).unwrap()),
+        ("another program changed", |path| {
+            std::fs::write(path, "gone").unwrap();
+        }),
+    ];
+    for (word, change) in changes {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.mcap");
+        let recorder = Recorder::create(&path).unwrap();
+        let topic = recorder.channel("a", PLAIN);
+        topic.send(1, 1, b"before");
+        change(&path);
+        // Every message asks for the disk's word again.
+        while recorder.status().fault.is_none() {
+            topic.send(2, 2, b"behind");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let fault = recorder.finish().fault.unwrap();
+        assert!(fault.contains(word), "{fault}");
+    }
+}
+
+#[test]
 fn a_changed_byte_loses_nothing_in_silence() {
     let whole = recorded(12, 9);
     let all = read(&whole);

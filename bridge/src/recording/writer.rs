@@ -256,6 +256,8 @@ impl Writer {
 
     /// Appends the staged bytes to the file.
     fn append(&mut self) -> io::Result<()> {
+        // Before it is written: a file that was cut would be filled up with zeros.
+        self.storage.verify(self.written)?;
         let Self {
             staging, storage, ..
         } = self;
@@ -275,7 +277,8 @@ impl Writer {
     fn sync(&mut self) {
         let begun = Instant::now();
         self.unsynced = None;
-        if let Err(error) = self.storage.sync() {
+        let synced = self.storage.sync();
+        if let Err(error) = synced.and_then(|()| self.storage.verify(self.written)) {
             return self.fail(&error.to_string());
         }
         self.shared.synced(begun.elapsed());
@@ -291,7 +294,7 @@ impl Writer {
         // Half a chunk would be read as far as it goes; without it the file ends cleanly.
         let truncated = self.storage.truncate(self.written);
         self.complain(format!(
-            "recording stopped after {} bytes of {}: {reason}; what was recorded until then is readable. Free space or \
+            "recording stopped after {} bytes of {}: {reason}; what stands in the file until then is readable. Free space or \
              check the disk, and record again under another name",
             self.written, self.path
         ));
