@@ -65,7 +65,7 @@ impl Counter {
 fn limited(project: &Project, kilobytes: usize, arguments: &[&str]) -> Running {
     let script = format!("ulimit -f {kilobytes}; exec \"$0\" \"$@\"");
     let program = env!("CARGO_BIN_EXE_kinestream");
-    let all = [&["-c", &script, program], arguments].concat();
+    let all = [&["-c", &script, program][..], arguments].concat();
     Running::start_other(Path::new("/bin/bash"), project.folder(), &all)
 }
 
@@ -193,14 +193,12 @@ fn a_demo_goes_on_without_its_recorder_and_ends_with_status_1() {
         &done,
         &["recording ended early", "demo.mcap", "File too large"],
     );
-    // Long after the file was full.
+    // Commands went on after the file was full.
     let report = json_object(&done.stdout);
-    assert!(
-        report["actions_published"].as_u64().unwrap() > 150,
-        "{report}"
-    );
+    let published = report["actions_published"].as_u64().unwrap();
+    let kept = recorded(&project, "demo.mcap") as u64;
+    assert!(published > kept + 20, "{kept} of {report}");
     let found = inspected(&project, "demo.mcap");
-    assert!(found["duration_s"].as_f64().unwrap() < 3.0, "{found}");
     assert_eq!(found["complete"], false, "{found}");
 }
 
