@@ -15,6 +15,6 @@ pub(super) fn outlive() -> Result<()> {
         .context(doing)?;
     let _context = runtime.enter();
     // The handler stays when its listener is dropped, and does nothing.
-    signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)).context(doing)?;
+    drop(signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)).context(doing)?);
     Ok(())
 }
