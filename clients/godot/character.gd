@@ -7,18 +7,22 @@ extends Spatial
 signal introduced
 # A pose has been applied; `pose` is what arrived.
 signal posed
+# No pose came for `stale_ms`: the program is gone, stands still or pauses. `problem` says so, and `pose` is empty again.
+signal frozen
 # The program said something else: {"accepted": ...} or {"error": ...}.
 signal answered(answer)
 
 const RETRY_MS = 1000
 
 export var address = "ws://127.0.0.1:8750/pose"
+# How old the newest pose may become, ms; 0: any age.
+export var stale_ms = 500
 # Thickness of the boxes, m.
 export var thickness = 0.07
 
 # Names to Spatial nodes.
 var bones = {}
-# The newest pose as it came, empty before the first.
+# The newest pose as it came; empty before the first, and once it is too old.
 var pose = {}
 # What went wrong last; empty if nothing did.
 var problem = ""
@@ -29,9 +33,15 @@ var _is_lost = false
 var _retry_at = 0
 var _root = null
 var _has_boxes = false
+var _posed_at = 0
 
 
 func _process(_delta):
+	var age = OS.get_ticks_msec() - _posed_at
+	if not pose.empty() and stale_ms > 0 and age > stale_ms:
+		pose = {}
+		problem = "the newest pose is %d ms old, allowed are %d: is the program still up?" % [age, stale_ms]
+		emit_signal("frozen")
 	if _client != null:
 		_client.poll()
 	if _is_lost:
@@ -128,6 +138,7 @@ func _apply(told):
 			if bones[name].get_parent() != _root:
 				_add_box(bones[name])
 	pose = told
+	_posed_at = OS.get_ticks_msec()
 	emit_signal("posed")
 
 

@@ -7,7 +7,8 @@ const LIMIT_MS = 60000
 var main = null
 var answer = null
 var begun = null
-var steps = ["introduced", "posed", "walked", "answered"]
+var steps = ["introduced", "posed", "walked", "answered", "frozen"]
+var freezes = 0
 
 
 func _init():
@@ -16,11 +17,16 @@ func _init():
 	if address != "":
 		main.get_node("Character").address = address
 	main.get_node("Character").connect("answered", self, "_answered")
+	main.get_node("Character").connect("frozen", self, "_froze")
 	root.call_deferred("add_child", main)
 
 
 func _answered(told):
 	answer = told
+
+
+func _froze():
+	freezes += 1
 
 
 func _idle(_delta):
@@ -62,3 +68,8 @@ func _answered_yet(character):
 		character.perform("no such action")
 		return false
 	return answer.has("error")
+
+
+# The test outside stops the program once it has read "answered".
+func _frozen_yet(character):
+	return freezes > 0 and character.pose.empty() and character.problem.begins_with("the newest pose is ")

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,21 @@ class Project(unittest.TestCase):
         with tempfile.TemporaryDirectory() as home:
             # What the engine remembers of its projects is no concern of the user's.
             environment.update(HOME=home, XDG_DATA_HOME=home, XDG_CONFIG_HOME=home, XDG_CACHE_HOME=home)
-            played = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
-        said = played.stdout + played.stderr
+            with subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ) as played:
+                self.addCleanup(played.kill)
+                said = ""
+                for line in played.stdout:
+                    said += line
+                    if line.startswith("answered"):
+                        # It stands still and keeps the connection.
+                        running.signal(signal.SIGSTOP)
+                played.wait(90)
+        running.signal(signal.SIGCONT)
         self.assertEqual(played.returncode, 0, said)
         self.assertNotIn("SCRIPT ERROR", said)
-        self.assertIn("answered", said)
+        self.assertIn("frozen", said)
 
 
 if __name__ == "__main__":

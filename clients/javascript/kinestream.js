@@ -4,9 +4,11 @@
 //     character.onPose = (pose) => draw(character.places(pose));
 //     character.steer([0, 1.4]);
 
+import { Newest } from "./fresh.js";
 import { Reconnecting } from "./reconnecting.js";
 import { WireError, decode } from "./wire.js";
 
+export { HOLDING, LIMITED, Newest, Numbering, STOPPING, StaleError, isHolding, isStopping } from "./fresh.js";
 export { Reconnecting } from "./reconnecting.js";
 export { MAX_BYTES, MODES, REQUESTS, STATES, WireError, decode, encode, stamp } from "./wire.js";
 
@@ -17,12 +19,16 @@ export const IDLE = 4;
 export const ACTING = 8;
 
 export class Character {
-  /** Connects at once, and again when the connection is lost, until `close`. */
-  constructor(address = "ws://127.0.0.1:8750/pose") {
+  #poses;
+
+  /**
+   * Connects at once, and again when the connection is lost, until `close`. `staleMs` is how old the newest pose may become
+   * before `pose` throws; Infinity: any age.
+   */
+  constructor(address = "ws://127.0.0.1:8750/pose", { staleMs = 500 } = {}) {
+    this.#poses = new Newest("pose", staleMs);
     /** The joints that poses turn; null before the first connection. */
     this.skeleton = null;
-    /** The newest pose; null before the first. */
-    this.pose = null;
     /** "connecting", "open", "lost" or "ended". */
     this.state = "connecting";
     this.onPose = () => {};
@@ -45,9 +51,28 @@ export class Character {
       onChange: (state) => {
         this.state = state;
         this.introduced = false;
+        this.#poses.restart();
         this.onChange(state);
       },
     });
+  }
+
+  /**
+   * The newest pose; null before the first. Throws StaleError where it is older than `staleMs`: the program stands still, is
+   * gone, or pauses.
+   */
+  get pose() {
+    return this.#poses.get();
+  }
+
+  /** The newest pose, whatever its age, for whoever only draws; null before the first. */
+  get lastPose() {
+    return this.#poses.last;
+  }
+
+  /** Whether `pose` would throw. */
+  get isStale() {
+    return this.#poses.isStale;
   }
 
   /**
@@ -77,8 +102,7 @@ export class Character {
     if (typeof data !== "string") {
       const message = decode(data);
       if (message.kind !== "pose") throw new WireError(`kind: expected pose, found ${message.kind}`);
-      this.pose = message;
-      this.onPose(message);
+      if (this.#poses.put(message)) this.onPose(message);
     } else if (this.introduced) {
       this.onAnswer(JSON.parse(data));
     } else {

@@ -7,6 +7,7 @@ nothing else, whatever the bytes. `open_session` needs eclipse-zenoh.
 import enum
 import math
 import re
+import secrets
 import struct
 from dataclasses import dataclass, field
 from typing import ClassVar, List, Optional, Sequence, Union
@@ -61,6 +62,14 @@ class Request(enum.IntEnum):
     RELEASE_AGENT = 7
 
 
+class ActionFlags(enum.IntFlag):
+    """Bits of Action.flags; a reader ignores bits that it does not know."""
+
+    LIMITED = 1
+    HOLDING = 2
+    STOPPING = 4
+
+
 class ControlMode(enum.IntEnum):
     """How a character is steered."""
 
@@ -95,7 +104,7 @@ class Observation:
 
 @dataclass
 class Action:
-    """The command for one period of the control loop. Flags: 1 limited, 2 holding, 4 stopping."""
+    """The command for one period of the control loop. Flags are ActionFlags."""
 
     kind: ClassVar[int] = 2
     chunk: int
@@ -104,6 +113,22 @@ class Action:
     flags: int
     values: Sequence[float]
     stamp: Stamp = field(default_factory=Stamp)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the plan asked for more than the limits allow."""
+        return bool(self.flags & ActionFlags.LIMITED)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether no fresh plan is behind it: the runtime comes to rest, or is at rest, until there is one."""
+        return bool(self.flags & ActionFlags.HOLDING)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the runtime has stopped (safe or emergency stop): commands come to rest, and stay there until somebody
+        re-arms it."""
+        return bool(self.flags & ActionFlags.STOPPING)
 
 
 @dataclass
@@ -274,6 +299,7 @@ class Keys:
         self.status = f"{self.prefix}/status"
         self.pose = f"{self.prefix}/pose"
         self.control = f"{self.prefix}/control"
+        self.stop = f"{self.prefix}/cmd/estop"
 
     def observation(self, name: str) -> str:
         """The key of observations called name."""
@@ -287,9 +313,28 @@ class Keys:
         """The key to ask for information in JSON: "skeleton" names a character's joints."""
         return f"{self.prefix}/info/{_check_chunk('information name', name)}"
 
+    def service(self, name: str) -> str:
+        """The key to ask for something to be done: "estop" and "rearm"."""
+        return f"{self.prefix}/srv/{_check_chunk('service name', name)}"
+
     def alive(self, node: str) -> str:
         """The liveliness token of a node."""
         return f"{self.prefix}/alive/{_check_chunk('node name', node)}"
+
+    def alive_all(self) -> str:
+        """The liveliness tokens of all nodes."""
+        return f"{self.prefix}/alive/*"
+
+
+def new_stream() -> int:
+    """A stream number for a sender that begins: 32 random bits, not 0. The runtime then takes its first observation for the
+    first of a new stream, whatever an earlier sender of the same name has sent; numbers may begin at 1 again."""
+    return secrets.randbits(32) or 1
+
+
+def next_stream(stream: int) -> int:
+    """The stream after this one, for the next episode of the same sender; never 0."""
+    return stream % (2**32 - 1) + 1
 
 
 def open_session(

@@ -7,13 +7,21 @@ gymnasium, and what merely behaves like an environment will do. Two ways to play
   Simulated time, as fast as both sides compute; the configuration wants `runtime.lossless = true`.
 - real time: observations at the environment's rate, and at the end of every period the newest command decides what the
   environment did in it, as a robot obeys it: limited, interpolated, held when the policy is late.
+
+Where the runtime dies or stops the robot, an episode ends with an error and not with the last command: StaleError within
+`Policy.stale_s` of its last sign of life, StoppedError once its commands have come to rest.
 """
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, List, Mapping, Optional, Sequence
 
-from kinestream_policy import Policy
+from kinestream_client import RunState
+from kinestream_policy import Policy, StaleError, StoppedError
+
+REST_NS = 2_000_000_000
+"""Longest time that a runtime takes to bring its commands to rest, ns."""
 
 
 @dataclass
@@ -28,7 +36,7 @@ class Episode:
     truncated: bool = False
     info: dict = field(default_factory=dict)
     held: int = 0
-    """Real time: periods without a new command, in which the last one went on."""
+    """Real time: periods without a new command, in which the last one went on, or with one that only held."""
     missed: int = 0
     """Real time: periods that began late, because the environment took longer than one."""
 
@@ -44,8 +52,9 @@ class Robot:
     `observe` turns the environment's observation into the numbers that the policy was trained on, in their order and units;
     left out, the observation is flattened. `act` turns the numbers of an action into what the environment takes; left out,
     an array of the shape and type of its action space. `see` turns the observation into what the policy's cameras see, arrays
-    [height, width, 3] of uint8 by the cameras' names; left out, nothing is seen. `rate_hz` is left out where the environment's metadata names it
-    (`render_fps`).
+    [height, width, 3] of uint8 by the cameras' names; left out, nothing is seen. `rate_hz` is left out where the environment's
+    metadata names it (`render_fps`). An environment that moves something may have a method `stop()`: it is called before
+    StaleError and StoppedError are raised.
     """
 
     def __init__(
@@ -69,30 +78,44 @@ class Robot:
 
     def lock_step(self, seed: int, steps: int) -> Episode:
         """Plays one episode of at most `steps`, each for one plan."""
-        episode, observation, begun_ns = self._begin(seed)
-        while episode.steps < steps and not episode.is_over:
-            # Simulated time: one period per step, whatever the computation takes.
-            self._tell(observation, begun_ns + episode.steps * self.period_ns)
-            observation = self._step(episode, self.policy.plan().action(0))
-        return episode
+        with self._stopping():
+            episode, observation, begun_ns = self._begin(seed)
+            while episode.steps < steps and not episode.is_over:
+                # Simulated time: one period per step, whatever the computation takes.
+                self._tell(observation, begun_ns + episode.steps * self.period_ns)
+                plan = self.policy.plan()
+                # A safe stop is none here: the watchdog measures the clock, which a world that waits does not keep.
+                if self.policy.state is RunState.FAULT:
+                    raise _stopped(episode)
+                observation = self._step(episode, plan.action(0))
+            return episode
 
     def real_time(self, seed: int, steps: int) -> Episode:
         """Plays one episode of at most `steps` periods of the clock. It begins with the first command."""
+        with self._stopping():
+            return self._real_time(seed, steps)
+
+    def _real_time(self, seed: int, steps: int) -> Episode:
         episode, observation, begun_ns = self._begin(seed)
         self._tell(observation, begun_ns)
         self.policy.first_command()
         last = None
-        heard_ns = time.monotonic_ns()
-        end_ns = heard_ns + self.period_ns
+        stopping_since_ns = None
+        end_ns = time.monotonic_ns() + self.period_ns
         while True:
-            time.sleep(max(end_ns - time.monotonic_ns(), 0) / 1e9)
+            self.policy.sleep_until(end_ns)
             command = self.policy.newest_command()
-            if command is last:
-                episode.held += 1
-                if time.monotonic_ns() - heard_ns > self.policy.limit_s * 1e9:
-                    raise TimeoutError(f"no command for {self.policy.limit_s} s: is `kinestream run` still up?")
+            episode.held += command is last or command.is_holding
+            if not command.is_stopping:
+                stopping_since_ns = None
             else:
-                last, heard_ns = command, time.monotonic_ns()
+                # The commands of a stop lead to rest under the limits, so they are obeyed until they are there.
+                now_ns = time.monotonic_ns()
+                stopping_since_ns = stopping_since_ns or now_ns
+                at_rest = last is not None and list(command.values) == list(last.values)
+                if at_rest or now_ns - stopping_since_ns > REST_NS:
+                    raise _stopped(episode)
+            last = command
             observation = self._step(episode, command.values)
             if episode.steps >= steps or episode.is_over:
                 return episode
@@ -103,6 +126,15 @@ class Robot:
                 # What is late stays late: periods are left out, not crowded together.
                 episode.missed += 1
                 end_ns = now_ns + self.period_ns
+
+    @contextlib.contextmanager
+    def _stopping(self):
+        """Stops an environment that can, before the error that says why is seen by anybody."""
+        try:
+            yield
+        except (StaleError, StoppedError):
+            getattr(self.environment, "stop", lambda: None)()
+            raise
 
     def _begin(self, seed: int):
         observation, info = self.environment.reset(seed=seed)
@@ -132,6 +164,13 @@ class Robot:
                 "give `act`, or a policy that was trained for it"
             )
         return numpy.asarray(values, dtype=space.dtype).reshape(space.shape)
+
+
+def _stopped(episode: Episode) -> StoppedError:
+    return StoppedError(
+        f"the runtime has stopped the robot after {episode.steps} steps; `kinestream top` says why, "
+        "`kinestream stop --rearm` leaves the stop"
+    )
 
 
 def flattened(observation: Any) -> List[float]:

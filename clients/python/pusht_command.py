@@ -9,7 +9,7 @@ import zenoh
 
 import kinestream_client as kinestream
 from kinestream_gymnasium import Robot
-from kinestream_policy import Policy
+from kinestream_policy import Policy, StoppedError
 
 
 def seed_range(text: str) -> range:
@@ -61,7 +61,7 @@ def main(
                 for seed in options.seeds:
                     episodes.append(play(seed, options.steps))
                     print(f"seed {seed}: {episodes[-1].best_reward:.4f}", file=sys.stderr)
-    except (TimeoutError, ValueError, zenoh.ZError) as error:
+    except (TimeoutError, StoppedError, ValueError, zenoh.ZError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     scores = [episode.best_reward for episode in episodes]

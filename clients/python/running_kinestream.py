@@ -49,9 +49,19 @@ class Running:
             self.stop()
             raise AssertionError(f"kinestream {' '.join(arguments)} never said {ready!r}: {''.join(self.said)}")
 
+    def signal(self, number: int) -> None:
+        """Sends a signal."""
+        self._child.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._child.kill()
+        self._child.wait(LIMIT_S)
+
     def stop(self) -> None:
         """Ctrl-C, and its end."""
-        self._child.send_signal(signal.SIGINT)
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
         try:
             self._child.wait(LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -94,8 +94,10 @@ class Adapter(unittest.TestCase):
         self.assertEqual([later - earlier for earlier, later in zip(times, times[1:])], [100_000_000] * 3)
         self.assertEqual(robot.lock_step(seed=64, steps=2).is_over, False)
         resets = [(reset.seed, reset.stamp.stream) for reset in self.homing.resets]
-        self.assertEqual(resets, [(8, 1), (64, 2)])
-        self.assertEqual([seen.stamp.stream for seen in self.homing.observations], [1] * 4 + [2] * 2)
+        first, second = resets[0][1], resets[1][1]
+        self.assertEqual(resets, [(8, first), (64, second)])
+        self.assertEqual(second, kinestream.next_stream(first))
+        self.assertEqual([seen.stamp.stream for seen in self.homing.observations], [first] * 4 + [second] * 2)
 
     def test_real_time_obeys_the_newest_command(self):
         robot = self.robot(lossless=False, rate_hz=25.0)

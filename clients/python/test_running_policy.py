@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import tempfile
+import threading
 import time
 import unittest
 
@@ -12,13 +13,20 @@ import running_kinestream
 from running_kinestream import ROOT, Running
 
 try:
+    import kinestream_client as kinestream
     import pusht_command
     import pusht_gymnasium
     import pusht_pymunk
+    from kinestream_gymnasium import Robot
+    from kinestream_policy import Policy, StaleError, StoppedError
+    from kinestream_stop import rearm, request_stop
 except ImportError as error:
     pusht_command, MISSING = None, f"{error.name} is not installed"
 else:
     MISSING = ""
+
+# An observation of the table: nine keypoints and the agent, pixels.
+TABLE = [256.0, 300.0] * 9 + [256.0, 400.0]
 
 
 @unittest.skipIf(pusht_command is None, MISSING)
@@ -35,7 +43,9 @@ class PushT(unittest.TestCase):
         cls.addClassCleanup(folder.cleanup)
         config = pathlib.Path(folder.name) / "pusht.toml"
         config.write_text(text)
-        cls.addClassCleanup(Running(["run", str(config)], "ready").stop)
+        cls.config = str(config)
+        cls.running = Running(["run", cls.config], "ready")
+        cls.addClassCleanup(lambda: cls.running.stop())
 
     def play(self, environment, observe, act, *arguments):
         arguments = [f"--connect={self.address}", *arguments]
@@ -48,6 +58,63 @@ class PushT(unittest.TestCase):
         report = self.play(pusht_pymunk.Environment(), list, list, "--seeds=100000..100002")
         self.assertEqual(report["seeds"], [100000, 100001, 100002])
         self.assertGreater(report["mean_max_reward"], 0.8, report)
+
+    def test_a_client_that_begins_anew_is_served_at_once(self):
+        # Simulated time runs ahead of the clock in lock step: the second client's stamps are behind the first one's.
+        for _ in range(2):
+            with self.policy(lossless=True, limit_s=10.0) as policy:
+                policy.wait()
+                for step in range(30):
+                    policy.observe(TABLE, step * 100_000_000)
+                    plan = policy.plan()
+                    self.assertEqual((plan.observation_sequence, plan.stamp.stream), (step + 1, policy.stream))
+
+    def test_a_robot_stops_within_half_a_second_of_its_runtimes_death(self):
+        running = self.running
+
+        class Table(pusht_pymunk.Environment):
+            steps = 0
+            stops = 0
+
+            def step(self, action):
+                self.steps += 1
+                if self.steps == 20:
+                    running.kill()
+                return super().step(action)
+
+            def stop(self):
+                self.stops += 1
+
+        table = Table()
+        with self.policy() as policy:
+            policy.wait()
+            with self.assertRaisesRegex(StaleError, "kinestream/pusht"):
+                Robot(table, policy, list, list).real_time(3, 300)
+        self.assertEqual(table.stops, 1)
+        # Steps are a tenth of a second apart, whatever else the machine does: half a second has no more than five.
+        self.assertLessEqual(table.steps, 25)
+        type(self).running = Running(["run", self.config], "ready")
+
+    def test_a_stop_is_confirmed_and_ends_an_episode_and_is_left_again(self):
+        table = pusht_pymunk.Environment()
+        with self.policy() as policy:
+            policy.wait()
+            with kinestream.open_session([self.address]) as other:
+                keys = kinestream.Keys("kinestream", "pusht")
+                timer = threading.Timer(1.0, lambda: states.append(request_stop(other, keys)))
+                states = []
+                timer.start()
+                with self.assertRaisesRegex(StoppedError, "stopped the robot"):
+                    Robot(table, policy, list, list).real_time(3, 300)
+                timer.join()
+                self.assertEqual(states[0]["rung"], "emergency_stop")
+                self.assertNotIn(rearm(other, keys)["rung"], ("emergency_stop", "safe_stop"))
+
+    @contextlib.contextmanager
+    def policy(self, **options):
+        with kinestream.open_session([self.address]) as session:
+            with Policy(session, kinestream.Keys("kinestream", "pusht"), **options) as policy:
+                yield policy
 
     def gym(self):
         try:

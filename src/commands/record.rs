@@ -1,12 +1,13 @@
 //! `kinestream record`: what a robot's nodes say over zenoh, into a file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
-use kinestream_bridge::recording::RecorderStatus;
+use kinestream_bridge::recording::{GapCounts, RecorderStatus};
 use kinestream_bridge::{Keys, Node, Subscription, keys};
 use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use crate::cli::RecordArguments;
 use crate::config::{self, Config};
 use crate::output::say;
-use crate::recording::{Opening, Tap, topic};
+use crate::recording::{Opening, Tap, topic, warn_of_losses};
 use crate::{output, shutdown};
 
 /// Time between two looks at what there is to do.
@@ -28,6 +29,10 @@ struct Report<'a> {
     messages: u64,
     bytes: u64,
     dropped: u64,
+    /// Messages that senders numbered and that never came, of all topics.
+    missing: u64,
+    /// The same by topic.
+    gaps: BTreeMap<String, GapCounts>,
     malformed: u64,
     slowest_sync_ms: f64,
     seconds: f64,
@@ -116,6 +121,8 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
         messages: status.messages,
         bytes: status.bytes,
         dropped: status.dropped,
+        missing: status.missing(),
+        gaps: status.gaps.clone(),
         malformed,
         slowest_sync_ms: status.slowest_sync.as_secs_f64() * 1e3,
         seconds: begun.elapsed().as_secs_f64(),
@@ -125,14 +132,16 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
         output::json(&report)?;
     } else {
         say!(
-            "{}: {} messages, {:.1} MB in {:.1} s; {} not recorded",
+            "{}: {} messages, {:.1} MB in {:.1} s; {} without room, {} missing by their senders' numbers",
             arguments.out.display(),
             report.messages,
             report.bytes as f64 / 1e6,
             report.seconds,
-            report.dropped
+            report.dropped,
+            report.missing
         );
     }
+    warn_of_losses(&arguments.out, &status);
     match status.fault {
         Some(fault) => Err(anyhow!(fault)),
         None => Ok(()),
@@ -146,10 +155,11 @@ fn total(status: Option<RecorderStatus>) -> Result<RecorderStatus> {
 fn progress(status: &RecorderStatus, since: Duration) -> String {
     let seconds = since.as_secs_f64().max(1e-3);
     format!(
-        "{seconds:.0} s, {} messages, {:.0} a second, {:.1} MB, {} not recorded",
+        "{seconds:.0} s, {} messages, {:.0} a second, {:.1} MB, {} without room, {} missing",
         status.messages,
         status.messages as f64 / seconds,
         status.bytes as f64 / 1e6,
-        status.dropped
+        status.dropped,
+        status.missing()
     )
 }

@@ -153,7 +153,7 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     let report = Report {
         file: arguments.file.display().to_string(),
         duration_s: survey.duration_s(),
-        complete: survey.complete,
+        complete: survey.finished,
         plans_compared,
         commands_compared,
         differing,

@@ -128,8 +128,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     if let Some(ros2) = ros2 {
         crate::commands::ros2::report(&ros2.counts());
     }
-    recording::finish(&tap);
-    for report in ended? {
+    let recorded = recording::finish(&tap);
+    for report in ended.iter().flatten() {
         let RuntimeReport {
             robot,
             statistics,
@@ -147,5 +147,5 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             timing.ticks
         );
     }
-    Ok(())
+    recording::and_recorded(ended, recorded).map(|_| ())
 }

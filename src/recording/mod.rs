@@ -6,7 +6,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use kinestream_bridge::recording::RecorderStatus;
 
 use crate::config::Config;
 
@@ -46,19 +47,58 @@ pub(crate) fn tap(
     Tap::create(path, &opening)
 }
 
-/// Completes a recording and says what is in it.
-pub(crate) fn finish(tap: &Tap) {
+/// Completes a recording and says what is in it and what is not. Without a recorder nothing is to be done.
+///
+/// # Errors
+/// The recording ended early, as on a full disk. The caller ends with it once everything else is at rest.
+pub(crate) fn finish(tap: &Tap) -> Result<()> {
     let (Some(path), Some(totals)) = (tap.path(), tap.finish()) else {
-        return;
+        return Ok(());
     };
-    let path = path.display();
+    tracing::info!(
+        "{}: {} messages, {:.1} MB, {} dropped",
+        path.display(),
+        totals.messages,
+        totals.bytes as f64 / 1e6,
+        totals.dropped
+    );
+    warn_of_losses(path, &totals);
     match totals.fault {
-        Some(fault) => tracing::error!("{path}: recording ended early: {fault}"),
-        None => tracing::info!(
-            "{path}: {} messages, {:.1} MB, {} dropped",
-            totals.messages,
-            totals.bytes as f64 / 1e6,
-            totals.dropped
-        ),
+        Some(fault) => Err(anyhow!(
+            "{}: recording ended early: {fault}",
+            path.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Says in a line which messages a recording lacks, if it lacks any.
+pub(crate) fn warn_of_losses(path: &Path, totals: &RecorderStatus) {
+    if totals.gaps.is_empty() && totals.dropped == 0 {
+        return;
+    }
+    let topics: Vec<String> = totals
+        .gaps
+        .iter()
+        .map(|(topic, counts)| format!("{} of {topic} in {} gaps", counts.missing, counts.gaps))
+        .collect();
+    let topics = if topics.is_empty() {
+        "none by the senders' numbers".to_owned()
+    } else {
+        topics.join(", ")
+    };
+    tracing::warn!(
+        "{}: messages are missing: {topics}; the recorder itself had no room for {}",
+        path.display(),
+        totals.dropped
+    );
+}
+
+/// What a command did and how its recording ended, as one result: neither error hides the other.
+pub(crate) fn and_recorded<T>(done: Result<T>, recorded: Result<()>) -> Result<T> {
+    match (done, recorded) {
+        (Ok(done), Ok(())) => Ok(done),
+        (Ok(_), Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(other)) => Err(anyhow!("{error:#}; and {other:#}")),
     }
 }

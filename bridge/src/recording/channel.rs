@@ -1,10 +1,13 @@
 //! The senders' side: one channel per topic, for ordinary threads and for control threads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use super::gaps::GapCounts;
 
 /// Entries that wait for the writer thread at most.
 pub(super) const MOST_ENTRIES: usize = 8192;
@@ -200,7 +203,10 @@ pub(super) struct Shared {
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) slowest_sync_ns: AtomicU64,
-    fault: Mutex<Option<String>>,
+    /// One of each kind, in the order in which they happened.
+    faults: Mutex<Vec<String>>,
+    /// Of the topics that lack messages. Senders never ask for it.
+    gaps: Mutex<BTreeMap<String, GapCounts>>,
 }
 
 impl Shared {
@@ -246,19 +252,40 @@ impl Shared {
             .fetch_max(took.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// The first fault stays.
-    pub(super) fn set_fault(&self, fault: String) {
+    /// Ends the recording for a reason. A second reason stands beside the first; returns whether it is new.
+    pub(super) fn add_fault(&self, fault: String) -> bool {
         self.stop();
-        self.fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(fault);
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !faults.contains(&fault);
+        if is_new {
+            faults.push(fault);
+        }
+        is_new
     }
 
+    /// All faults in one sentence; none if there was none.
     pub(super) fn fault(&self) -> Option<String> {
-        self.fault
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        (!faults.is_empty()).then(|| faults.join("; "))
+    }
+
+    pub(super) fn set_gaps(&self, topic: &str, counts: GapCounts) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = gaps.get_mut(topic) {
+            *known = counts;
+        } else {
+            gaps.insert(topic.to_owned(), counts);
+        }
+    }
+
+    pub(super) fn gaps(&self) -> BTreeMap<String, GapCounts> {
+        let mut gaps = self
+            .gaps
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        // Late messages may have filled them all.
+        gaps.retain(|_, counts| *counts != GapCounts::default());
+        gaps
     }
 }

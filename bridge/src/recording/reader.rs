@@ -10,16 +10,20 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::losses;
 use super::survey::Survey;
 
 /// Bytes of a record before its body: opcode and length.
 const RECORD_HEADER: u64 = 9;
 
 mod opcode {
+    pub(super) const HEADER: u8 = 0x01;
     pub(super) const FOOTER: u8 = 0x02;
     pub(super) const CHANNEL: u8 = 0x04;
     pub(super) const MESSAGE: u8 = 0x05;
     pub(super) const CHUNK: u8 = 0x06;
+    pub(super) const STATISTICS: u8 = 0x0b;
+    pub(super) const METADATA: u8 = 0x0c;
     /// The last one that MCAP names.
     pub(super) const DATA_END: u8 = 0x0f;
     /// From here on programs have records of their own.
@@ -141,6 +145,9 @@ pub struct Messages<R = BufReader<File>> {
     pending: VecDeque<RecordedMessage>,
     unverified: u64,
     skipped_chunks: u64,
+    is_ours: bool,
+    recorded: Option<u64>,
+    dropped: Option<u64>,
     ending: Option<Ending>,
 }
 
@@ -156,6 +163,9 @@ impl<R: Read> Messages<R> {
             pending: VecDeque::new(),
             unverified: 0,
             skipped_chunks: 0,
+            is_ours: false,
+            recorded: None,
+            dropped: None,
             ending: None,
         }
     }
@@ -184,6 +194,24 @@ impl<R: Read> Messages<R> {
         self.skipped_chunks
     }
 
+    /// Whether this program's recorder began the file: it numbers the messages of a topic from 1.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Messages that the file was written with, once the record at its end that says it has been read.
+    #[must_use]
+    pub fn recorded(&self) -> Option<u64> {
+        self.recorded
+    }
+
+    /// Messages that the recorder had no room for, once the record at the end that says it has been read.
+    #[must_use]
+    pub fn dropped(&self) -> Option<u64> {
+        self.dropped
+    }
+
     /// Reads the next record at the file's own level.
     fn record(&mut self) -> io::Result<()> {
         if self.position == 0 {
@@ -201,7 +229,13 @@ impl<R: Read> Messages<R> {
         }
         let wanted = matches!(
             code,
-            opcode::CHANNEL | opcode::MESSAGE | opcode::CHUNK | opcode::FOOTER
+            opcode::HEADER
+                | opcode::CHANNEL
+                | opcode::MESSAGE
+                | opcode::CHUNK
+                | opcode::STATISTICS
+                | opcode::METADATA
+                | opcode::FOOTER
         );
         let body = if wanted {
             self.take(length)?
@@ -217,6 +251,22 @@ impl<R: Read> Messages<R> {
         let understood = match code {
             opcode::CHUNK => self.chunk(&body, whole),
             _ if !whole => Ok(()),
+            // It stands behind the magic and nowhere else.
+            opcode::HEADER if at != mcap::MAGIC.len() as u64 => {
+                Err("another recording begins here".to_owned())
+            }
+            opcode::HEADER => {
+                self.is_ours = Fields(&body).text() == Some(super::PROFILE.as_bytes());
+                Ok(())
+            }
+            opcode::STATISTICS => {
+                self.recorded = Fields(&body).u64();
+                Ok(())
+            }
+            opcode::METADATA => {
+                self.dropped = losses::dropped(&body).or(self.dropped);
+                Ok(())
+            }
             opcode::CHANNEL => self.channel(&body),
             opcode::MESSAGE => {
                 self.unverified += 1;

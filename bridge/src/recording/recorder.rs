@@ -1,5 +1,6 @@
 //! A recorder: one file, one thread that writes it, channels to send to it.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use super::channel::{self, Definition, Entry, RealtimeChannel, RecordChannel, Shared};
 use super::format::Format;
+use super::gaps::GapCounts;
 use super::storage::Storage;
 use super::writer::Writer;
 
@@ -34,8 +36,20 @@ pub struct RecorderStatus {
     pub dropped: u64,
     /// Longest time that the disk took to confirm what was written.
     pub slowest_sync: Duration,
-    /// Why the recorder has stopped writing, if it has. What was written before stays readable.
+    /// Jumps of the senders' numbers, by topic, of those that have any. Messages that the recorder itself dropped are among
+    /// those missing.
+    pub gaps: BTreeMap<String, GapCounts>,
+    /// Why the recorder has stopped writing, if it has, with everything else that went wrong. What was written before stays
+    /// readable.
     pub fault: Option<String>,
+}
+
+impl RecorderStatus {
+    /// Messages that senders have numbered and that never arrived, of all topics.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.gaps.values().map(|counts| counts.missing).sum()
+    }
 }
 
 impl Recorder {
@@ -136,6 +150,7 @@ impl Recorder {
             bytes: self.shared.bytes.load(Ordering::Relaxed),
             dropped: self.shared.dropped(),
             slowest_sync: Duration::from_nanos(self.shared.slowest_sync_ns.load(Ordering::Relaxed)),
+            gaps: self.shared.gaps(),
             fault: self.shared.fault(),
         }
     }
@@ -149,7 +164,7 @@ impl Recorder {
             thread.thread().unpark();
             if thread.join().is_err() {
                 self.shared
-                    .set_fault("the recorder's thread panicked; please report this".to_owned());
+                    .add_fault("the recorder's thread panicked; please report this".to_owned());
             }
         }
         self.status()

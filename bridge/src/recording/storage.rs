@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A file that grows at its end.
@@ -9,8 +10,11 @@ pub(super) trait Storage: Write + Send {
     /// Returns when everything written is on the disk.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Cuts the file to `length` bytes; the next byte is written there.
+    /// Cuts the file to `length` bytes, if it is longer; the next byte is written there.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// Refuses a file that is not the one of `length` bytes any more that was written: it was removed, or changed.
+    fn verify(&self, length: u64) -> io::Result<()>;
 }
 
 impl Storage for File {
@@ -19,8 +23,27 @@ impl Storage for File {
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.set_len(length)?;
+        if self.metadata()?.len() > length {
+            self.set_len(length)?;
+        }
         self.seek(SeekFrom::Start(length)).map(|_| ())
+    }
+
+    fn verify(&self, length: u64) -> io::Result<()> {
+        let metadata = self.metadata()?;
+        if metadata.nlink() == 0 {
+            return Err(io::Error::other(
+                "the file was removed while it was written",
+            ));
+        }
+        // A device has no length.
+        if metadata.is_file() && metadata.len() != length {
+            return Err(io::Error::other(format!(
+                "another program changed the file: expected {length} bytes, found {}",
+                metadata.len()
+            )));
+        }
+        Ok(())
     }
 }
 

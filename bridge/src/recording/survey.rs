@@ -5,19 +5,29 @@ use std::io::Read;
 
 use serde::Serialize;
 
+use super::gaps::GapCounter;
 use super::reader::{Ending, Messages, ReadError};
 
 /// What a recording holds, and what it has lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Survey {
-    /// Whether the file ends as a finished recording does.
+    /// Whether nothing is known to be missing: the file ends as a finished recording does, all of it was read, and no number
+    /// was left out.
     pub complete: bool,
+    /// Whether the file ends as a finished recording does, whatever is missing before.
+    pub finished: bool,
     /// What is wrong at its end, if anything is.
     pub problem: Option<String>,
     /// Messages that can be read.
     pub messages: u64,
     /// Of these, messages without a checksum to compare: those of a chunk whose end is missing.
     pub unverified: u64,
+    /// Messages that are missing, as far as is known: the sum of the topics', and what the file's end knows of beyond them.
+    pub missing: u64,
+    /// Jumps of numbers that they are missing in.
+    pub gaps: u64,
+    /// Messages for which the recorder had no room, as it says at the file's end; none where that is missing.
+    pub dropped: Option<u64>,
     /// Chunks left out because their checksum is wrong.
     pub skipped_chunks: u64,
     /// Messages of each topic.
@@ -33,23 +43,36 @@ pub struct Survey {
 }
 
 /// What a recording holds of one topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TopicSurvey {
     /// Messages that can be read.
     pub messages: u64,
     /// Bytes of these messages.
     pub bytes: u64,
-    /// Messages that are missing between the first and the last, by their numbers: there was no room for them.
+    /// Messages that are missing up to the last one: by the recorder's numbers or by the senders', whichever are more.
     pub missing: u64,
-    /// Number of the last message.
-    #[serde(skip)]
+    /// Jumps of these numbers.
+    pub gaps: u64,
+}
+
+/// A topic while it is read.
+struct Tally {
+    messages: u64,
+    bytes: u64,
+    /// The recorder's number of the first message, and of the last.
+    first_sequence: u32,
     last_sequence: u32,
+    /// By the recorder's numbers: there was no room, or a chunk was left out.
+    unrecorded: u64,
+    jumps: u64,
+    /// By the senders' numbers, where there are any.
+    senders: Option<GapCounter>,
 }
 
 impl Survey {
     /// Reads all messages.
     pub(super) fn of<R: Read>(mut messages: Messages<R>) -> Result<Self, ReadError> {
-        let mut topics = BTreeMap::<String, TopicSurvey>::new();
+        let mut tallies = BTreeMap::<String, Tally>::new();
         let mut times: Option<(u64, u64)> = None;
         for message in &mut messages {
             let message = message?;
@@ -57,15 +80,53 @@ impl Survey {
             times = Some(times.map_or((log_ns, log_ns), |(first, last)| {
                 (first.min(log_ns), last.max(log_ns))
             }));
-            if !topics.contains_key(&*message.topic) {
-                topics.insert(message.topic.to_string(), TopicSurvey::default());
-            }
-            if let Some(topic) = topics.get_mut(&*message.topic) {
-                topic.count(message.sequence, message.bytes.len());
+            match tallies.get_mut(&*message.topic) {
+                Some(tally) => tally.count(message.sequence, &message.bytes),
+                None => {
+                    let mut tally = Tally::new(&message.topic);
+                    tally.count(message.sequence, &message.bytes);
+                    tallies.insert(message.topic.to_string(), tally);
+                }
             }
         }
+        if messages.is_ours() {
+            for tally in tallies.values_mut() {
+                tally.count_from_one();
+            }
+        }
+        let unrecorded: u64 = tallies.values().map(|tally| tally.unrecorded).sum();
+        let topics: BTreeMap<_, _> = tallies
+            .into_iter()
+            .map(|(topic, tally)| (topic, tally.survey()))
+            .collect();
+        let dropped = messages.dropped();
+        // The end of the file knows of losses that leave no jump: messages behind the last one of their topic, whole topics.
+        let found: u64 = topics.values().map(|topic| topic.messages).sum();
+        let unread = messages.recorded().unwrap_or(0).saturating_sub(found);
+        let unseen = dropped
+            .unwrap_or(0)
+            .saturating_add(unread)
+            .saturating_sub(unrecorded);
+        let missing = topics
+            .values()
+            .fold(unseen, |sum, topic| sum.saturating_add(topic.missing));
         let (bytes, read) = messages.bytes();
-        let (complete, problem) = match messages.ending() {
+        let (finished, problem) = match messages.ending() {
+            Some(Ending::Complete) if read < bytes => (
+                true,
+                Some(format!(
+                    "at byte {read}: {} bytes stand behind the recording's end, as of another file that was appended; they \
+                     were not read",
+                    bytes - read
+                )),
+            ),
+            Some(Ending::Complete) if messages.recorded().is_some_and(|all| all < found) => (
+                true,
+                Some(format!(
+                    "its end speaks of fewer messages than the {found} that were read, as where another file was appended to \
+                     one that was cut"
+                )),
+            ),
             Some(Ending::Complete) => (true, None),
             Some(Ending::Damaged { at, reason }) => {
                 (false, Some(format!("at byte {at}: {reason}")))
@@ -76,10 +137,17 @@ impl Survey {
             ),
         };
         Ok(Self {
-            complete,
+            complete: finished
+                && problem.is_none()
+                && missing == 0
+                && messages.skipped_chunks() == 0,
+            finished,
             problem,
-            messages: topics.values().map(|topic| topic.messages).sum(),
+            messages: found,
             unverified: messages.unverified(),
+            missing,
+            gaps: topics.values().map(|topic| topic.gaps).sum(),
+            dropped,
             skipped_chunks: messages.skipped_chunks(),
             topics,
             first_log_ns: times.map(|(first, _)| first),
@@ -99,13 +167,51 @@ impl Survey {
     }
 }
 
-impl TopicSurvey {
-    fn count(&mut self, sequence: u32, bytes: usize) {
+impl Tally {
+    fn new(topic: &str) -> Self {
+        Self {
+            messages: 0,
+            bytes: 0,
+            first_sequence: 0,
+            last_sequence: 0,
+            unrecorded: 0,
+            jumps: 0,
+            senders: GapCounter::of_topic(topic),
+        }
+    }
+
+    fn count(&mut self, sequence: u32, message: &[u8]) {
         if self.messages > 0 && sequence > self.last_sequence {
-            self.missing += u64::from(sequence - self.last_sequence - 1);
+            let passed = u64::from(sequence - self.last_sequence - 1);
+            self.unrecorded += passed;
+            self.jumps += u64::from(passed > 0);
+        }
+        if self.messages == 0 {
+            self.first_sequence = sequence;
         }
         self.last_sequence = self.last_sequence.max(sequence);
         self.messages += 1;
-        self.bytes += bytes as u64;
+        self.bytes += message.len() as u64;
+        if let Some(senders) = &mut self.senders {
+            senders.take(message);
+        }
+    }
+
+    /// Counts what is missing before the first message too.
+    fn count_from_one(&mut self) {
+        let passed = u64::from(self.first_sequence.saturating_sub(1));
+        self.unrecorded += passed;
+        self.jumps += u64::from(passed > 0);
+    }
+
+    fn survey(self) -> TopicSurvey {
+        let senders = self.senders.as_ref().map(GapCounter::counts);
+        let senders = senders.unwrap_or_default();
+        TopicSurvey {
+            messages: self.messages,
+            bytes: self.bytes,
+            missing: self.unrecorded.max(senders.missing),
+            gaps: self.jumps.max(senders.gaps),
+        }
     }
 }

@@ -14,20 +14,23 @@ use super::*;
 
 /// A storage in memory, full after `limit` bytes.
 #[derive(Clone)]
-struct Disk {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    limit: usize,
+pub(super) struct Disk {
+    pub(super) bytes: Arc<Mutex<Vec<u8>>>,
+    pub(super) limit: usize,
+    /// Whether the file can neither be cut nor synced once it is full.
+    pub(super) is_broken: bool,
 }
 
 impl Disk {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             bytes: Arc::default(),
             limit,
+            is_broken: false,
         }
     }
 
-    fn contents(&self) -> Vec<u8> {
+    pub(super) fn contents(&self) -> Vec<u8> {
         self.bytes.lock().unwrap().clone()
     }
 }
@@ -50,29 +53,39 @@ impl Write for Disk {
 
 impl Storage for Disk {
     fn sync(&mut self) -> io::Result<()> {
+        if self.is_broken && self.bytes.lock().unwrap().len() == self.limit {
+            return Err(io::Error::other("the sync fails too"));
+        }
+        Ok(())
+    }
+
+    fn verify(&self, _length: u64) -> io::Result<()> {
         Ok(())
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
+        if self.is_broken {
+            return Err(io::Error::other("the cut fails too"));
+        }
         self.bytes.lock().unwrap().truncate(length as usize);
         Ok(())
     }
 }
 
-const PLAIN: Format<'_> = Format {
+pub(super) const PLAIN: Format<'_> = Format {
     message_encoding: "plain",
     schema: None,
 };
 
 /// The bytes of message `number`, which differ from any other's.
-fn payload(number: u64, length: usize) -> Vec<u8> {
+pub(super) fn payload(number: u64, length: usize) -> Vec<u8> {
     (0..length as u64)
         .map(|at| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (at % 8)) as u8 ^ at as u8)
         .collect()
 }
 
 /// A recording of `count` messages of `length` bytes on two topics; one chunk for every 4 MiB.
-fn recorded(count: u64, length: usize) -> Vec<u8> {
+pub(super) fn recorded(count: u64, length: usize) -> Vec<u8> {
     let disk = Disk::new(usize::MAX);
     let recorder = Recorder::start(disk.clone(), Path::new("test")).unwrap();
     let topics = [
@@ -91,15 +104,15 @@ fn recorded(count: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-fn messages(bytes: &[u8]) -> Messages<&[u8]> {
+pub(super) fn messages(bytes: &[u8]) -> Messages<&[u8]> {
     Messages::new(bytes, bytes.len() as u64, PathBuf::from("test"))
 }
 
-fn read(bytes: &[u8]) -> Vec<RecordedMessage> {
+pub(super) fn read(bytes: &[u8]) -> Vec<RecordedMessage> {
     messages(bytes).map(Result::unwrap).collect()
 }
 
-fn survey(bytes: &[u8]) -> Survey {
+pub(super) fn survey(bytes: &[u8]) -> Survey {
     Survey::of(messages(bytes)).unwrap()
 }
 
@@ -270,7 +283,15 @@ fn a_tail_of_garbage_loses_no_finished_chunk() {
     for tail in [vec![0; 5000], payload(1, 5000), b"MCAP".to_vec()] {
         let long = [&whole[..], &tail].concat();
         assert_eq!(read(&long), all);
-        assert_eq!(survey(&long).bytes_lost, tail.len() as u64);
+        let found = survey(&long);
+        assert_eq!(found.bytes_lost, tail.len() as u64);
+        assert!(found.finished && !found.complete, "{found:?}");
+        assert!(
+            found
+                .problem
+                .unwrap()
+                .contains("behind the recording's end")
+        );
         // The first chunk ends a little after 4 MiB.
         let cut = [&whole[..6 << 20], &tail].concat();
         let found = survey(&cut);
@@ -287,10 +308,11 @@ fn a_chunk_with_a_wrong_checksum_is_left_out_and_reading_goes_on() {
     bytes[1 << 20] ^= 1;
     let found = survey(&bytes);
     assert_eq!(found.skipped_chunks, 1);
-    assert!(found.complete);
+    assert!(found.finished && !found.complete);
+    assert_eq!(found.missing, 3000 - found.messages);
     let left = read(&bytes);
-    // Of three chunks one is gone; the topics that it named are still known.
-    assert!((1500..2500).contains(&left.len()), "{}", left.len());
+    // Of three chunks or more one is gone; the topics that it named are still known.
+    assert!((1500..3000).contains(&left.len()), "{}", left.len());
     assert_eq!(left, all[all.len() - left.len()..]);
 }
 

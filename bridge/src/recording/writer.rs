@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use mcap::records::MessageHeader;
+use mcap::records::{MessageHeader, Metadata};
 
 use super::channel::{self, Definition, Entry, Packet, Shared};
+use super::gaps::GapCounter;
+use super::losses;
 use super::storage::{Staging, Storage};
 
 /// Time between two looks at what was sent.
@@ -32,8 +34,8 @@ pub(super) struct Writer {
     file: Option<mcap::Writer<Staging>>,
     /// Bytes of the file that hold whole chunks.
     written: u64,
-    /// MCAP's number of every channel, where the file could take it.
-    channels: Vec<Option<u16>>,
+    /// Every channel, where the file could take it.
+    channels: Vec<Option<Topic>>,
     rings: Vec<(usize, rtrb::Consumer<u8>)>,
     /// Since when a chunk has been unfinished, and what is in it.
     chunk_begun: Option<Instant>,
@@ -42,6 +44,17 @@ pub(super) struct Writer {
     /// Since when bytes have waited for the disk.
     unsynced: Option<Instant>,
     dropped_told: u64,
+    /// Messages dropped before the recording was asked to end: what comes later is not of it.
+    dropped_before_end: u64,
+}
+
+/// A channel's topic in the file.
+struct Topic {
+    name: String,
+    /// MCAP's number of it.
+    number: u16,
+    /// None where messages have no numbers.
+    gaps: Option<GapCounter>,
 }
 
 impl Writer {
@@ -55,7 +68,7 @@ impl Writer {
         let staging = Staging::default();
         let file = mcap::WriteOptions::new()
             .compression(None)
-            .profile("kinestream")
+            .profile(super::PROFILE)
             .library(concat!("kinestream ", env!("CARGO_PKG_VERSION")))
             .chunk_size(None)
             // A chunk is put together in memory and appended whole: the file never has a header still to be filled in.
@@ -77,6 +90,7 @@ impl Writer {
             chunk_messages: 0,
             unsynced: None,
             dropped_told: 0,
+            dropped_before_end: 0,
         };
         writer.append()?;
         writer.storage.sync()?;
@@ -90,6 +104,7 @@ impl Writer {
             // Looked at before the round: what was sent before it was set still gets written.
             let finishing = self.shared.finishing.load(Ordering::Acquire);
             if finishing {
+                self.dropped_before_end = self.shared.dropped();
                 self.shared.stop();
             }
             self.round();
@@ -167,7 +182,7 @@ impl Writer {
 
     fn open(&mut self, index: usize, definition: &Definition) {
         if self.channels.len() <= index {
-            self.channels.resize(index + 1, None);
+            self.channels.resize_with(index + 1, || None);
         }
         let Some(file) = &mut self.file else {
             return;
@@ -186,7 +201,11 @@ impl Writer {
         });
         match number {
             Ok(number) => {
-                self.channels[index] = Some(number);
+                self.channels[index] = Some(Topic {
+                    name: definition.topic.clone(),
+                    number,
+                    gaps: GapCounter::of_topic(&definition.topic),
+                });
                 self.chunk_begun.get_or_insert_with(Instant::now);
             }
             Err(error) => self.fail(&format!("topic `{}`: {error}", definition.topic)),
@@ -194,12 +213,17 @@ impl Writer {
     }
 
     fn write(&mut self, index: usize, packet: &Packet) {
-        let number = self.channels.get(index).copied().flatten();
-        let (Some(file), Some(channel_id)) = (&mut self.file, number) else {
+        let topic = self.channels.get_mut(index).and_then(Option::as_mut);
+        let (Some(file), Some(topic)) = (&mut self.file, topic) else {
             return self.shared.drop_many(1);
         };
+        if let Some(gaps) = &mut topic.gaps
+            && gaps.take(&packet.bytes)
+        {
+            self.shared.set_gaps(&topic.name, gaps.counts());
+        }
         let header = MessageHeader {
-            channel_id,
+            channel_id: topic.number,
             sequence: packet.sequence,
             log_time: packet.log_ns,
             publish_time: packet.publish_ns,
@@ -232,6 +256,8 @@ impl Writer {
 
     /// Appends the staged bytes to the file.
     fn append(&mut self) -> io::Result<()> {
+        // Before it is written: a file that was cut would be filled up with zeros.
+        self.storage.verify(self.written)?;
         let Self {
             staging, storage, ..
         } = self;
@@ -251,7 +277,8 @@ impl Writer {
     fn sync(&mut self) {
         let begun = Instant::now();
         self.unsynced = None;
-        if let Err(error) = self.storage.sync() {
+        let synced = self.storage.sync();
+        if let Err(error) = synced.and_then(|()| self.storage.verify(self.written)) {
             return self.fail(&error.to_string());
         }
         self.shared.synced(begun.elapsed());
@@ -265,14 +292,25 @@ impl Writer {
         self.shared
             .drop_many(std::mem::take(&mut self.chunk_messages));
         // Half a chunk would be read as far as it goes; without it the file ends cleanly.
-        let _ = self.storage.truncate(self.written);
-        let fault = format!(
-            "recording stopped after {} bytes of {}: {reason}; what was recorded until then is readable. Free space or \
+        let truncated = self.storage.truncate(self.written);
+        self.complain(format!(
+            "recording stopped after {} bytes of {}: {reason}; what stands in the file until then is readable. Free space or \
              check the disk, and record again under another name",
             self.written, self.path
-        );
-        tracing::error!("{fault}");
-        self.shared.set_fault(fault);
+        ));
+        if let Err(error) = truncated {
+            self.complain(format!(
+                "{} could not be cut back to its last whole chunk either: {error}",
+                self.path
+            ));
+        }
+    }
+
+    /// Notes a fault and logs it, unless it is known.
+    fn complain(&self, fault: String) {
+        if self.shared.add_fault(fault.clone()) {
+            tracing::error!("{fault}");
+        }
     }
 
     fn tell_drops(&mut self) {
@@ -292,7 +330,14 @@ impl Writer {
             self.finish_chunk();
         }
         if let Some(file) = &mut self.file {
-            let ended = file.finish().map_err(io::Error::other);
+            let losses = Metadata {
+                name: losses::METADATA.to_owned(),
+                metadata: losses::to_map(self.dropped_before_end, &self.shared.gaps()),
+            };
+            let ended = file
+                .write_metadata(&losses)
+                .and_then(|()| file.finish())
+                .map_err(io::Error::other);
             match ended.and_then(|_| self.append()) {
                 Ok(()) => self.file = None,
                 Err(error) => self.fail(&error.to_string()),
@@ -300,8 +345,11 @@ impl Writer {
         }
         if self.shared.fault().is_none() {
             self.sync();
-        } else {
-            let _ = self.storage.sync();
+        } else if let Err(error) = self.storage.sync() {
+            self.complain(format!(
+                "the disk did not confirm what had been written of {} before either: {error}",
+                self.path
+            ));
         }
         // Sent while the last messages were written.
         while let Ok(entry) = self.entries.try_recv() {

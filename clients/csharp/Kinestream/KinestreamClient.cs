@@ -36,7 +36,7 @@ namespace Kinestream
         private readonly ConcurrentQueue<string> answers = new ConcurrentQueue<string>();
         private Task running;
         private string steering;
-        private Pose newest;
+        private readonly Newest<Pose> newest = new Newest<Pose>("pose");
         private Skeleton skeleton;
         private string problem;
         private long poses;
@@ -53,8 +53,24 @@ namespace Kinestream
             this.address = builder.Uri;
         }
 
-        /// <summary>The newest pose; null before the first. Not changed once it is here: a new one takes its place.</summary>
-        public Pose NewestPose { get { return Volatile.Read(ref newest); } }
+        /// <summary>
+        /// The newest pose; null before the first. Not changed once it is here: a new one takes its place. Throws
+        /// StaleException where it is older than StaleAfter: the program is gone, stands still or pauses.
+        /// </summary>
+        public Pose NewestPose { get { return newest.Get(); } }
+
+        /// <summary>The newest pose, whatever its age, for whoever only draws; null before the first.</summary>
+        public Pose LastPose { get { return newest.Last; } }
+
+        /// <summary>Whether NewestPose would throw.</summary>
+        public bool IsStale { get { return newest.IsStale; } }
+
+        /// <summary>How old the newest pose may become, half a second at first; TimeSpan.MaxValue allows any age.</summary>
+        public TimeSpan StaleAfter
+        {
+            get { return newest.StaleAfter; }
+            set { newest.StaleAfter = value; }
+        }
 
         /// <summary>The joints that poses turn; null before the first connection.</summary>
         public Skeleton Skeleton { get { return Volatile.Read(ref skeleton); } }
@@ -153,6 +169,7 @@ namespace Kinestream
                     {
                         Volatile.Write(ref current, socket);
                         await socket.ConnectAsync(address, ending.Token).ConfigureAwait(false);
+                        newest.Restart();
                         Volatile.Write(ref isConnected, 1);
                         retry = FirstRetry;
                         await Attend(socket).ConfigureAwait(false);
@@ -277,7 +294,7 @@ namespace Kinestream
             {
                 throw new WireException("kind: expected 6 (pose)");
             }
-            Volatile.Write(ref newest, pose);
+            newest.Put(pose);
             Interlocked.Increment(ref poses);
         }
 

@@ -100,6 +100,12 @@ namespace Kinestream
         public float Noise;
         /// <summary>Bits: 1 limited, 2 holding the last command, 4 coming to rest.</summary>
         public uint Flags;
+        /// <summary>Whether the plan asked for more than the limits allow.</summary>
+        public bool IsLimited { get { return (Flags & 1) != 0; } }
+        /// <summary>Whether no fresh plan is behind it: the runtime comes to rest, or is at rest, until there is one.</summary>
+        public bool IsHolding { get { return (Flags & 2) != 0; } }
+        /// <summary>Whether the runtime has stopped, and stays so until somebody re-arms it: nothing moves any more.</summary>
+        public bool IsStopping { get { return (Flags & 4) != 0; } }
         /// <summary>1 to 65536 numbers in the action's units.</summary>
         public float[] Values = new float[0];
 

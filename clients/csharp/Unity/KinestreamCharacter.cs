@@ -17,6 +17,7 @@ public sealed class KinestreamCharacter : MonoBehaviour
     private KinestreamClient client;
     private Transform[] joints = new Transform[0];
     private string told;
+    private bool isFrozen;
 
     private void OnEnable()
     {
@@ -42,8 +43,14 @@ public sealed class KinestreamCharacter : MonoBehaviour
             told = client.Problem;
             Debug.LogWarning("kinestream: " + told, this);
         }
+        if (client.IsStale != isFrozen)
+        {
+            isFrozen = client.IsStale;
+            Debug.LogWarning(isFrozen ? "kinestream: the character is frozen" : "kinestream: it moves again", this);
+        }
         Skeleton skeleton = client.Skeleton;
-        Kinestream.Pose pose = client.NewestPose;
+        // Drawn as it was last seen; a game that lets it act on something asks NewestPose, which refuses an old pose.
+        Kinestream.Pose pose = client.LastPose;
         if (skeleton == null || pose == null || pose.Joints != skeleton.Joints)
         {
             return;

@@ -66,25 +66,25 @@ internal static class EndToEndTests
 
     private static void Walk(KinestreamClient client)
     {
-        Until("a pose that idles", () => client.NewestPose != null && client.NewestPose.IsIdle);
+        Until("a pose that idles", () => client.LastPose != null && client.LastPose.IsIdle);
         Check.Equal(22, client.Skeleton.Joints, "joints");
-        Pose begun = client.NewestPose;
+        Pose begun = client.LastPose;
         Until("it has walked half a metre", () =>
         {
             client.Steer(0f, 1.4f);
-            Pose pose = client.NewestPose;
+            Pose pose = client.LastPose;
             return !pose.IsIdle && pose.RootPosition[2] - begun.RootPosition[2] > 0.5;
         });
-        double[] places = client.Skeleton.Places(client.NewestPose);
+        double[] places = client.Skeleton.Places(client.LastPose);
         int head = Array.IndexOf(client.Skeleton.Names, "Head");
         double height = places[3 * head + 1];
         Check.That(height > 1.2 && height < 1.9, "the head is above the ground: " + height);
-        Until("it idles again when nothing is asked", () => client.NewestPose.IsIdle);
+        Until("it idles again when nothing is asked", () => client.LastPose.IsIdle);
         string answer = null;
         client.Perform("no such action");
         Until("an answer", () => client.TryTakeAnswer(out answer));
         Check.That(answer.StartsWith("{\"error\"", StringComparison.Ordinal), answer);
-        Check.That(client.NewestPose.Frame > begun.Frame, "frames rise");
+        Check.That(client.LastPose.Frame > begun.Frame, "frames rise");
     }
 
     /// <summary>A program that holds the connection and says nothing is given up, and found again.</summary>
@@ -93,6 +93,10 @@ internal static class EndToEndTests
         Signal("STOP", character);
         Until("silence is noticed", () => !client.IsConnected);
         Check.That(client.Problem.Contains("said nothing"), client.Problem);
+        // What was last heard of it is not taken for how it is now.
+        Check.That(client.IsStale && client.LastPose != null, "the pose is old");
+        string old = Check.Throws<StaleException>(() => client.LastPose.Equals(client.NewestPose), "an old pose");
+        Check.That(old.StartsWith("the newest pose is ", StringComparison.Ordinal), old);
         Signal("CONT", character);
         long before = client.Poses;
         Until("poses come after the silence", () => client.IsConnected && client.Poses > before);
@@ -117,7 +121,7 @@ internal static class EndToEndTests
 
     private static string State(KinestreamClient client)
     {
-        Pose pose = client.NewestPose;
+        Pose pose = client.LastPose;
         string seen = pose == null
             ? "none"
             : "frame " + pose.Frame + ", idle " + pose.IsIdle + ", at z " + pose.RootPosition[2];

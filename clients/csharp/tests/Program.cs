@@ -15,6 +15,7 @@ internal static class Program
         try
         {
             CodecTests.Run(Path.Combine(root, "bridge", "golden", "wire_v1.json"));
+            FreshTests.Run();
             string program = Environment.GetEnvironmentVariable("KINESTREAM");
             if (string.IsNullOrEmpty(program))
             {

@@ -110,16 +110,20 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     }
     bar.finish_and_clear();
     let report = system.finish(begun);
-    recording::finish(&tap);
-    let report = report?;
+    let recorded = recording::finish(&tap);
     stop.store(true, Ordering::SeqCst);
     if let Some(page) = page {
         page.close()?;
     }
-    if arguments.json {
-        return output::json(&report);
+    let shown = report.and_then(|report| show(&report, arguments.json));
+    recording::and_recorded(shown, recorded)
+}
+
+fn show(report: &Report, json: bool) -> Result<()> {
+    if json {
+        return output::json(report);
     }
-    print(&report);
+    print(report);
     Ok(())
 }
 

@@ -17,6 +17,11 @@ struct RecordingReport {
     kind: &'static str,
     path: String,
     duration_s: f64,
+    /// Whether nothing is known to be missing.
+    complete: bool,
+    /// Messages that numbers say are missing, and the jumps of these numbers.
+    missing: u64,
+    gaps: u64,
     survived: Survey,
     /// The recording's first message.
     opening: Option<Opening>,
@@ -43,6 +48,9 @@ fn recording(arguments: &InspectArguments) -> Result<()> {
         kind: "recording",
         path: arguments.path.display().to_string(),
         duration_s: survived.duration_s(),
+        complete: survived.complete,
+        missing: survived.missing,
+        gaps: survived.gaps,
         survived,
         // Recordings of other programs begin otherwise.
         opening: first.and_then(|first| Opening::decode(&first.bytes).ok()),
@@ -55,7 +63,7 @@ fn recording(arguments: &InspectArguments) -> Result<()> {
         "{}: a recording of {:.2} s, {}",
         report.path,
         report.duration_s,
-        survived.problem.as_deref().unwrap_or("complete")
+        state(survived)
     );
     say!(
         "  {} messages, {} bytes; {} bytes lost at the end, {} chunks left out, {} messages without \
@@ -78,11 +86,31 @@ fn recording(arguments: &InspectArguments) -> Result<()> {
     }
     for (name, topic) in &survived.topics {
         say!(
-            "  {name:<16} {:>8} messages {:>10} bytes, {} not recorded",
+            "  {name:<16} {:>8} messages {:>10} bytes, {} missing in {} gaps",
             topic.messages,
             topic.bytes,
-            topic.missing
+            topic.missing,
+            topic.gaps
         );
     }
     Ok(())
+}
+
+/// What is wrong with a recording, all of it.
+fn state(survived: &Survey) -> String {
+    let mut wrong: Vec<String> = survived.problem.iter().cloned().collect();
+    if survived.missing > 0 {
+        wrong.push(format!(
+            "{} messages are missing in {} gaps",
+            survived.missing, survived.gaps
+        ));
+    }
+    if survived.skipped_chunks > 0 {
+        wrong.push(format!("{} chunks are damaged", survived.skipped_chunks));
+    }
+    if wrong.is_empty() {
+        "complete".to_owned()
+    } else {
+        wrong.join("; ")
+    }
 }

@@ -77,6 +77,13 @@ pub(crate) fn run(arguments: &ReplayArguments) -> Result<()> {
             survey.bytes_lost
         );
     }
+    if survey.missing > 0 {
+        tracing::warn!(
+            "{name}: {} messages are missing in {} gaps",
+            survey.missing,
+            survey.gaps
+        );
+    }
     if let Some(out) = &arguments.export {
         let seek_s = arguments.seek;
         return export::run(

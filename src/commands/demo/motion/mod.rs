@@ -128,14 +128,16 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     } else {
         steered(live, arguments, rate, (engines, acts), &tap, &stop)
     };
-    recording::finish(&tap);
-    let done = done?;
-    let report = done.report(&found.display().to_string(), begun);
-    if arguments.json {
-        return output::json(&report);
-    }
-    report::print(&report);
-    Ok(())
+    let recorded = recording::finish(&tap);
+    let shown = done.and_then(|done| {
+        let report = done.report(&found.display().to_string(), begun);
+        if arguments.json {
+            return output::json(&report);
+        }
+        report::print(&report);
+        Ok(())
+    });
+    recording::and_recorded(shown, recorded)
 }
 
 /// The model of whole clips: as named, or the shipped one if it is there.
