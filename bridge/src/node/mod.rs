@@ -5,6 +5,7 @@
 //! tokio task call them inside `spawn_blocking`. Publishers are for an ordinary thread, not for the control loop's own:
 //! zenoh allocates and may wait for its transmission queue.
 
+mod exposure;
 mod health;
 mod inbox;
 mod options;
