@@ -14,6 +14,7 @@ mod output;
 mod page;
 mod plot;
 mod recording;
+mod redaction;
 mod refusals;
 mod scenes;
 mod shutdown;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Bench, Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
+use tracing_subscriber::filter::FilterExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -98,7 +100,7 @@ fn listen_to_ourselves(cli: &Cli) {
         .with_writer(std::io::stderr)
         // Colours are noise in files and pipes.
         .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(filter);
+        .with_filter(filter.and(redaction::Redaction));
     tracing_subscriber::registry()
         .with(lines)
         .with(refusals::layer())
