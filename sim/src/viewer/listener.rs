@@ -208,19 +208,19 @@ impl TimedStream {
         }
     }
 
-    /// An error once the deadline has passed; until then the task is woken when it does. The alarm
-    /// may be set to an earlier deadline than the clock's: it is put off when it rings.
+    /// An error once the deadline has passed; until then the task is woken when it does.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        while self.alarm.as_mut().poll(context).is_ready() {
-            let Some(deadline) = self.clock.deadline() else {
-                return Ok(());
-            };
-            if deadline <= Instant::now() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+        let Some(deadline) = self.clock.deadline() else {
+            return Ok(());
+        };
+        // Requests move it; they run on the connection's own task, which then comes here again.
+        if self.alarm.deadline() != deadline {
             self.alarm.as_mut().reset(deadline);
         }
-        Ok(())
+        match self.alarm.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
     }
 }
 
