@@ -76,7 +76,8 @@ impl Cameras {
 
 /// Red, green and blue of every pixel of a picture, which must be of one size.
 fn pixels(image: Image, size: ImageSize) -> Result<Vec<u8>, String> {
-    if image.encoding != ImageEncoding::Jpeg {
+    // A file says its size itself; a message that says one as well is to say the same.
+    if image.encoding != ImageEncoding::Jpeg || (image.width, image.height) != (0, 0) {
         check_size(image.width as usize, image.height as usize, size)?;
     }
     match image.encoding {
@@ -178,6 +179,10 @@ mod tests {
             let cut = pixels(image(ImageEncoding::Jpeg, &FILE[..length]), SIZE);
             assert!(cut.is_err(), "{length}");
         }
+        let mut lying = image(ImageEncoding::Jpeg, FILE);
+        (lying.width, lying.height) = (640, 480);
+        let told = pixels(lying, SIZE).unwrap_err();
+        assert!(told.contains("480 x 640"), "{told}");
         let told = pixels(image(ImageEncoding::Jpeg, b"GIF89a"), SIZE).unwrap_err();
         assert!(told.contains("not a JPEG"), "{told}");
     }

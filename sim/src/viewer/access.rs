@@ -159,11 +159,9 @@ fn query_token(query: Option<&str>) -> Option<&str> {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    let credentials = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = credentials.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -222,6 +220,12 @@ mod tests {
             HeaderValue::from_static("Bearer xyz"),
         );
         assert_eq!(bearer(&headers), Some("xyz"));
+        let lower = HeaderValue::from_static("bearer xyz");
+        headers.insert(header::AUTHORIZATION, lower);
+        assert_eq!(bearer(&headers), Some("xyz"));
+        let other = HeaderValue::from_static("Basic xyz");
+        headers.insert(header::AUTHORIZATION, other);
+        assert_eq!(bearer(&headers), None);
         let cookie =
             HeaderValue::from_static("other=1; kinestream-token=xyz; kinestream-tokens=no");
         headers.insert(header::COOKIE, cookie);
