@@ -15,6 +15,7 @@ mod output;
 mod page;
 mod plot;
 mod recording;
+mod redaction;
 mod refusals;
 #[path = "front/request.rs"]
 mod request;
@@ -31,6 +32,7 @@ use clap::Parser;
 use cli::{Bench, Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
 use log_writer::LogWriter;
+use tracing_subscriber::filter::FilterExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -121,7 +123,7 @@ fn start_log(cli: &Cli) -> LogWriter {
         .with_writer(log.clone())
         // Colours are noise in files and pipes.
         .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(filter);
+        .with_filter(filter.and(redaction::Redaction));
     tracing_subscriber::registry()
         .with(lines)
         .with(refusals::layer())

@@ -1,7 +1,9 @@
 //! Prometheus metrics: [`Health`] as text on `http://HOST:PORT/metrics`.
 //!
-//! The server has a thread of its own and answers with the newest health; nobody waits for it. It
-//! listens on the loopback address unless asked otherwise, and then for those alone who have a token.
+//! The server has a thread of its own and answers with the newest health; nobody waits for it, and
+//! it takes a bounded number of connections for a bounded time each. It listens on the loopback
+//! address unless asked otherwise, and then for those alone who have a token; without one it answers
+//! under loopback names alone.
 
 mod exposition;
 
@@ -19,6 +21,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kinestream_bridge::Health;
+use kinestream_sim::viewer::listener::{BoundedListener, timed};
 use kinestream_sim::viewer::{Token, access};
 
 use crate::config::RuntimeConfig;
@@ -120,12 +123,11 @@ async fn answer(
     latest: Latest,
 ) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut app = Router::new()
+    let app = Router::new()
         .route("/metrics", get(metrics))
         .with_state(latest);
-    if let Some(token) = token {
-        app = access::guarded(app, token);
-    }
+    let app = timed(access::guarded(app, token));
+    let listener = BoundedListener::new(listener, "metrics");
     let stopped = async move |rest: Duration| {
         while !stop.load(Ordering::SeqCst) {
             tokio::time::sleep(GLANCE).await;
@@ -210,6 +212,44 @@ mod tests {
         stop.store(true, Ordering::SeqCst);
         server.join().unwrap();
         assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_page_whose_name_points_here_gets_nothing() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = serve(&on(0), &stop).unwrap().unwrap();
+        server.show(vec![Health::default()]);
+        let address = server.address();
+        let ask = |head: &str| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let request = format!("GET /metrics HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        for (head, status) in [
+            ("Host: evil.example\r\n", "421"),
+            ("Host: 192.0.2.7:80\r\n", "421"),
+            ("", "400"),
+            ("Host: localhost\r\nHost: localhost\r\n", "400"),
+            ("Host: user@localhost\r\n", "400"),
+        ] {
+            let answer = ask(head);
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{head}: {answer}");
+            assert!(!answer.contains("kinestream_uptime"), "{answer}");
+        }
+        for head in [
+            "Host: localhost\r\n",
+            "Host: robot.localhost:1\r\n",
+            "Host: [::1]:9\r\n",
+        ] {
+            let answer = ask(head);
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{head}: {answer}");
+        }
+        stop.store(true, Ordering::SeqCst);
+        server.join().unwrap();
     }
 
     #[test]

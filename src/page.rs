@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kinestream_bridge::Plan as WirePlan;
+use kinestream_bridge::{Plan as WirePlan, secrets};
 use kinestream_sim::viewer::pusht::{Plan, PushT, Rates};
 use kinestream_sim::viewer::{self, Token, Viewer, ViewerHandle, access};
 
@@ -22,7 +22,8 @@ const RATE_SPAN: Duration = Duration::from_secs(1);
 /// The viewer's server on a thread of its own.
 pub(crate) struct Page<P: viewer::Page = PushT> {
     address: SocketAddr,
-    token: Option<Token>,
+    /// What follows the path in the address that a browser opens.
+    query: String,
     handle: ViewerHandle<P>,
     thread: JoinHandle<Result<()>>,
 }
@@ -36,7 +37,8 @@ impl<P: viewer::Page> Page<P> {
             None if access::is_local(host) => None,
             None => Some(Token::random().context("cannot make a token for the page")?),
         };
-        let viewer = Viewer::bind(SocketAddr::from((host, port)))?.with_token(token.clone());
+        let query = with_token(token.as_ref(), arguments.token_file.as_deref());
+        let viewer = Viewer::bind(SocketAddr::from((host, port)))?.with_token(token);
         let (address, handle) = (viewer.address(), viewer.handle());
         let stop = Arc::clone(stop);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,7 +57,7 @@ impl<P: viewer::Page> Page<P> {
             .context("cannot start the viewer")?;
         Ok(Self {
             address,
-            token,
+            query,
             handle,
             thread,
         })
@@ -63,9 +65,9 @@ impl<P: viewer::Page> Page<P> {
 
     /// What to open in a browser.
     pub(crate) fn url(&self) -> String {
-        match &self.token {
-            None => format!("http://{}", self.address),
-            Some(token) => format!("http://{}/?token={}", self.address, token.secret()),
+        match &*self.query {
+            "" => format!("http://{}", self.address),
+            query => format!("http://{}/{query}", self.address),
         }
     }
 
@@ -83,13 +85,29 @@ impl<P: viewer::Page> Page<P> {
     }
 }
 
-/// Reads a token from a file; white space around it does not count.
+/// Reads a token from a file; white space around it does not count. It stays out of the log.
 pub(crate) fn read_token(path: &Path) -> Result<Token> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the token in {}", path.display()))?;
-    text.trim()
+    let token: Token = text
+        .trim()
         .parse()
-        .with_context(|| format!("{}", path.display()))
+        .with_context(|| format!("{}", path.display()))?;
+    secrets::keep(token.secret());
+    Ok(token)
+}
+
+/// The query of an address that is printed: with the token where it is new, with a word in its place
+/// where its owner has it in a file, since what is printed is often kept.
+pub(crate) fn with_token(token: Option<&Token>, file: Option<&Path>) -> String {
+    if let Some(token) = token {
+        secrets::keep(token.secret());
+    }
+    match (token, file) {
+        (None, _) => String::new(),
+        (Some(token), None) => format!("?token={}", token.secret()),
+        (Some(_), Some(path)) => format!("?token=TOKEN (in {})", path.display()),
+    }
 }
 
 /// Rates of plans and commands over the last span.

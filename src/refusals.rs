@@ -1,10 +1,10 @@
 //! Who was refused by zenoh, told once in a sentence: no certificate, a wrong password, a forbidden key.
 //!
 //! zenoh tells these at levels that nobody reads (`trace`, `debug`), again at every try, and in words about its own parts.
-//! [`Refusals`] listens for them and says each one once, and, while it goes on, once an hour with the count. What it
-//! recognises are sentences of the zenoh that Cargo.lock names; `tests/secure.rs` holds the two together.
+//! [`Refusals`] listens for them and says each one once, and, while it goes on, once an hour with the count. Whoever invents
+//! ever new ones is told of once a minute, and hides nobody else. What it recognises are sentences of the zenoh that Cargo.lock names; `tests/secure.rs` holds the two together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::{Debug, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -25,8 +25,13 @@ const ACCESS: &str = "zenoh::net::routing::interceptor::access_control";
 
 /// A refusal that goes on is told again after this time.
 const AGAIN: Duration = Duration::from_secs(3600);
-/// Different refusals that are kept apart; whoever invents names cannot fill the memory with them.
+/// Different refusals that are kept apart; whoever invents names cannot fill the memory with them, nor the log: beyond so
+/// many the oldest is forgotten, and new ones of one kind are told once in [`BEYOND`].
 const MOST: usize = 256;
+/// See [`MOST`].
+const BEYOND: Duration = Duration::from_secs(60);
+/// Kinds of refusals beyond [`MOST`] that are kept apart.
+const MOST_KINDS: usize = 64;
 /// What waits to be written; more is dropped.
 const WAITING: usize = 64;
 
@@ -103,58 +108,130 @@ impl Visit for Message {
 #[derive(Default)]
 struct Ledger {
     told: HashMap<String, (Instant, u64)>,
-    /// What a session's certificate or user calls it, by the session's identifier.
-    names: HashMap<String, String>,
+    /// Beyond [`MOST`]: when one of a kind was last told, and how many were not since.
+    beyond: HashMap<String, (Instant, u64)>,
+    names: Names,
     /// The key whose permissions zenoh works out ahead of any use: not yet a refusal.
     worked_out: String,
+}
+
+/// What a session's certificate or user calls it, by the session's identifier; the newest [`MOST`] of them.
+#[derive(Default)]
+struct Names {
+    by_session: HashMap<String, String>,
+    order: VecDeque<String>,
+}
+
+impl Names {
+    fn keep(&mut self, session: &str, name: &str) {
+        if self.by_session.contains_key(session) {
+            return;
+        }
+        if self.order.len() >= MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_session.remove(&oldest);
+        }
+        self.order.push_back(session.to_owned());
+        self.by_session.insert(session.to_owned(), name.to_owned());
+    }
+
+    fn of(&self, session: &str) -> Option<&str> {
+        self.by_session.get(session).map(String::as_str)
+    }
+}
+
+/// A refusal and what tells it from floods of others.
+struct Refusal {
+    sentence: String,
+    /// Fixed words, or who is refused: not what a stranger may invent with every try.
+    kind: String,
+}
+
+impl Refusal {
+    fn plain(sentence: impl Into<String>, kind: &str) -> Self {
+        Self {
+            sentence: sentence.into(),
+            kind: kind.to_owned(),
+        }
+    }
 }
 
 impl Ledger {
     /// The sentence to write now, if this event asks for one.
     fn hear(&mut self, target: &str, message: &str, now: Instant) -> Option<String> {
-        let refusal = match target {
-            CERTIFICATES => about_certificates(message)?,
-            PASSWORDS => about_passwords(message)?.to_owned(),
-            OTHER_SIDE => about_ourselves(message)?.to_owned(),
+        let Refusal { sentence, kind } = match target {
+            CERTIFICATES => Refusal::plain(about_certificates(message)?, CERTIFICATES),
+            PASSWORDS => Refusal::plain(about_passwords(message)?, PASSWORDS),
+            OTHER_SIDE => Refusal::plain(about_ourselves(message)?, OTHER_SIDE),
             ACCESS => self.about_keys(message)?,
             _ => return None,
         };
-        if let Some((last, more)) = self.told.get_mut(&refusal) {
+        if let Some((last, more)) = self.told.get_mut(&sentence) {
             *more += 1;
             if now.duration_since(*last) < AGAIN {
                 return None;
             }
-            let sentence = format!("{refusal}; {more} times since this was last said");
+            let again = format!("{sentence}; {more} times since this was last said");
             (*last, *more) = (now, 0);
-            return Some(sentence);
+            return Some(again);
         }
-        match self.told.len() {
-            MOST => None,
-            room if room + 1 == MOST => {
-                self.told.insert(refusal, (now, 0));
-                Some(format!(
-                    "{MOST} different refusals: further ones are not told"
-                ))
-            }
-            _ => {
-                self.told.insert(refusal.clone(), (now, 0));
-                Some(refusal)
-            }
+        let is_full = self.told.len() >= MOST;
+        if is_full {
+            self.forget_the_oldest();
+        }
+        self.told.insert(sentence.clone(), (now, 0));
+        match is_full {
+            false => Some(sentence),
+            true => self.tell_beyond(sentence, kind, now),
         }
     }
 
-    fn about_keys(&mut self, message: &str) -> Option<String> {
+    fn forget_the_oldest(&mut self) {
+        let oldest = self.told.iter().min_by_key(|(_, (last, _))| *last);
+        if let Some(oldest) = oldest.map(|(sentence, _)| sentence.clone()) {
+            self.told.remove(&oldest);
+        }
+    }
+
+    /// A refusal that found the ledger full: one of its kind in [`BEYOND`] is told.
+    fn tell_beyond(&mut self, sentence: String, kind: String, now: Instant) -> Option<String> {
+        let known = self.beyond.contains_key(&kind);
+        // Kinds beyond their number share one.
+        let kind = match known || self.beyond.len() < MOST_KINDS {
+            true => kind,
+            false => String::new(),
+        };
+        let Some((last, untold)) = self.beyond.get_mut(&kind) else {
+            self.beyond.insert(kind, (now, 0));
+            return Some(sentence);
+        };
+        if now.duration_since(*last) < BEYOND {
+            *untold += 1;
+            return None;
+        }
+        let told = match *untold {
+            0 => sentence,
+            untold => format!("{sentence}; {untold} others like it were not told"),
+        };
+        (*last, *untold) = (now, 0);
+        Some(told)
+    }
+
+    fn about_keys(&mut self, message: &str) -> Option<Refusal> {
         if let Some((_, rest)) = message.split_once("caching permissions for `") {
             self.worked_out = rest.split('`').next().unwrap_or_default().to_owned();
             return None;
         }
         let (who, what) = message.split_once(" is unauthorized to ")?;
         let (action, key) = what.rsplit_once(" on ")?;
-        let who = match who.strip_prefix("Using cached result: ") {
+        let session = match who.strip_prefix("Using cached result: ") {
             Some(session) => session,
             None => {
                 let (session, subject) = who.split_once(" on ")?;
-                self.remember(session, subject);
+                if let Some(name) = name_of(subject) {
+                    self.names.keep(session, name);
+                }
                 if key == self.worked_out {
                     return None;
                 }
@@ -163,25 +240,22 @@ impl Ledger {
         };
         // What goes out to someone who may not see it is withheld, not asked for.
         let action = action.strip_suffix(" (ingress)")?;
-        let who = self.names.get(who).map_or(who, String::as_str);
-        Some(format!("refused: {who} may not {action} on {key}"))
+        let name = self.names.of(session);
+        let who = name.map_or_else(|| session.to_owned(), |it| format!("{it} ({session})"));
+        Some(Refusal {
+            sentence: format!("refused: {who} may not {action} on {key}"),
+            kind: format!("{ACCESS} {}", name.unwrap_or_default()),
+        })
     }
+}
 
-    /// `Interface(lo)+CertCommonName(viewer)+Transport(Tls)+10cf...` as `viewer`.
-    fn remember(&mut self, session: &str, subject: &str) {
-        if self.names.len() >= MOST || self.names.contains_key(session) {
-            return;
-        }
-        let name = subject.split('+').find_map(|part| {
-            part.strip_prefix("CertCommonName(")
-                .or_else(|| part.strip_prefix("Username("))?
-                .strip_suffix(')')
-        });
-        if let Some(name) = name {
-            self.names
-                .insert(session.to_owned(), format!("{name} ({session})"));
-        }
-    }
+/// `Interface(lo)+CertCommonName(viewer)+Transport(Tls)+10cf...` as `viewer`.
+fn name_of(subject: &str) -> Option<&str> {
+    subject.split('+').find_map(|part| {
+        part.strip_prefix("CertCommonName(")
+            .or_else(|| part.strip_prefix("Username("))?
+            .strip_suffix(')')
+    })
 }
 
 fn about_certificates(message: &str) -> Option<String> {
@@ -265,20 +339,52 @@ mod tests {
         );
     }
 
+    fn invented(number: usize, name: &str) -> String {
+        format!(
+            "{number:x} on CertCommonName({name})+{number:x} is unauthorized to Put (ingress) on a/{number}"
+        )
+    }
+
     #[test]
-    fn an_invented_name_cannot_fill_the_memory() {
+    fn an_invented_name_fills_neither_memory_nor_log() {
+        let mut ledger = Ledger::default();
+        let begun = Instant::now();
+        let told = (0..10_000)
+            .filter_map(|number| ledger.hear(ACCESS, &invented(number, "viewer"), begun))
+            .count();
+        assert_eq!(told, MOST + 1);
+        assert!(ledger.told.len() <= MOST);
+        assert!(ledger.names.by_session.len() <= MOST && ledger.names.order.len() <= MOST);
+        // It goes on being told, if seldom.
+        let later = begun + BEYOND;
+        let told = ledger.hear(ACCESS, &invented(20_000, "viewer"), later);
+        let told = told.unwrap();
+        assert!(
+            told.contains("a/20000") && told.contains("viewer"),
+            "{told}"
+        );
+        assert!(told.contains("9743 others"), "{told}");
+        // Names beyond their number share one kind.
+        let told = (0..10_000)
+            .filter_map(|number| ledger.hear(ACCESS, &invented(number, &number.to_string()), later))
+            .count();
+        assert!(told <= MOST_KINDS + 1, "{told}");
+        assert!(ledger.beyond.len() <= MOST_KINDS + 1);
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
         let mut ledger = Ledger::default();
         let now = Instant::now();
-        let told = (0..10_000)
-            .filter_map(|number| {
-                let message =
-                    format!("{number:x} on x is unauthorized to Put (ingress) on a/{number}");
-                ledger.hear(ACCESS, &message, now)
-            })
-            .collect::<Vec<_>>();
-        assert_eq!(told.len(), MOST);
-        assert!(told.last().unwrap().contains("not told"));
-        assert!(ledger.told.len() <= MOST && ledger.names.len() <= MOST);
+        for number in 0..10_000 {
+            ledger.hear(ACCESS, &invented(number, "viewer"), now);
+        }
+        let told = ledger.hear(ACCESS, &invented(1, "robot"), now).unwrap();
+        assert!(told.contains("robot"), "{told}");
+        let password = "UsrPwd extension - Recv OpenSyn. Invalid password. at usrpwd.rs:424.";
+        assert!(ledger.hear(PASSWORDS, password, now).is_some());
+        let certificate = "peer sent no certificates. Hint: none.";
+        assert!(ledger.hear(CERTIFICATES, certificate, now).is_some());
     }
 
     #[test]

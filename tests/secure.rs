@@ -12,11 +12,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kinestream_bridge::health::Rung;
 use kinestream_bridge::node::{Channel, SessionOptions};
 use kinestream_bridge::wire::{Name, Values};
 use kinestream_bridge::{Node, Observation, Plan, Stamp};
 use support::child::Running;
 use support::project::{CONFIG, Project, free_port};
+use zenoh::Wait as _;
 
 /// Longest wait for what must come; only a failed test reaches it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -59,6 +61,17 @@ fn certify(project: &Project, arguments: &[&str]) {
 
 /// A runtime with a file of configs/secure.
 fn runtime(project: &Project, protocol: &str, file: &str) -> (Running, String) {
+    let address = configure(project, protocol, file);
+    let mut running = Running::start(
+        project.folder(),
+        &["run", "secure.toml", "--checkpoint", "out"],
+    );
+    running.wait_for("ready");
+    (running, address)
+}
+
+/// Writes secure.toml for a runtime with a file of configs/secure; returns where it will listen.
+fn configure(project: &Project, protocol: &str, file: &str) -> String {
     let address = format!("{protocol}/127.0.0.1:{}", free_port());
     let text = std::fs::read_to_string(project.path(CONFIG)).unwrap();
     let listen = text
@@ -71,12 +84,7 @@ fn runtime(project: &Project, protocol: &str, file: &str) -> (Running, String) {
     );
     let text = text.replace("namespace = \"test\"", "namespace = \"kinestream\"");
     std::fs::write(project.path("secure.toml"), text).unwrap();
-    let mut running = Running::start(
-        project.folder(),
-        &["run", "secure.toml", "--checkpoint", "out"],
-    );
-    running.wait_for("ready");
-    (running, address)
+    address
 }
 
 /// A file of configs/secure for a node of this process: paths in it are seen from the project's folder, and what is there
@@ -131,6 +139,64 @@ fn hears_anything(session: &SessionOptions, name: &str) -> bool {
     health.next(SILENCE).is_some()
 }
 
+/// A viewer looks, and its word counts for nothing: neither its observations nor its stops nor its tokens do.
+fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
+    let node = Node::open(viewer, "pusht", "viewer").unwrap();
+    assert!(node.health_inbox(4).unwrap().next(LIMIT).is_some());
+    assert!(node.ask("model", LIMIT).unwrap().is_some());
+    drop(node);
+    assert!(!is_answered(viewer, "viewer", SILENCE));
+    let node = Node::open(viewer, "pusht", "viewer").unwrap();
+    let stopped = node.call("estop", SILENCE);
+    assert!(!matches!(stopped, Ok(Some(_))), "{stopped:?}");
+    node.send_stop().unwrap();
+    // It is seen under the name of who looks, and under none that says who is in control.
+    let robot = Node::open(robot, "pusht", "robot").unwrap();
+    let seen = robot.presence().unwrap();
+    assert!(seen.wait_for("viewer", true, LIMIT));
+    let forged: Vec<_> = ["forged", "robot2", "policy"]
+        .iter()
+        .map(|name| node.announce_part(name).unwrap())
+        .collect();
+    let wild = node.session().liveliness();
+    let wild = wild
+        .declare_token(format!("{}/alive/*", node.keys()))
+        .wait();
+    assert!(!seen.wait_for("forged", true, SILENCE));
+    let alive = seen.alive();
+    for name in ["robot2", "policy", "*"] {
+        assert!(!alive.iter().any(|it| it == name), "{alive:?}");
+    }
+    drop((forged, wild));
+    // The stop was not heard either.
+    let health = robot.health_inbox(4).unwrap().next(LIMIT).unwrap();
+    assert_ne!(health.rung, Rung::EmergencyStop);
+}
+
+/// A robot stops and is no runtime: once the runtime has withdrawn its token, nobody else's replaces it.
+fn assert_stops_but_is_not_in_control(robot: &SessionOptions, others: &[&SessionOptions]) {
+    let node = Node::open(robot, "pusht", "robot").unwrap();
+    assert!(node.call("estop", LIMIT).unwrap().is_some());
+    let seen = node.presence().unwrap();
+    assert!(seen.wait_for("control", false, LIMIT));
+    let others: Vec<_> = others
+        .iter()
+        .map(|session| Node::open(session, "pusht", "viewer").unwrap())
+        .collect();
+    let forged: Vec<_> = others
+        .iter()
+        .map(|other| other.announce_part("control").unwrap())
+        .collect();
+    assert!(!seen.wait_for("control", true, SILENCE));
+    drop(forged);
+}
+
+/// Whoever has the runtime's own file, as `kinestream stop` has, may stop.
+fn assert_stops(session: &SessionOptions) {
+    let node = Node::open(session, "pusht", "stop").unwrap();
+    assert!(node.call("estop", LIMIT).unwrap().is_some());
+}
+
 #[test]
 fn certificates_say_who_may_do_what() {
     let Some(project) = project() else { return };
@@ -142,18 +208,8 @@ fn certificates_say_who_may_do_what() {
 
     // The robot drives.
     assert!(is_answered(&with("robot", "robot"), "robot", LIMIT));
-    // A viewer hears, and what it says is not heard: no plan answers it.
     let viewer = with("certificates/robot", "certificates/viewer");
-    let node = Node::open(&viewer, "pusht", "viewer").unwrap();
-    assert!(node.health_inbox(4).unwrap().next(LIMIT).is_some());
-    assert!(node.ask("model", LIMIT).unwrap().is_some());
-    drop(node);
-    assert!(!is_answered(&viewer, "viewer", SILENCE));
-    // Nor does it stop the robot.
-    let node = Node::open(&viewer, "pusht", "viewer").unwrap();
-    let stopped = node.request("estop", &serde_json::Value::Null, SILENCE);
-    assert!(!matches!(stopped, Ok(Some(_))), "{stopped:?}");
-    drop(node);
+    assert_only_looks(&viewer, &with("robot", "robot"));
     // Another authority's robot, and one without a certificate, get nothing.
     let bare = session(
         &project,
@@ -175,6 +231,9 @@ fn certificates_say_who_may_do_what() {
     assert!(!hears_anything(&bare, "nobody"));
     // The robot still drives.
     assert!(is_answered(&with("robot", "robot"), "robot", LIMIT));
+    assert_stops(&with("certificates/robot", "certificates/policy"));
+    let robot = with("robot", "robot");
+    assert_stops_but_is_not_in_control(&robot, &[&viewer, &robot]);
     end(
         runtime,
         &[
@@ -211,6 +270,62 @@ fn a_wrong_password_gets_nothing() {
             "without user and password",
         ],
     );
+}
+
+#[test]
+fn users_may_do_what_their_names_say() {
+    let Some(project) = project() else { return };
+    let (runtime, address) = runtime(&project, "tcp", "policy-password.json5");
+    let with = |user: &str, password: &str| {
+        let to = format!("user: \"{user}\", password: \"{password}\"");
+        let from = "user: \"robot\", password: \"change-me\"";
+        session(&project, "robot-password.json5", &address, from, &to)
+    };
+    let robot = with("robot", "change-me");
+    assert!(is_answered(&robot, "robot", LIMIT));
+    let viewer = with("viewer", "change-me-as-well");
+    assert_only_looks(&viewer, &robot);
+    assert!(is_answered(&robot, "robot", LIMIT));
+    assert_stops(&with("policy", "change-me-too"));
+    assert_stops_but_is_not_in_control(&robot, &[&viewer, &robot]);
+    end(
+        runtime,
+        &[
+            "may not Put on kinestream/pusht/obs/state",
+            "may not Query on kinestream/pusht/srv/estop",
+            "may not Put on kinestream/pusht/cmd/estop",
+        ],
+    );
+}
+
+#[test]
+fn no_password_is_in_the_log_at_any_level() {
+    let Some(project) = project() else { return };
+    for (verbose, level) in [("-vv", "RUST_LOG_="), ("-v", "RUST_LOG=trace")] {
+        let address = configure(&project, "tcp", "policy-password.json5");
+        let program = env!("CARGO_BIN_EXE_kinestream");
+        let run = [
+            level,
+            program,
+            verbose,
+            "run",
+            "secure.toml",
+            "--checkpoint",
+            "out",
+        ];
+        let mut runtime = Running::start_other(Path::new("env"), project.folder(), &run);
+        runtime.wait_for("ready");
+        let robot = session(&project, "robot-password.json5", &address, "x", "x");
+        assert!(is_answered(&robot, "robot", LIMIT));
+        runtime.interrupt();
+        let log = runtime.finish().succeeds().stderr;
+        // It is the log of that level, from which one event is missing.
+        assert!(log.contains("User-password authentication is enabled"));
+        for password in ["change-me", "change-me-too", "change-me-as-well"] {
+            let line = log.lines().find(|line| line.contains(password));
+            assert_eq!(line, None, "{verbose} {level}");
+        }
+    }
 }
 
 /// Ends the runtime; each of the refusals was told exactly once.

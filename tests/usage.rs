@@ -84,7 +84,7 @@ fn help_of_every_command_explains_its_flags() {
             ],
         ),
         (&["inspect"], &["<PATH>", "--json"]),
-        (&["doctor"], &["--json"]),
+        (&["doctor"], &["[CONFIG]", "--json"]),
     ];
     for (command, flags) in commands {
         let text = help(&[command, &["--help"]].concat());
@@ -173,4 +173,30 @@ fn doctor_checks_every_part() {
     let readable = kinestream(Path::new(HERE), &["doctor"]);
     assert!(readable.stdout.contains("LibTorch"), "{}", readable.stdout);
     assert!(!readable.stdout.contains('{'), "{}", readable.stdout);
+}
+
+#[test]
+fn doctor_says_what_a_configuration_leaves_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(HERE).join("configs/pusht-state.toml");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let doors = |listen: &str| {
+        let text = shipped.replace("tcp/127.0.0.1:7447", listen);
+        std::fs::write(folder.path().join("robot.toml"), text).unwrap();
+        let done = kinestream(folder.path(), &["doctor", "robot.toml", "--json"]);
+        let report = json_object(&done.stdout);
+        let findings = report["findings"].as_array().unwrap().clone();
+        findings
+            .into_iter()
+            .find(|finding| finding["what"] == "doors")
+            .unwrap()
+    };
+    let open = doors("tcp/0.0.0.0:7447");
+    assert_eq!(open["verdict"], "note", "{open}");
+    let said = open["found"].as_str().unwrap();
+    assert!(
+        said.contains("tcp/0.0.0.0:7447") && said.contains("docs/NETWORK.md"),
+        "{said}"
+    );
+    assert_eq!(doors("tcp/127.0.0.1:7447")["verdict"], "ok");
 }

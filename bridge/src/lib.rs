@@ -10,15 +10,18 @@ pub mod act;
 pub mod engines;
 pub mod health;
 pub mod keys;
+mod log_throttle;
 pub mod node;
 pub mod recording;
 pub mod ros2;
+pub mod secrets;
 pub mod skeleton;
 pub mod wire;
 
 pub use act::ActRequest;
 pub use health::{Health, Rung};
 pub use keys::{KeyError, Keys};
+pub use log_throttle::LogThrottle;
 pub use node::{
     Inbox, Node, NodeError, Presence, Publisher, SessionOptions, Subscription, loopback_pair,
 };

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod command;
 pub mod controller;
 mod curve;
+mod descriptors;
 pub mod fixed_rate;
 pub mod latencies;
 pub mod latest;
@@ -43,6 +44,7 @@ pub use controller::{
     Controller, ControllerConfig, ControllerError, FarStart, TickInputs, TickOutput,
 };
 pub use curve::Interpolation;
+pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use fixed_rate::{ControlLoop, LoopError, LoopOptions, Tick};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};

@@ -16,7 +16,8 @@ pub(crate) struct PageArguments {
     /// page then wants a token, which is part of the address that is printed.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) host: IpAddr,
-    /// File with the token, 16 to 128 letters, digits, - and _; a new one every time by default.
+    /// File with the token, 16 to 128 letters, digits, - and _; a new one every time by default. Engines
+    /// send it to a --websocket that others reach.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -87,7 +88,8 @@ pub(crate) struct EngineArguments {
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
     pub(crate) live_link: Vec<String>,
     /// motion: let engines connect to a WebSocket here, for poses and steering; 127.0.0.1:8750
-    /// without an address.
+    /// without an address. Any address but a loopback one is reached by others, and wants the token that is
+    /// part of the address that is printed.
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = parse_host_port,
           default_missing_value = "127.0.0.1:8750")]
     pub(crate) websocket: Option<String>,

@@ -1,11 +1,14 @@
 //! `kinestream doctor`: what this machine has, and what to do about what it lacks.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use kinestream_control::{Machine, RealtimeConfig, realtime};
 use serde::Serialize;
 use tch::Device;
 
 use crate::cli::DoctorArguments;
+use crate::config::Config;
 use crate::output::say;
 use crate::{checkpoint, output};
 
@@ -31,15 +34,19 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
-    let findings = vec![
+    let mut findings = vec![
         processor(),
         memory(),
         libtorch(),
         cuda(),
         shipped(),
         sockets(),
+        descriptors(),
         real_time(),
     ];
+    if let Some(path) = &arguments.config {
+        findings.extend(doors(path));
+    }
     let failed = findings
         .iter()
         .filter(|finding| finding.verdict == Verdict::Failed)
@@ -201,6 +208,57 @@ fn sockets() -> Finding {
             verdict: Verdict::Failed,
             found: format!("127.0.0.1 takes no listener: {error}"),
         },
+    }
+}
+
+/// How many may connect before a stop finds no room.
+fn descriptors() -> Finding {
+    const ENOUGH: u64 = 1024;
+    let what = "descriptors";
+    match kinestream_control::raise_descriptor_limit() {
+        Ok(limit) if limit.now.is_none_or(|it| it >= ENOUGH) => Finding {
+            what,
+            verdict: Verdict::Ok,
+            found: match limit.now {
+                Some(now) => format!("{now} files and sockets at a time"),
+                None => "no limit on files and sockets".into(),
+            },
+        },
+        Ok(limit) => Finding {
+            what,
+            verdict: Verdict::Note,
+            found: format!(
+                "{} files and sockets at a time; with fewer than {ENOUGH}, connections of others may \
+                 leave none for a stop: raise the hard limit (ulimit -Hn)",
+                limit.now.unwrap_or_default()
+            ),
+        },
+        Err(error) => Finding {
+            what,
+            verdict: Verdict::Note,
+            found: format!("the limit cannot be raised: {error}"),
+        },
+    }
+}
+
+/// What a configuration leaves open to whoever reaches it.
+fn doors(path: &Path) -> Vec<Finding> {
+    let finding = |verdict, found| Finding {
+        what: "doors",
+        verdict,
+        found,
+    };
+    let open = Config::read(path).and_then(|config| Ok(config.session.exposure()?));
+    match open {
+        Err(error) => vec![finding(Verdict::Failed, format!("{error:#}"))],
+        Ok(open) if open.is_empty() => {
+            let found = "nobody reaches the session without a certificate or a password";
+            vec![finding(Verdict::Ok, found.into())]
+        }
+        Ok(open) => {
+            let notes = open.into_iter();
+            notes.map(|it| finding(Verdict::Note, it)).collect()
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! zenoh allocates and may wait for its transmission queue.
 
 mod client;
+mod exposure;
 mod health;
 mod inbox;
 mod options;

@@ -52,7 +52,9 @@ impl Node {
                         return;
                     }
                     if payload.len() > Kind::Image.most_bytes() {
-                        counted.count_malformed();
+                        let (limit, found) = (Kind::Image.most_bytes(), payload.len());
+                        let error = format!("expected at most {limit} bytes, found {found}");
+                        counted.count_malformed(sample.key_expr().as_str(), &error);
                     } else if let Some(topic) = sample.key_expr().as_str().get(skipped..) {
                         counted.count_received();
                         callback(topic, &payload.to_bytes());

@@ -9,7 +9,11 @@ use zenoh::sample::{Sample, SampleKind};
 
 use super::inbox::{Bell, Inbox, Shared};
 use super::{Node, NodeError};
+use crate::log_throttle::LogThrottle;
 use crate::wire::{Decode, DecodeError};
+
+/// How much of an error tells its kind.
+const KIND_CHARACTERS: usize = 48;
 
 /// A running subscription; dropping it ends it.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl Subscription {
 pub struct Counts {
     received: AtomicU64,
     malformed: AtomicU64,
+    warnings: LogThrottle,
 }
 
 impl Counts {
@@ -57,9 +62,19 @@ impl Counts {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the new count.
-    pub(super) fn count_malformed(&self) -> u64 {
-        self.malformed.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts a payload that was skipped, and tells of it at counts of 1, 2, 4, 8, ... of its kind: a hostile sender must
+    /// not fill the log.
+    pub(super) fn count_malformed(&self, key: &str, error: &str) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+        // Sizes and numbers make no kind of their own.
+        let kind: String = error
+            .chars()
+            .filter(|it| !it.is_ascii_digit())
+            .take(KIND_CHARACTERS)
+            .collect();
+        if let Some(count) = self.warnings.count(&kind) {
+            tracing::warn!(key, count, error, "malformed payload skipped");
+        }
     }
 }
 
@@ -172,15 +187,6 @@ pub(crate) fn deliver<E: Display>(
         take(&payload.to_bytes(), counts).map_err(|error| error.to_string())
     };
     if let Err(error) = outcome {
-        let count = counts.count_malformed();
-        // The first and then ever fewer: a hostile sender must not fill the log.
-        if count.is_power_of_two() {
-            tracing::warn!(
-                key = sample.key_expr().as_str(),
-                count,
-                error,
-                "malformed payload skipped"
-            );
-        }
+        counts.count_malformed(sample.key_expr().as_str(), &error);
     }
 }

@@ -720,3 +720,26 @@ fn two_runtimes_of_one_robot_notice_each_other_and_the_first_goes_on() {
     wait(|| other.twin.load(Ordering::SeqCst));
     assert!(!one.twin.load(Ordering::SeqCst));
 }
+
+#[test]
+fn a_message_that_no_picture_needs_is_not_gathered() {
+    let (policy, simulator) = pair();
+    let inbox = policy
+        .inbox::<Observation<Values>>(&policy.keys().observation("state").unwrap(), 4)
+        .unwrap();
+    let mut publisher = simulator.publisher(Channel::Observation("state")).unwrap();
+    assert!(publisher.wait_until_matched(LIMIT));
+    let raw = |bytes: usize| {
+        let put = simulator.session().put(publisher.key(), vec![0_u8; bytes]);
+        let put = put.congestion_control(zenoh::qos::CongestionControl::Block);
+        put.wait().unwrap();
+    };
+    // What is as long as a picture arrives, and is no observation; what is longer does not arrive.
+    raw(Kind::Image.most_bytes());
+    raw(Kind::Image.most_bytes() + (1 << 20));
+    raw(100);
+    wait(|| inbox.counts().malformed >= 2);
+    publisher.publish(&observation(1)).unwrap();
+    assert!(inbox.next(LIMIT).is_some());
+    assert_eq!(inbox.counts().malformed, 2);
+}

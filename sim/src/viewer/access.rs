@@ -1,4 +1,5 @@
-//! Who may use a page or a port that other machines reach: whoever has its token.
+//! Who may use a page or a port that other machines reach: whoever has its token. A port that this
+//! machine alone reaches needs none, and answers under loopback names ([`HostNames`]).
 //!
 //! A browser opens `/?token=...` once and keeps the token as a cookie; programs send it as
 //! `Authorization: Bearer ...`. The token travels as plain text: on a network that others share, put
@@ -10,13 +11,15 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+
+use super::hosts::{self, HostNames};
 
 /// Least and most characters of a token.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=128;
@@ -95,19 +98,26 @@ pub fn is_local(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Has a router answer those alone who have the token; the others get status 401, and the log one
-/// line about the first of them.
-pub fn guarded(router: Router, token: Token) -> Router {
+/// Has a router answer those alone who may use it: with a token whoever has it, the others get status
+/// 401 and the log a line at counts of 1, 2, 4, 8, ... of them; without one who asks under a loopback
+/// name ([`HostNames`]).
+pub fn guarded(router: Router, token: Option<Token>) -> Router {
+    let Some(token) = token else {
+        return hosts::named(router, HostNames::Loopback);
+    };
     let guard = Arc::new(Guard {
         token,
-        told: AtomicBool::new(false),
+        refused: AtomicU64::new(0),
     });
-    router.layer(from_fn_with_state(guard, admit))
+    hosts::named(
+        router.layer(from_fn_with_state(guard, admit)),
+        HostNames::Any,
+    )
 }
 
 struct Guard {
     token: Token,
-    told: AtomicBool,
+    refused: AtomicU64,
 }
 
 async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
@@ -117,8 +127,9 @@ async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
         || bearer(headers).is_some_and(|it| guard.token.is(it))
         || cookies(headers).any(|it| guard.token.is(it));
     if !has_token {
-        if !guard.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!("refused a request without the right token; further ones are not told");
+        let count = guard.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(count, "refused a request without the right token");
         }
         return (
             StatusCode::UNAUTHORIZED,
@@ -148,11 +159,9 @@ fn query_token(query: Option<&str>) -> Option<&str> {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    let credentials = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = credentials.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -211,6 +220,12 @@ mod tests {
             HeaderValue::from_static("Bearer xyz"),
         );
         assert_eq!(bearer(&headers), Some("xyz"));
+        let lower = HeaderValue::from_static("bearer xyz");
+        headers.insert(header::AUTHORIZATION, lower);
+        assert_eq!(bearer(&headers), Some("xyz"));
+        let other = HeaderValue::from_static("Basic xyz");
+        headers.insert(header::AUTHORIZATION, other);
+        assert_eq!(bearer(&headers), None);
         let cookie =
             HeaderValue::from_static("other=1; kinestream-token=xyz; kinestream-tokens=no");
         headers.insert(header::COOKIE, cookie);

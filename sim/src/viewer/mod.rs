@@ -19,12 +19,16 @@
 //! `null` before the first one.
 //!
 //! Whoever reaches the port may watch and take part, unless a [`Token`] is asked for: do so where the
-//! address is no loopback one ([`access`]). Pages of other sites are refused by their `Origin`.
+//! address is no loopback one ([`access`]). Pages of other sites are refused by their `Origin`, and where
+//! their name was made to point here by the `Host` they ask for ([`hosts`]). Nobody uses the port up
+//! ([`listener`]).
 
 pub mod access;
 mod assets;
 pub mod character;
+pub mod hosts;
 mod input;
+pub mod listener;
 pub mod pusht;
 mod server;
 

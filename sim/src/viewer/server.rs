@@ -1,12 +1,14 @@
 //! The HTTP and WebSocket side of the viewer.
 //!
 //! Promises: a connection that does not read costs one frame of memory and is cut off in the
-//! end; refused input is logged and dropped; a page of another site cannot take part.
+//! end, and so is one that asks for nothing; refused input is counted, told at counts of 1, 2, 4,
+//! 8, ... and dropped; a page of another site cannot take part.
 
 use std::future::{self, Future};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::listener::{BoundedListener, timed};
 use super::{Page, PageInput, Token, ViewerHandle, access};
 
 /// A connection hears something at least this often, so that the page notices a dead one.
@@ -39,6 +42,21 @@ struct Shared<P: Page> {
     handle: ViewerHandle<P>,
     stopping: watch::Receiver<bool>,
     places: Arc<Semaphore>,
+    refused: Arc<Refused>,
+}
+
+/// What was refused by all pages together.
+#[derive(Debug, Default)]
+struct Refused {
+    inputs: AtomicU64,
+    sites: AtomicU64,
+    crowd: AtomicU64,
+}
+
+/// Counts one more; the count where it is to be told: 1, 2, 4, 8, ...
+fn count(counter: &AtomicU64) -> Option<u64> {
+    let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
+    count.is_power_of_two().then_some(count)
 }
 
 impl<P: Page> Clone for Shared<P> {
@@ -47,6 +65,7 @@ impl<P: Page> Clone for Shared<P> {
             handle: self.handle.clone(),
             stopping: self.stopping.clone(),
             places: Arc::clone(&self.places),
+            refused: Arc::clone(&self.refused),
         }
     }
 }
@@ -60,14 +79,14 @@ pub(super) async fn serve<P: Page>(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (stop, stopping) = watch::channel(false);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
-    let mut app = router(Shared {
+    let app = router(Shared {
         handle,
         stopping: stopping.clone(),
         places: places.clone(),
+        refused: Arc::default(),
     });
-    if let Some(token) = token {
-        app = access::guarded(app, token);
-    }
+    let app = timed(access::guarded(app, token));
+    let listener = BoundedListener::new(listener, "viewer");
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         shutdown.await;
         stop.send_replace(true);
@@ -156,8 +175,10 @@ async fn websocket<P: Page>(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !same_origin(&headers) {
-        let origin = headers.get(header::ORIGIN);
-        tracing::warn!(?origin, "viewer: refused a page of another site");
+        if let Some(count) = count(&shared.refused.sites) {
+            let origin = headers.get(header::ORIGIN);
+            tracing::warn!(count, ?origin, "viewer: refused a page of another site");
+        }
         return (
             StatusCode::FORBIDDEN,
             "the Origin header names another site than the Host header; open the viewer's own page",
@@ -165,10 +186,13 @@ async fn websocket<P: Page>(
             .into_response();
     }
     let Ok(place) = shared.places.clone().try_acquire_owned() else {
-        tracing::warn!(
-            limit = MAX_CONNECTIONS,
-            "viewer: refused a page, too many are open"
-        );
+        if let Some(count) = count(&shared.refused.crowd) {
+            tracing::warn!(
+                count,
+                limit = MAX_CONNECTIONS,
+                "viewer: refused a page, too many are open"
+            );
+        }
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many pages are open; close one",
@@ -323,8 +347,10 @@ impl<P: Page> Connection<P> {
 
     fn refuse(&mut self, reason: &str) {
         self.refused += 1;
-        // Debug form: what a stranger sent must not reach the log unescaped.
-        tracing::warn!(?reason, "viewer: input refused");
+        if let Some(count) = count(&self.shared.refused.inputs) {
+            // Debug form: what a stranger sent must not reach the log unescaped.
+            tracing::warn!(count, ?reason, "viewer: input refused");
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct EngineOptions {
     pub(crate) live_link: Vec<String>,
     /// Where engines connect to a WebSocket.
     pub(crate) websocket: Option<String>,
+    /// A file with the token that this wants where other machines reach it; a new token without.
+    pub(crate) token_file: Option<PathBuf>,
     /// A TOML file with a [`HumanoidConfig`]; the built-in one without.
     pub(crate) humanoid: Option<PathBuf>,
 }
@@ -114,7 +116,8 @@ impl Engines {
                 rate_hz,
                 acts: acts.clone(),
             };
-            websocket::serve(address, character, Arc::clone(stop))
+            let token_file = options.token_file.as_deref();
+            websocket::serve(address, token_file, character, Arc::clone(stop))
         });
         Ok(Self(Some(Open {
             vmc: VmcEncoder::default(),
@@ -133,8 +136,7 @@ impl Engines {
 
     /// Where the WebSocket is, if there is one.
     pub(crate) fn websocket(&self) -> Option<String> {
-        let server = self.0.as_ref()?.websocket.as_ref()?;
-        Some(format!("ws://{}/pose", server.address()))
+        Some(self.0.as_ref()?.websocket.as_ref()?.url())
     }
 
     /// Tells everybody a pose: the message, the point that is steered, the character's time, and the clock's.

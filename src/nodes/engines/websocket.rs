@@ -2,10 +2,12 @@
 //!
 //! Promises: of a client that does not read, or reads slowly, a few poses are on their way at most, the next is the
 //! newest, and one that takes nothing is cut off in the end; what is no steering is answered, counted and dropped; a web page of another
-//! machine's cannot connect.
+//! machine's cannot connect, under whatever name it found this port; where other machines reach the port, only who has its
+//! token can.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,19 +21,21 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use kinestream_bridge::Pose;
 use kinestream_bridge::engines::steering::Steering;
 use kinestream_bridge::engines::stream::{Introduction, pose_json};
 use kinestream_bridge::engines::{Axes, HumanPose, Humanoid};
 use kinestream_bridge::wire::Encode;
 use kinestream_bridge::{ActRequest, act};
+use kinestream_sim::viewer::listener::{BoundedListener, timed};
+use kinestream_sim::viewer::{Token, access};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::EngineCounts;
 use crate::nodes::character::acts::Acts;
+use crate::page::{read_token, with_token};
 
 /// Time between two looks at the stop flag.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -68,6 +72,8 @@ pub(super) struct Character {
 #[derive(Debug)]
 pub(super) struct WebSocketServer {
     address: SocketAddr,
+    /// What follows the path in the address that engines use.
+    query: String,
     shared: Arc<Shared>,
     /// It ends with the stop flag; nobody waits for it longer than the program lives.
     _thread: JoinHandle<()>,
@@ -95,11 +101,15 @@ struct Counts {
     poses: AtomicU64,
     steering: AtomicU64,
     refused: AtomicU64,
+    /// Upgrades refused for their origin, and for want of room.
+    turned_away: AtomicU64,
 }
 
-/// Listens on HOST:PORT until `stop`; port 0 takes any free one.
+/// Listens on HOST:PORT until `stop`; port 0 takes any free one. An address that other machines reach wants a token: the
+/// one of `token_file`, or a new one.
 pub(super) fn serve(
     address: &str,
+    token_file: Option<&Path>,
     character: Character,
     stop: Arc<AtomicBool>,
 ) -> Result<WebSocketServer> {
@@ -115,6 +125,12 @@ pub(super) fn serve(
                  free port, such as 127.0.0.1:8750"
             )
         })?;
+    let token = match token_file {
+        _ if access::is_local(address.ip()) => None,
+        Some(path) => Some(read_token(path)?),
+        None => Some(Token::random().context("cannot make a token for the engines' WebSocket")?),
+    };
+    let query = with_token(token.as_ref(), token_file);
     let shared = Arc::new(Shared {
         character,
         newest: watch::Sender::new(None),
@@ -127,13 +143,14 @@ pub(super) fn serve(
     let thread = std::thread::Builder::new()
         .name("engines".into())
         .spawn(move || {
-            if let Err(error) = runtime.block_on(answer(listener, served, stop)) {
+            if let Err(error) = runtime.block_on(answer(listener, token, served, stop)) {
                 tracing::error!("the engines' WebSocket failed: {error:#}");
             }
         })
         .context("cannot start the engines' WebSocket")?;
     Ok(WebSocketServer {
         address,
+        query,
         shared,
         _thread: thread,
     })
@@ -158,9 +175,9 @@ fn listen(address: &str) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 impl WebSocketServer {
-    /// The address, with the real port where 0 was asked for.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    /// Where engines connect, with the real port where 0 was asked for.
+    pub(super) fn url(&self) -> String {
+        format!("ws://{}/pose{}", self.address, self.query)
     }
 
     /// Makes a pose the newest one. Returns at once, whoever listens.
@@ -190,20 +207,31 @@ impl WebSocketServer {
     }
 }
 
+impl Counts {
+    /// Counts an upgrade that was refused; the count where it is to be told: 1, 2, 4, 8, ...
+    fn turn_away(&self) -> Option<u64> {
+        let count = self.turned_away.fetch_add(1, Ordering::Relaxed) + 1;
+        count.is_power_of_two().then_some(count)
+    }
+}
+
 impl Shared {
     fn steering(&self) -> std::sync::MutexGuard<'_, Option<Steering>> {
         self.steering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn answer(listener: TcpListener, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> Result<()> {
-    // A pose is one small packet: it is not to wait for the next.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
+async fn answer(
+    listener: TcpListener,
+    token: Option<Token>,
+    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+) -> Result<()> {
+    let listener = BoundedListener::new(listener, "WebSocket");
     let app = Router::new()
         .route("/pose", get(pose))
         .with_state(Arc::clone(&shared));
+    let app = timed(access::guarded(app, token));
     let stopped = async move {
         while !stop.load(Ordering::SeqCst) {
             sleep(GLANCE).await;
@@ -234,6 +262,8 @@ impl Wanted {
                     axes = Some(name.parse::<Axes>().map_err(|error| error.to_string())?);
                 }
                 Some(("format", name)) => format = name,
+                // Whoever came so far had the right one, or needed none.
+                Some(("token", _)) => {}
                 _ => return Err("expected axes=... and format=... in the address".into()),
             }
         }
@@ -264,8 +294,14 @@ async fn pose(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !is_local(&headers) {
-        let origin = headers.get(header::ORIGIN);
-        tracing::warn!(?origin, "WebSocket: refused a page of another machine");
+        if let Some(count) = shared.counts.turn_away() {
+            let origin = headers.get(header::ORIGIN);
+            tracing::warn!(
+                count,
+                ?origin,
+                "WebSocket: refused a page of another machine"
+            );
+        }
         return (
             StatusCode::FORBIDDEN,
             "only pages of this machine may connect (Origin: http://localhost, 127.0.0.1 or [::1]); programs send no \
@@ -278,7 +314,12 @@ async fn pose(
         Err(reason) => return (StatusCode::BAD_REQUEST, reason).into_response(),
     };
     let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
-        tracing::warn!("WebSocket: refused a client, {MAX_CLIENTS} are connected");
+        if let Some(count) = shared.counts.turn_away() {
+            tracing::warn!(
+                count,
+                "WebSocket: refused a client, {MAX_CLIENTS} are connected"
+            );
+        }
         return (StatusCode::SERVICE_UNAVAILABLE, "too many clients").into_response();
     };
     upgrade

@@ -96,14 +96,17 @@ impl<P: Page> Served<P> {
 
     /// The head of the answer to an upgrade, and the stream after it.
     fn upgrade(&self, origin: Option<&str>) -> (String, TcpStream) {
+        self.upgrade_of(&self.address.to_string(), origin)
+    }
+
+    fn upgrade_of(&self, host: &str, origin: Option<&str>) -> (String, TcpStream) {
         let mut stream = self.connect();
         let origin = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
         // The key is the one of RFC 6455, section 1.3.
         write!(
             stream,
-            "GET /ws HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n",
-            self.address
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n"
         )
         .unwrap();
         let mut head = Vec::new();
@@ -530,4 +533,28 @@ fn with_a_token_nothing_is_served_without_it() {
     let bearer = "Authorization: Bearer 0123456789abcdef\r\n";
     let (head, _) = served.get_with("/healthz", bearer);
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[test]
+fn a_page_whose_name_was_made_to_point_here_is_refused_everywhere() {
+    let served = Served::start();
+    let foreign = format!("evil.example:{}", served.address.port());
+    // Such a page's Origin is that of its Host, so that only the name tells.
+    let (head, _) = served.upgrade_of(&foreign, Some(&format!("http://{foreign}")));
+    assert!(head.starts_with("HTTP/1.1 421 "), "{head}");
+    for path in ["/", "/frame.json", "/introduction.json", "/healthz", "/ws"] {
+        let mut stream = served.connect();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {foreign}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{path}: {answer}");
+        assert!(answer.contains("localhost"), "{answer}");
+    }
+    let name = format!("localhost:{}", served.address.port());
+    let (head, _) = served.upgrade_of(&name, Some(&format!("http://{name}")));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
 }

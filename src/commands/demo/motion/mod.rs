@@ -64,6 +64,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         vmc: asked.vmc.clone(),
         live_link: asked.live_link.clone(),
         websocket: asked.websocket.clone(),
+        token_file: arguments.page.token_file.clone(),
         humanoid: asked.humanoid.clone(),
     };
     ensure!(

@@ -22,6 +22,10 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
+        Self::on("127.0.0.1:0", None)
+    }
+
+    fn on(address: &str, token_file: Option<&Path>) -> Self {
         let joint = |name: &str, parent, offset| JointInfo {
             name: name.to_owned(),
             parent,
@@ -48,7 +52,7 @@ impl Served {
             rate_hz: 60.0,
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let server = serve("127.0.0.1:0", character, Arc::clone(&stop)).unwrap();
+        let server = serve(address, token_file, character, Arc::clone(&stop)).unwrap();
         Self {
             server,
             humanoid,
@@ -79,7 +83,7 @@ impl Served {
     }
 
     fn connect(&self, query: &str, origin: Option<&str>) -> Result<Client, Box<Error>> {
-        let address = self.server.address();
+        let address = self.server.address;
         let request = format!("ws://{address}/pose{query}");
         let mut request = request.into_client_request().unwrap();
         if let Some(origin) = origin {
@@ -351,6 +355,74 @@ fn wrong_addresses_and_pages_of_others_are_refused() {
     }
 }
 
+/// The first line of the answer to an upgrade with this head.
+fn status(address: SocketAddr, query: &str, head: &str) -> String {
+    use std::io::Write as _;
+    let mut stream = TcpStream::connect(address).unwrap();
+    let limit = Some(Duration::from_secs(60));
+    stream.set_read_timeout(limit).unwrap();
+    write!(
+        stream,
+        "GET /pose{query} HTTP/1.1\r\n{head}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn a_page_whose_name_was_made_to_point_here_cannot_connect() {
+    let served = Served::start();
+    let address = served.server.address;
+    for head in [
+        "Host: evil.example\r\nOrigin: http://evil.example\r\n",
+        "Host: evil.example\r\nOrigin: http://localhost\r\n",
+        "Host: evil.example\r\n",
+    ] {
+        let status = status(address, "", head);
+        assert!(status.starts_with("HTTP/1.1 421 "), "{head}: {status}");
+    }
+    let status = status(address, "", "Host: localhost:1\r\n");
+    assert!(status.starts_with("HTTP/1.1 101 "), "{status}");
+}
+
+#[test]
+fn where_others_reach_it_a_token_is_wanted() {
+    let token = "0123456789abcdef";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, token).unwrap();
+    for file in [None, Some(&*file)] {
+        let served = Served::on("0.0.0.0:0", file);
+        let url = served.server.url();
+        let (_, query) = url.split_once("/pose?token=").unwrap();
+        let token = match file {
+            None => query,
+            Some(path) => {
+                // What is printed may be kept, so it names the file.
+                assert!(query.contains(path.to_str().unwrap()) && !query.contains(token));
+                token
+            }
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], served.server.address.port()));
+        let host = "Host: 192.0.2.7:8750\r\n";
+        for query in ["", "?token=0123456789abcdeX", "?axes=unity"] {
+            let status = status(address, query, host);
+            assert!(status.starts_with("HTTP/1.1 401 "), "{query}: {status}");
+        }
+        let right = format!("?axes=unity&token={token}");
+        assert!(status(address, &right, host).starts_with("HTTP/1.1 101 "));
+        let bearer = format!("{host}Authorization: Bearer {token}\r\n");
+        assert!(status(address, "", &bearer).starts_with("HTTP/1.1 101 "));
+    }
+}
+
 #[test]
 fn too_many_clients_are_refused_and_all_are_told_of_the_end() {
     let served = Served::start();
@@ -380,7 +452,7 @@ fn a_goodbye_is_answered() {
 #[test]
 fn a_port_in_use_is_named_with_its_flag() {
     let served = Served::start();
-    let address = served.server.address().to_string();
+    let address = served.server.address.to_string();
     let character = Character {
         acts: Acts::new(None).0,
         name: "other".into(),
@@ -388,7 +460,7 @@ fn a_port_in_use_is_named_with_its_flag() {
         skeleton: String::new(),
         rate_hz: 60.0,
     };
-    let error = serve(&address, character, Arc::default()).unwrap_err();
+    let error = serve(&address, None, character, Arc::default()).unwrap_err();
     let error = format!("{error:#}");
     assert!(
         error.contains("--websocket") && error.contains(&address),
