@@ -30,9 +30,9 @@ impl Default for Signals {
 }
 
 impl Signals {
-    /// A valid observation arrived.
+    /// A valid observation arrived. Whoever says so of an earlier one changes nothing.
     pub(crate) fn observed(&self, arrived_ns: u64) {
-        self.observation_ns.store(arrived_ns, Ordering::Relaxed);
+        self.observation_ns.fetch_max(arrived_ns, Ordering::Relaxed);
     }
 
     /// The policy thread has ended.
