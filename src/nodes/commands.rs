@@ -16,8 +16,8 @@ use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
 use kinestream_control::fixed_rate::{self, LoopOptions, Tick};
 use kinestream_control::{
     Clock, ControlLoop, Controller, ControllerConfig, Granted, Interpolation, Interventions,
-    LimitsConfig, MissPolicy, Monotonic, PlanReader, RealtimeConfig, Rung, TickInputs, TickOutput,
-    TimingGauge, TimingReport, WatchdogConfig,
+    LimitsConfig, MissPolicy, Monotonic, PerJoint, PlanReader, RealtimeConfig, Rung, TickInputs,
+    TickOutput, TimingGauge, TimingReport, WatchdogConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,33 @@ pub(crate) struct ControlConfig {
     pub(crate) limits: LimitsConfig,
     /// What is watched, and what follows.
     pub(crate) watchdog: WatchdogConfig,
+    /// Where a motion begins.
+    pub(crate) start: StartConfig,
+}
+
+/// Where a motion begins, table `[control.start]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StartConfig {
+    /// Numbers of the observation that are where the robot is, one for every number of the action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) columns: Option<Vec<usize>>,
+    /// measured or plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<StartFrom>,
+    /// How far from where the robot is a plan may begin, in the action's units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) farthest: Option<PerJoint>,
+}
+
+/// What a motion begins from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StartFrom {
+    /// Where the robot was measured.
+    Measured,
+    /// Where the plan begins.
+    Plan,
 }
 
 impl Default for ControlConfig {
@@ -60,6 +87,7 @@ impl Default for ControlConfig {
             realtime: RealtimeConfig::default(),
             limits: LimitsConfig::default(),
             watchdog: WatchdogConfig::default(),
+            start: StartConfig::default(),
         }
     }
 }
