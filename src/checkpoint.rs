@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kinestream_policy::Checkpoint;
 use kinestream_policy::import::{self, Format, Imported};
+use kinestream_policy::{Checkpoint, PolicyConfig};
+use serde_json::Value;
 use tch::Device;
 
 use crate::config::Config;
+
+/// What a checkpoint's own file is called.
+const FILE: &str = kinestream_policy::checkpoint::CONFIG_FILE;
 
 /// Folder of the shipped Push-T policy, relative to the project.
 pub(crate) const SHIPPED: &str = "models/pusht-state";
@@ -58,7 +62,8 @@ pub(crate) fn open_any(named: &Path, device: Device) -> Result<Imported> {
 
 /// Opens a checkpoint to be run. What a configuration says about late plans counts, not what the
 /// training knew of them: `plan.commit_ahead`, `plan.inpaint`, `plan.iterate` and `plan.restart`. So
-/// does its rate where a foreign checkpoint has none.
+/// does where it says that the robot is, `plan.primer_columns`, and its rate where a foreign checkpoint has
+/// none. Whatever else differs has no effect, and is named in a warning.
 pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
     let Imported {
         mut checkpoint,
@@ -82,9 +87,94 @@ pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Resu
         // They are for answering more often than a chunk is long.
         plan.action_steps = config.plan.action_steps;
     }
+    if let Some(columns) = &config.plan.primer_columns {
+        plan.primer_columns = Some(columns.clone());
+    }
+    if let Some(text) = without_effect(&config.policy(), loaded.policy())? {
+        tracing::warn!(
+            "{text}: a policy's own {FILE} says what it is; change it in {}",
+            named.join(FILE).display()
+        );
+    }
     loaded
         .policy()
         .check()
         .with_context(|| format!("[plan] of the configuration, with {}", named.display()))?;
     Ok(checkpoint)
+}
+
+/// What a configuration says about the policy otherwise than its checkpoint, key by key; none where they agree. Names are
+/// only names.
+fn without_effect(said: &PolicyConfig, is: &PolicyConfig) -> Result<Option<String>> {
+    let [said, is] = [said, is].map(serde_json::to_value);
+    let mut found = Vec::new();
+    compare("", &said?, &is?, &mut found);
+    found.retain(|(key, _)| key != "task.name");
+    let texts: Vec<String> = found
+        .into_iter()
+        .map(|(key, values)| format!("{key} is {values}"))
+        .collect();
+    Ok((!texts.is_empty()).then(|| {
+        format!(
+            "the configuration has no effect where the checkpoint differs: {}",
+            texts.join("; ")
+        )
+    }))
+}
+
+/// Adds what differs between a table and another, but for what is not said.
+fn compare(key: &str, said: &Value, is: &Value, found: &mut Vec<(String, String)>) {
+    match (said, is) {
+        (Value::Object(said), Value::Object(is)) => {
+            for (name, value) in said {
+                let key = match key {
+                    "" => name.clone(),
+                    key => format!("{key}.{name}"),
+                };
+                compare(&key, value, is.get(name).unwrap_or(&Value::Null), found);
+            }
+        }
+        (Value::Null, _) => {}
+        _ if said == is => {}
+        _ => found.push((key.to_owned(), format!("{said}, there {is}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_effect_is_named() {
+        let config = Config::parse(crate::config::BUILT_IN, "the built-in configuration").unwrap();
+        let shipped = open(Path::new(SHIPPED), Device::Cpu).unwrap();
+        assert_eq!(
+            without_effect(&config.policy(), shipped.policy()).unwrap(),
+            None
+        );
+        let mut changed = config.policy();
+        changed.task.name = "another".into();
+        changed.plan.levels = Some(5);
+        changed.task.rate_hz = 20.0;
+        let told = without_effect(&changed, shipped.policy()).unwrap().unwrap();
+        for part in [
+            "plan.levels is 5, there 4",
+            "task.rate_hz is 20.0, there 10.0",
+        ] {
+            assert!(told.contains(part), "no `{part}` in {told}");
+        }
+        assert!(!told.contains("another"), "{told}");
+    }
+
+    #[test]
+    fn where_the_robot_is_counts_as_configured() {
+        let mut config =
+            Config::parse(crate::config::BUILT_IN, "the built-in configuration").unwrap();
+        config.plan.primer_columns = Some(vec![0, 1]);
+        let opened = open_to_run(Path::new(SHIPPED), &config, Device::Cpu).unwrap();
+        assert_eq!(opened.policy().plan.primer_columns, Some(vec![0, 1]));
+        config.plan.primer_columns = None;
+        let opened = open_to_run(Path::new(SHIPPED), &config, Device::Cpu).unwrap();
+        assert_eq!(opened.policy().plan.primer_columns, Some(vec![18, 19]));
+    }
 }

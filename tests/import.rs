@@ -58,6 +58,9 @@ fn what_was_imported_runs() {
     let import = ["import", &source, "policy", "--rate", "20"];
     let text = kinestream(here.path(), &import).succeeds().stdout;
     assert!(text.contains("kinestream run policy/run.toml"), "{text}");
+    for guess in ["control.limits.velocity", "control.start."] {
+        assert!(text.contains(guess), "no `{guess}` in {text}");
+    }
     let report = json_object(
         &kinestream(here.path(), &["inspect", "policy", "--json"])
             .succeeds()
@@ -72,6 +75,9 @@ fn what_was_imported_runs() {
         "checkpoint = \"policy\"",
         "rate_hz = 20.0",
         "lower = [",
+        "velocity = [",
+        "[control.start]",
+        "farthest = [",
         "obs/state",
     ] {
         assert!(text.contains(part), "no `{part}` in {text}");

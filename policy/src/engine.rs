@@ -3,6 +3,9 @@
 //! No clock and no network: it is told when what arrived, and the same inputs in the same order give
 //! the same plans, bit for bit on the same machine. That is what a recording is simulated again with.
 //! A robot has a *seat*; those that wait for a plan at the same time are answered in one batch.
+//!
+//! A stream's motion begins with its first plan, when that is there: nothing was consumed before. Later plans take over at
+//! the action due when their observation arrived; one that was observed between two actions leaves them where they are.
 
 use crate::arrivals::{Arrival, Arrivals};
 use crate::dispatch::Demand;
@@ -31,13 +34,15 @@ pub struct Sensed<'a> {
 pub enum Taken {
     /// It is in the history.
     Valid,
+    /// It is the first of a stream that has begun anew under its old number: see [`Arrival::Anew`].
+    Anew,
     /// It is the newest once more, or older than the newest, and was left out.
     Old(Arrival),
     /// It was left out for its contents; the text says why.
     Refused(String),
 }
 
-/// A plan from the action due at the observation's arrival on, in the task's units.
+/// A plan from the action due when its observation arrived, in the task's units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// Counts the answers to this robot since the engine was made.
@@ -46,7 +51,10 @@ pub struct Answer {
     pub stream: u32,
     /// The observation that it answers.
     pub observation_sequence: u64,
-    /// When its first action is due: when the observation arrived, in nanoseconds.
+    /// When that observation arrived, in nanoseconds.
+    pub arrived_ns: u64,
+    /// When its first action is due, in nanoseconds: when the observation arrived at which that action came to be the first.
+    /// Of the first answer of a stream, where it came late, whole periods later, so that no action has passed.
     pub start_ns: u64,
     /// Time from one action to the next, in nanoseconds.
     pub period_ns: u64,
@@ -79,6 +87,35 @@ struct Seat {
     /// Evaluations since the last answer.
     evaluations: u64,
     waiting: Option<Waiting>,
+    /// When the first action of the plan as it stands is due.
+    start_ns: u64,
+    /// Whether the stream has had an answer: its motion has begun.
+    has_moved: bool,
+    /// Set where that answer came late, until the next observation.
+    late: Option<Late>,
+}
+
+/// A first answer that came late.
+#[derive(Debug, Clone, Copy)]
+struct Late {
+    /// When its observation was made, on its sender's clock, and when it arrived.
+    time_ns: u64,
+    arrived_ns: u64,
+    /// When the answer was handed on.
+    now_ns: u64,
+    /// How long after its observation its first action is due.
+    later_ns: u64,
+}
+
+impl Late {
+    /// Whether the sender's clock went on while the answer was made, by the next observation: it came meanwhile, or as much
+    /// later as it was made. A simulator in lock step waits for the answer instead, and no time passes in it.
+    fn has_passed(&self, sensed: &Sensed<'_>, period_ns: u64) -> bool {
+        let made_ns = i128::from(sensed.time_ns) - i128::from(self.time_ns);
+        let came_ns = i128::from(sensed.arrived_ns) - i128::from(self.arrived_ns);
+        let apart_ns = (came_ns - made_ns).unsigned_abs();
+        sensed.arrived_ns <= self.now_ns || apart_ns <= u128::from(period_ns / 10)
+    }
 }
 
 /// When observations came that have had no answer: the oldest of them and the newest, in nanoseconds.
@@ -86,6 +123,21 @@ struct Seat {
 struct Waiting {
     since_ns: u64,
     arrived_ns: u64,
+    /// When the newest was made, on its sender's clock.
+    time_ns: u64,
+}
+
+impl Seat {
+    /// Counts actions from when the first one is due, where the first answer came late and time passed meanwhile.
+    fn settle(&mut self, next: &Sensed<'_>, period_ns: u64) {
+        let is_next = |late: &mut Late| next.time_ns > late.time_ns && next.sequence > self.newest;
+        if let Some(late) = self.late.take_if(is_next)
+            && late.has_passed(next, period_ns)
+        {
+            let first_ns = late.time_ns.saturating_add(late.later_ns);
+            self.arrivals.count_from(first_ns);
+        }
+    }
 }
 
 impl Engine {
@@ -94,7 +146,7 @@ impl Engine {
     /// # Errors
     /// A policy without streams.
     pub fn new(mut policy: Policy) -> Result<Self> {
-        let period_ns = (1e9 / policy.config().task.rate_hz) as u64;
+        let period_ns = policy.config().period_ns();
         let count = policy.streams().max(1);
         for seat in 0..count {
             policy.reset(seat, 0)?;
@@ -106,6 +158,9 @@ impl Engine {
             chunk: 0,
             evaluations: 0,
             waiting: None,
+            start_ns: 0,
+            has_moved: false,
+            late: None,
         };
         Ok(Self {
             policy,
@@ -136,6 +191,8 @@ impl Engine {
         seat.stream = stream;
         seat.evaluations = 0;
         seat.waiting = None;
+        seat.has_moved = false;
+        seat.late = None;
         Ok(())
     }
 
@@ -153,7 +210,8 @@ impl Engine {
     }
 
     /// Takes an observation into a seat's history and rolls its plan by the time that passed. One of
-    /// another stream begins that stream, with its number for a seed: its reset was lost.
+    /// another stream begins that stream, with its number for a seed: its reset was lost. So does one of
+    /// a robot that was started again.
     ///
     /// # Errors
     /// LibTorch refused. A bad observation is no error.
@@ -162,33 +220,47 @@ impl Engine {
         if let Err(error) = self.policy.check_observation(sensed.values, sensed.images) {
             return Ok(Taken::Refused(error.to_string()));
         }
-        let arrivals = &mut self.seats[seat].arrivals;
-        let arrival = arrivals.take(sensed.sequence, sensed.time_ns);
-        let Arrival::News { consumed } = arrival else {
+        let (sequence, time_ns) = (sensed.sequence, sensed.time_ns);
+        self.seats[seat].settle(sensed, self.period_ns);
+        let mut arrival = self.seats[seat].arrivals.take(sequence, time_ns);
+        let is_anew = arrival == Arrival::Anew;
+        if is_anew {
+            self.begin(seat, sensed.stream, u64::from(sensed.stream))?;
+            arrival = self.seats[seat].arrivals.take(sequence, time_ns);
+        }
+        let Arrival::News { mut consumed } = arrival else {
             return Ok(Taken::Old(arrival));
         };
-        self.policy.advance(seat, consumed);
-        self.policy
-            .observe_images(seat, sensed.values, sensed.images)?;
-        let seat = &mut self.seats[seat];
-        seat.newest = sensed.sequence;
-        let before = seat.waiting.map(|waiting| waiting.since_ns);
-        seat.waiting = Some(Waiting {
+        let state = &mut self.seats[seat];
+        if !state.has_moved {
+            consumed = 0;
+            state.arrivals.count_from(time_ns);
+        }
+        if consumed > 0 || !state.has_moved {
+            state.start_ns = sensed.arrived_ns;
+        }
+        state.newest = sequence;
+        let before = state.waiting.map(|waiting| waiting.since_ns);
+        state.waiting = Some(Waiting {
             since_ns: before.unwrap_or(sensed.arrived_ns),
             arrived_ns: sensed.arrived_ns,
+            time_ns,
         });
-        Ok(Taken::Valid)
+        self.policy.advance(seat, consumed);
+        self.policy
+            .observe_at(seat, time_ns, sensed.values, sensed.images)?;
+        Ok(if is_anew { Taken::Anew } else { Taken::Valid })
     }
 
     /// Refines until no seat named owes anything, all in one batch, and reads the plans that answer
-    /// their newest observations. None for a seat whose network returned NaN: its last good plan is back
-    /// in place.
+    /// their newest observations, as if no time had passed. None for a seat whose network returned NaN: its
+    /// last good plan is back in place.
     ///
     /// # Errors
     /// LibTorch refused, or a seat has no observation that waits.
     pub fn answer(&mut self, seats: &[usize]) -> Result<Vec<Option<Answer>>> {
         while self.refine(seats)? > 0 {}
-        seats.iter().map(|&seat| self.read(seat)).collect()
+        seats.iter().map(|&seat| self.read(seat, 0)).collect()
     }
 
     /// What a seat waits for, if it does, to be there `within_ns` after its newest observation came. One
@@ -197,6 +269,7 @@ impl Engine {
         let Waiting {
             since_ns,
             arrived_ns,
+            ..
         } = self.seats[seat].waiting?;
         Some(Demand {
             stream: seat,
@@ -205,6 +278,11 @@ impl Engine {
             deadline_ns: arrived_ns.saturating_add(within_ns),
             owed: self.policy.owed(seat),
         })
+    }
+
+    /// Whether a seat's next answer is the first of its stream: when it is handed on says when the motion begins.
+    pub fn is_at_rest(&self, seat: usize) -> bool {
+        !self.seats[seat].has_moved
     }
 
     /// Whether evaluations of a seat's answer have been made: what it observes now is for the next one.
@@ -228,15 +306,15 @@ impl Engine {
         self.policy.refine(seats)
     }
 
-    /// The plan that answers the newest observation of a seat, which owes nothing. None if the network
-    /// returned NaN: the last good plan is back in place.
+    /// The plan that answers the newest observation of a seat, which owes nothing; it is handed on at `now_ns`, of the clock
+    /// that arrivals are told in. None if the network returned NaN: the last good plan is back in place.
     ///
     /// # Errors
     /// No observation waits, or LibTorch refused.
-    pub fn read(&mut self, seat: usize) -> Result<Option<Answer>> {
+    pub fn read(&mut self, seat: usize, now_ns: u64) -> Result<Option<Answer>> {
         let waiting = self.seats[seat].waiting.take();
         let evaluations = std::mem::take(&mut self.seats[seat].evaluations);
-        let Some(Waiting { arrived_ns, .. }) = waiting else {
+        let Some(waiting) = waiting else {
             return Err(Error::NoObservation { stream: seat });
         };
         let plan = match self.policy.plan(seat) {
@@ -245,18 +323,30 @@ impl Engine {
             Err(error) => return Err(error),
         };
         let size = self.policy.action_size();
-        let Seat {
-            stream,
-            newest,
-            chunk,
-            ..
-        } = &mut self.seats[seat];
-        *chunk += 1;
+        let state = &mut self.seats[seat];
+        if !state.has_moved {
+            state.has_moved = true;
+            let late_ns = now_ns.saturating_sub(waiting.arrived_ns);
+            if late_ns > self.period_ns / 2 {
+                // Whole periods, so that observations that come with the actions still do.
+                let periods = late_ns.div_ceil(self.period_ns);
+                let later_ns = periods.saturating_mul(self.period_ns);
+                state.start_ns = waiting.arrived_ns.saturating_add(later_ns);
+                state.late = Some(Late {
+                    time_ns: waiting.time_ns,
+                    arrived_ns: waiting.arrived_ns,
+                    now_ns,
+                    later_ns,
+                });
+            }
+        }
+        state.chunk += 1;
         Ok(Some(Answer {
-            chunk: *chunk,
-            stream: *stream,
-            observation_sequence: *newest,
-            start_ns: arrived_ns,
+            chunk: state.chunk,
+            stream: state.stream,
+            observation_sequence: state.newest,
+            arrived_ns: waiting.arrived_ns,
+            start_ns: state.start_ns,
             period_ns: self.period_ns,
             committed: plan.committed,
             actions: plan.actions[plan.current * size..].to_vec(),

@@ -28,6 +28,12 @@ struct Frame<P> {
     picture: P,
 }
 
+impl<P> Frame<P> {
+    fn is_of(&self, stream: u32) -> bool {
+        self.stream == stream || self.stream == 0
+    }
+}
+
 impl<P> Frames<P> {
     /// No pictures yet. A picture and an observation that are more than `most_apart_ns` nanoseconds apart do not belong
     /// together.
@@ -60,6 +66,14 @@ impl<P> Frames<P> {
         });
     }
 
+    /// Whether the camera at `index` has a picture from an observation's time or just after it, so that no later one is nearer.
+    pub fn reaches(&self, index: usize, stream: u32, time_ns: u64) -> bool {
+        self.cameras[index].frames.iter().any(|frame| {
+            let later = frame.time_ns.checked_sub(time_ns);
+            frame.is_of(stream) && later.is_some_and(|later| later <= self.most_apart_ns)
+        })
+    }
+
     /// The picture of every camera that belongs to an observation of `stream` at `time_ns`.
     ///
     /// # Errors
@@ -72,7 +86,7 @@ impl<P> Frames<P> {
                 let nearest = camera
                     .frames
                     .iter()
-                    .filter(|frame| frame.stream == stream || frame.stream == 0)
+                    .filter(|frame| frame.is_of(stream))
                     .min_by_key(|frame| (apart(frame), frame.time_ns));
                 let bound_ms = self.most_apart_ns as f64 / 1e6;
                 match nearest {
@@ -113,6 +127,15 @@ mod tests {
         assert_eq!(frames.at(1, 300).unwrap(), [&300, &320]);
         // Equally near: the older one.
         assert_eq!(frames.at(1, 250).unwrap(), [&200, &220]);
+    }
+
+    #[test]
+    fn a_camera_reaches_an_observation_with_a_picture_just_after_it() {
+        let mut frames = frames();
+        frames.take(0, 1, 100, 0);
+        assert!(frames.reaches(0, 1, 100) && frames.reaches(0, 1, 50));
+        assert!(!frames.reaches(0, 1, 101) && !frames.reaches(0, 1, 49));
+        assert!(!frames.reaches(0, 2, 100) && !frames.reaches(1, 1, 100));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod image;
 pub mod import;
 pub mod normaliser;
 mod observer;
+pub mod oddity;
 pub mod plan;
 pub mod policy;
 pub mod roll;

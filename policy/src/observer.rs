@@ -86,6 +86,11 @@ impl Observer {
         self.numbers.size()
     }
 
+    /// How its numbers are normalised.
+    pub(crate) fn numbers(&self) -> &Normaliser {
+        &self.numbers
+    }
+
     /// Name and size of every camera.
     pub(crate) fn cameras(&self) -> impl Iterator<Item = (&str, ImageSize)> {
         let cameras = self.cameras.iter();

@@ -8,6 +8,7 @@ use crate::config::ImageSize;
 use crate::history::ObservationHistory;
 use crate::image::Image;
 use crate::observer::Observer;
+use crate::oddity::OddityWatch;
 use crate::plan::{self, NoiseSource, Plan, Planner};
 use crate::{Error, Normaliser, PolicyConfig, Result};
 
@@ -78,7 +79,7 @@ impl Policy {
         let observer = Observer::new(&config, &normalisers, vision, device);
         let (network, executor) = execution.denoiser(network, device)?;
         let planner = plan::planner(&config, network, device, streams)?;
-        let history = ObservationHistory::new(config.plan.observation_steps);
+        let history = ObservationHistory::new(config.plan.observation_steps, config.period_ns());
         Ok(Self {
             config,
             observer,
@@ -110,6 +111,11 @@ impl Policy {
     /// Name and size of the image of every camera, in the order in which they are observed.
     pub fn cameras(&self) -> impl Iterator<Item = (&str, ImageSize)> {
         self.observer.cameras()
+    }
+
+    /// A watch over what a robot observes, for units that are not those of the training data.
+    pub fn oddities(&self) -> OddityWatch {
+        OddityWatch::new(&self.config, self.observer.numbers())
     }
 
     /// Numbers per action, Da.
@@ -158,8 +164,8 @@ impl Policy {
         self.observe_images(stream, observation, &[])
     }
 
-    /// Takes in an observation: numbers `[Do]` in the task's units and one image of each of
-    /// [`Policy::cameras`].
+    /// Takes in an observation, one action after the one before: numbers `[Do]` in the task's units
+    /// and one image of each of [`Policy::cameras`].
     ///
     /// # Errors
     /// A wrong number of values or images, an image of another size, or a number that is NaN or
@@ -169,6 +175,31 @@ impl Policy {
         stream: usize,
         observation: &[f32],
         images: &[Image<'_>],
+    ) -> Result<()> {
+        self.take(stream, observation, images, None)
+    }
+
+    /// As [`Policy::observe_images`], of an observation that was made at `time_ns` of its sender's
+    /// clock. However often observations come, the network sees those one action apart.
+    ///
+    /// # Errors
+    /// As [`Policy::observe_images`].
+    pub fn observe_at(
+        &mut self,
+        stream: usize,
+        time_ns: u64,
+        observation: &[f32],
+        images: &[Image<'_>],
+    ) -> Result<()> {
+        self.take(stream, observation, images, Some(time_ns))
+    }
+
+    fn take(
+        &mut self,
+        stream: usize,
+        observation: &[f32],
+        images: &[Image<'_>],
+        time_ns: Option<u64>,
     ) -> Result<()> {
         self.check(stream)?;
         self.check_observation(observation, images)?;
@@ -181,7 +212,10 @@ impl Policy {
         };
         self.actions.normalise(&mut anchor);
         let row = self.observer.row(observation, images)?;
-        self.histories[stream].push(row);
+        match time_ns {
+            Some(time_ns) => self.histories[stream].push_at(time_ns, row),
+            None => self.histories[stream].push(row),
+        }
         self.planner
             .observe(stream, &self.histories[stream].condition(), &anchor);
         Ok(())

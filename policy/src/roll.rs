@@ -31,11 +31,17 @@ impl Roll {
         self.consumed = 0;
     }
 
+    /// Begins anew at `start_ns`: what comes earlier consumes nothing.
+    pub fn start(&mut self, start_ns: u64) {
+        self.start_ns = Some(start_ns);
+        self.consumed = 0;
+    }
+
     /// Actions consumed between the last observation and one at `now_ns`; 0 for the first.
     pub fn consumed(&mut self, now_ns: u64) -> usize {
         let start = *self.start_ns.get_or_insert(now_ns);
         let elapsed = now_ns.saturating_sub(start);
-        let total = (elapsed + self.period_ns / 2) / self.period_ns;
+        let total = elapsed.saturating_add(self.period_ns / 2) / self.period_ns;
         let new = total.saturating_sub(self.consumed);
         self.consumed = self.consumed.max(total);
         new.min(MOST) as usize

@@ -133,7 +133,7 @@ fn what_was_observed_before_a_reset_is_not_answered_after_it() {
     engine.begin(0, 1, 3).unwrap();
     assert_eq!(owed(&engine), None);
     assert!(matches!(
-        engine.read(0),
+        engine.read(0, 0),
         Err(Error::NoObservation { stream: 0 })
     ));
     // While its answer is made, and by a stream whose reset was lost and whose observation is bad.
@@ -221,4 +221,143 @@ fn robots_in_one_batch_are_answered_as_each_would_be_alone() {
             );
         }
     }
+}
+
+/// An observation at some part of a period, as it arrives.
+fn moment(sequence: u64, time_ns: u64, values: &[f32]) -> Sensed<'_> {
+    Sensed {
+        time_ns,
+        arrived_ns: 7 + time_ns,
+        ..sensed(sequence, values)
+    }
+}
+
+#[test]
+fn ten_times_as_many_observations_give_the_same_plans() {
+    const TICK: u64 = PERIOD / 10;
+    let (mut often, mut seldom) = (engine(), engine());
+    let mut newest = None;
+    for at in 0..300 {
+        let values = observation(at);
+        let found = {
+            often.take(0, &moment(at, at * TICK, &values)).unwrap();
+            only(often.answer(&[0]).unwrap())
+        };
+        // Actions are counted to the nearest, so the first of them is over after half a period.
+        if at == 0 || at % 10 == 5 {
+            seldom.take(0, &moment(at, at * TICK, &values)).unwrap();
+            let expected = only(seldom.answer(&[0]).unwrap());
+            assert_eq!(
+                (found.start_ns, found.evaluations),
+                (expected.start_ns, expected.evaluations)
+            );
+            assert_eq!(found.actions, expected.actions, "observation {at}");
+            assert_eq!(found.noise, expected.noise);
+            newest = Some(found);
+            continue;
+        }
+        // Between two actions the plan goes on, from where it began.
+        let newest = newest.as_ref().unwrap();
+        assert_eq!(found.start_ns, newest.start_ns);
+        assert_eq!(found.actions, newest.actions);
+        assert_eq!(found.evaluations, 0);
+        assert_eq!(found.arrived_ns, 7 + at * TICK);
+    }
+}
+
+#[test]
+fn a_first_plan_that_comes_late_begins_when_it_is_there() {
+    for (late, begins) in [
+        (0, 1),
+        (PERIOD / 2, 1),
+        (PERIOD * 6 / 10, 2),
+        (PERIOD * 44 / 10, 6),
+    ] {
+        let mut engine = engine();
+        engine.begin(0, 1, 3).unwrap();
+        let arrived_ns = |at: u64| 7 + at * PERIOD;
+        let take = |engine: &mut Engine, at: u64| {
+            let taken = engine.take(0, &sensed(at, &observation(at))).unwrap();
+            assert_eq!(taken, Taken::Valid);
+        };
+        take(&mut engine, 1);
+        while engine.refine(&[0]).unwrap() > 0 {}
+        assert!(engine.is_at_rest(0));
+        let first = engine.read(0, arrived_ns(1) + late).unwrap().unwrap();
+        assert!(!engine.is_at_rest(0));
+        assert_eq!(first.start_ns, arrived_ns(begins), "{late}");
+        assert_eq!(first.arrived_ns, arrived_ns(1));
+        // What came meanwhile has consumed nothing; from then on every period consumes an action.
+        for at in 2..=begins + 3 {
+            take(&mut engine, at);
+            let next = only(engine.answer(&[0]).unwrap());
+            let consumed = at.saturating_sub(begins) as usize;
+            assert_eq!(next.start_ns, arrived_ns(at.max(begins)));
+            assert_eq!(next.evaluations, 0);
+            assert_eq!(next.actions, first.actions[2 * consumed..], "{late}, {at}");
+        }
+    }
+}
+
+#[test]
+fn in_lock_step_a_late_first_plan_costs_nothing() {
+    let mut prompt = engine();
+    let mut late = engine();
+    for engine in [&mut prompt, &mut late] {
+        engine.take(0, &sensed(1, &observation(1))).unwrap();
+        while engine.refine(&[0]).unwrap() > 0 {}
+    }
+    // The simulator waits for every plan, however long that takes, and then does one step.
+    let mut now_ns = 7 + PERIOD + 37 * PERIOD / 10;
+    let mut plans = Vec::new();
+    for (engine, now_ns) in [(&mut prompt, 0), (&mut late, now_ns)] {
+        plans.push(engine.read(0, now_ns).unwrap().unwrap().actions);
+    }
+    assert_eq!(plans[0], plans[1]);
+    for at in 2..8 {
+        now_ns += PERIOD / 7;
+        let values = observation(at);
+        let delayed = Sensed {
+            arrived_ns: now_ns,
+            ..sensed(at, &values)
+        };
+        late.take(0, &delayed).unwrap();
+        let found = only(late.answer(&[0]).unwrap());
+        assert_eq!(found.actions, answer(&mut prompt, at).actions, "{at}");
+        assert_eq!(found.start_ns, now_ns);
+    }
+}
+
+#[test]
+fn observations_before_the_first_plan_consume_nothing() {
+    let (mut waited, mut prompt) = (engine(), engine());
+    for at in 1..=9 {
+        waited.take(0, &sensed(at, &observation(at))).unwrap();
+    }
+    assert_eq!(waited.owed(0), 1);
+    let first = only(waited.answer(&[0]).unwrap());
+    assert_eq!(first.start_ns, 7 + 9 * PERIOD);
+    // As many positions as there are when it is answered at once.
+    assert_eq!(first.actions.len(), answer(&mut prompt, 1).actions.len());
+}
+
+#[test]
+fn a_robot_that_was_started_again_begins_anew() {
+    let mut engine = engine();
+    for at in 100..130 {
+        answer(&mut engine, at);
+    }
+    let values = observation(2);
+    let first = engine.take(0, &sensed(1, &observation(1))).unwrap();
+    assert_eq!(first, Taken::Old(Arrival::OutOfOrder));
+    assert_eq!(engine.take(0, &sensed(2, &values)).unwrap(), Taken::Anew);
+    let found = only(engine.answer(&[0]).unwrap());
+    // As another engine begins a stream of that number.
+    let mut other = engine_for(1);
+    other.follow(0, 1).unwrap();
+    other.take(0, &sensed(2, &values)).unwrap();
+    let expected = only(other.answer(&[0]).unwrap());
+    assert_eq!(found.actions, expected.actions);
+    assert_eq!(found.start_ns, expected.start_ns);
+    assert_eq!(answer(&mut engine, 3).observation_sequence, 3);
 }

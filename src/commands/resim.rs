@@ -116,6 +116,7 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
         }
     }
     bar.finish_and_clear();
+    policy.read(0)?;
     let PolicyAgain {
         plans,
         compared: plans_compared,
@@ -195,6 +196,8 @@ struct PolicyAgain<'a> {
     values: Vec<f32>,
     /// Columns of an observation that say where the robot is.
     measured: Option<Vec<usize>>,
+    /// Whether a plan was asked for that has not been read yet.
+    is_asked: bool,
     answer: Option<Answer>,
     plans: HashMap<u64, Plan>,
     compared: u64,
@@ -217,6 +220,7 @@ impl<'a> PolicyAgain<'a> {
             begun_ns,
             observation: None,
             values: Vec::new(),
+            is_asked: false,
             answer: None,
             plans: HashMap::new(),
             compared: 0,
@@ -230,13 +234,35 @@ impl<'a> PolicyAgain<'a> {
             _ if is_picture(message) => self.picture = Some(Image::decode(&message.bytes)?),
             topic::STATE => self.observation = Some(Observation::decode(&message.bytes)?),
             topic::POLICY_INPUT => self.input(decode(topic::POLICY_INPUT, &message.bytes)?)?,
-            topic::PLAN => self.compare(&WirePlan::decode(&message.bytes)?, message.log_ns),
+            topic::PLAN => {
+                self.read(0)?;
+                self.compare(&WirePlan::decode(&message.bytes)?, message.log_ns);
+            }
             _ => {}
         }
         Ok(())
     }
 
+    /// Reads the plan that was asked for, handed on at `now_ns`, where it has not been read.
+    fn read(&mut self, now_ns: u64) -> Result<()> {
+        if !std::mem::take(&mut self.is_asked) {
+            return Ok(());
+        }
+        self.answer = self.engine.read(0, now_ns)?;
+        if let Some(answer) = &self.answer {
+            let measured = self.measured.as_deref();
+            let plan = plan_of(answer, &self.values, self.engine.policy(), measured)?;
+            self.plans.insert(answer.chunk, plan);
+        }
+        Ok(())
+    }
+
     fn input(&mut self, input: PolicyInput) -> Result<()> {
+        let now_ns = match input {
+            PolicyInput::Begin { now_ns } => now_ns,
+            _ => 0,
+        };
+        self.read(now_ns)?;
         match input {
             PolicyInput::Reset { stream, seed } => self.engine.begin(0, stream, seed)?,
             PolicyInput::Observation { arrived_ns } => {
@@ -260,7 +286,7 @@ impl<'a> PolicyAgain<'a> {
                         images: &images,
                     },
                 )?;
-                if taken == Taken::Valid {
+                if matches!(taken, Taken::Valid | Taken::Anew) {
                     self.values = values;
                 }
             }
@@ -273,13 +299,10 @@ impl<'a> PolicyAgain<'a> {
                 }
             }
             PolicyInput::Answer { .. } => {
-                self.answer = self.engine.answer(&[0])?.pop().flatten();
-                if let Some(answer) = &self.answer {
-                    let measured = self.measured.as_deref();
-                    let plan = plan_of(answer, &self.values, self.engine.policy(), measured)?;
-                    self.plans.insert(answer.chunk, plan);
-                }
+                while self.engine.refine(&[0])? > 0 {}
+                self.is_asked = true;
             }
+            PolicyInput::Begin { .. } => {}
         }
         Ok(())
     }

@@ -57,6 +57,11 @@ impl Cameras {
         Ok(())
     }
 
+    /// Whether no later picture of the camera at `index` can belong to an observation.
+    pub(crate) fn reaches(&self, index: usize, stamp: &Stamp) -> bool {
+        self.frames.reaches(index, stamp.stream, stamp.monotonic_ns)
+    }
+
     /// The pictures that belong to an observation, one of every camera.
     ///
     /// # Errors

@@ -100,6 +100,7 @@ impl Runtime {
             lossless: config.runtime.lossless,
             cpu: config.runtime.cpu,
             pictures_apart_ms: config.runtime.pictures_apart_ms,
+            plan_timeout_ms: config.control.watchdog.plan_timeout_ms,
         };
         let planner = PolicyNode::start(policy, seats, options, Arc::clone(&stop))?;
         let metrics = metrics::serve(&config.runtime, &stop)?;

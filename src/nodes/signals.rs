@@ -44,9 +44,9 @@ impl Signals {
         &self.latch
     }
 
-    /// A valid observation arrived.
+    /// A valid observation arrived. Whoever says so of an earlier one changes nothing.
     pub(crate) fn observed(&self, arrived_ns: u64) {
-        self.observation_ns.store(arrived_ns, Ordering::Relaxed);
+        self.observation_ns.fetch_max(arrived_ns, Ordering::Relaxed);
     }
 
     /// When the newest valid observation arrived, 0 for none yet.

@@ -16,18 +16,24 @@ pub(crate) enum PolicyInput {
     },
     /// An observation arrived; its bytes are the last ones before on `obs/state`.
     Observation {
-        /// When it was taken, nanoseconds of the monotonic clock.
+        /// When it arrived, nanoseconds of the monotonic clock.
         arrived_ns: u64,
     },
     /// A plan was asked for, in answer to the newest valid observation.
     Answer {
-        /// When that observation was taken: the plan's first action is due.
+        /// When that observation arrived.
         arrived_ns: u64,
     },
     /// A picture was taken; its bytes are the last ones before on the camera's `obs/<name>`.
     Picture {
         /// Its camera, in the order of the policy's.
         camera: u32,
+    },
+    /// The plan that was asked for is handed on, the first of its stream: the motion begins. Recordings without it are of a
+    /// time when it began with the observation.
+    Begin {
+        /// When, nanoseconds of the monotonic clock.
+        now_ns: u64,
     },
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn format(topic: &str) -> Format<'static> {
         POLICY_INPUT => own(
             "kinestream.PolicyInput",
             "enum (u32): 0 Reset { stream: u32, seed: u64 }, 1 Observation { arrived_ns: u64 }, \
-             2 Answer { arrived_ns: u64 }, 3 Picture { camera: u32 }",
+             2 Answer { arrived_ns: u64 }, 3 Picture { camera: u32 }, 4 Begin { now_ns: u64 }",
         ),
         SIM_STEP => own(
             "kinestream.SimStep",

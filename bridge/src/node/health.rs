@@ -7,7 +7,7 @@ use zenoh::Wait;
 use zenoh::bytes::Encoding;
 use zenoh::qos::{CongestionControl, Priority};
 
-use super::inbox::{Inbox, Shared};
+use super::inbox::{Inbox, Room, Shared};
 use super::publisher::Matching;
 use super::{Node, NodeError, PublishError};
 use crate::health::{Health, HealthError, MAX_HEALTH_BYTES};
@@ -37,7 +37,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::Zenoh`] if the session is closed.
     pub fn health_inbox(&self, capacity: usize) -> Result<Inbox<Health>, NodeError> {
-        let shared = Arc::new(Shared::new(capacity));
+        let shared = Arc::new(Shared::new(Room::of(capacity)));
         let queue = Arc::clone(&shared);
         let subscription = self.subscribe_bytes(
             &self.keys().health(),
@@ -45,7 +45,7 @@ impl Node {
             move |bytes, counts| {
                 let health = Health::from_json(bytes)?;
                 counts.count_received();
-                queue.push(health);
+                queue.push(health, 0);
                 Ok::<_, HealthError>(())
             },
         )?;

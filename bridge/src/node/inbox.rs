@@ -49,6 +49,25 @@ impl Bell {
     }
 }
 
+/// What an inbox has room for. The oldest messages make room for a new one, and are counted as dropped; the newest always
+/// finds room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Messages, at least 1.
+    pub messages: usize,
+    /// Bytes of their payloads together.
+    pub bytes: usize,
+}
+
+impl Room {
+    /// Room for so many messages of any size.
+    #[must_use]
+    pub const fn of(messages: usize) -> Self {
+        let bytes = usize::MAX;
+        Self { messages, bytes }
+    }
+}
+
 /// What arrived at an inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxCounts {
@@ -71,7 +90,7 @@ impl<M> Inbox<M> {
     /// The oldest message, if there is one.
     #[must_use]
     pub fn try_next(&self) -> Option<M> {
-        self.shared.lock().messages.pop_front()
+        self.shared.lock().pop()
     }
 
     /// The oldest message; blocks until there is one or `limit` has passed.
@@ -82,11 +101,7 @@ impl<M> Inbox<M> {
             .shared
             .arrived
             .wait_timeout_while(queue, limit, |queue| queue.messages.is_empty());
-        waited
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .messages
-            .pop_front()
+        waited.unwrap_or_else(PoisonError::into_inner).0.pop()
     }
 
     /// The newest message; what was older is discarded without counting as dropped.
@@ -95,7 +110,8 @@ impl<M> Inbox<M> {
         let mut queue = self.shared.lock();
         let newest = queue.messages.pop_back();
         queue.messages.clear();
-        newest
+        queue.bytes = 0;
+        newest.map(|(message, _)| message)
     }
 
     /// What arrived so far.
@@ -113,8 +129,19 @@ impl<M> Inbox<M> {
 
 #[derive(Debug)]
 struct Queue<M> {
-    messages: VecDeque<M>,
+    /// With the bytes of their payloads.
+    messages: VecDeque<(M, usize)>,
+    /// Of all of them.
+    bytes: usize,
     dropped: u64,
+}
+
+impl<M> Queue<M> {
+    fn pop(&mut self) -> Option<M> {
+        let (message, bytes) = self.messages.pop_front()?;
+        self.bytes -= bytes;
+        Some(message)
+    }
 }
 
 /// The queue as the subscription's callback and the inbox share it.
@@ -122,34 +149,74 @@ struct Queue<M> {
 pub(super) struct Shared<M> {
     queue: Mutex<Queue<M>>,
     arrived: Condvar,
-    capacity: usize,
+    room: Room,
 }
 
 impl<M> Shared<M> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(room: Room) -> Self {
         let queue = Queue {
             messages: VecDeque::new(),
+            bytes: 0,
             dropped: 0,
         };
         Self {
             queue: Mutex::new(queue),
             arrived: Condvar::new(),
-            capacity: capacity.max(1),
+            room,
         }
     }
 
-    pub(super) fn push(&self, message: M) {
+    /// Adds a message whose payload had so many bytes.
+    pub(super) fn push(&self, message: M, bytes: usize) {
         let mut queue = self.lock();
-        if queue.messages.len() >= self.capacity {
-            queue.messages.pop_front();
+        while queue.messages.len() >= self.room.messages.max(1)
+            || queue.bytes.saturating_add(bytes) > self.room.bytes
+        {
+            if queue.pop().is_none() {
+                break;
+            }
             queue.dropped += 1;
         }
-        queue.messages.push_back(message);
+        queue.messages.push_back((message, bytes));
+        queue.bytes += bytes;
         drop(queue);
         self.arrived.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<M>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_make_room_and_the_newest_always_finds_it() {
+        let room = Room {
+            messages: 3,
+            bytes: 100,
+        };
+        let shared = Shared::new(room);
+        let push = |message: u32, bytes: usize| {
+            shared.push(message, bytes);
+            let queue = shared.lock();
+            let kept: Vec<u32> = queue.messages.iter().map(|(message, _)| *message).collect();
+            (kept, queue.bytes, queue.dropped)
+        };
+        assert_eq!(push(1, 40), (vec![1], 40, 0));
+        assert_eq!(push(2, 40), (vec![1, 2], 80, 0));
+        assert_eq!(push(3, 30), (vec![2, 3], 70, 1));
+        assert_eq!(push(4, 10), (vec![2, 3, 4], 80, 1));
+        assert_eq!(push(5, 1), (vec![3, 4, 5], 41, 2));
+        assert_eq!(push(6, 1000), (vec![6], 1000, 5));
+        assert_eq!(push(7, 1), (vec![7], 1, 6));
+        assert_eq!(shared.lock().pop(), Some(7));
+        assert_eq!(shared.lock().pop(), None);
+        let none = Shared::new(Room::of(0));
+        none.push(1, usize::MAX);
+        none.push(2, usize::MAX);
+        assert_eq!(none.lock().messages.len(), 1);
     }
 }

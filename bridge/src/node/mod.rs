@@ -22,7 +22,7 @@ use zenoh::Wait;
 pub use zenoh::liveliness::LivelinessToken;
 
 pub use health::HealthPublisher;
-pub use inbox::{Bell, Inbox, InboxCounts};
+pub use inbox::{Bell, Inbox, InboxCounts, Room};
 pub use options::{Mode, SessionOptions, loopback_pair};
 pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zenoh::Wait;
 use zenoh::sample::{Sample, SampleKind};
 
-use super::inbox::{Bell, Inbox, Shared};
+use super::inbox::{Bell, Inbox, Room, Shared};
 use super::{Node, NodeError};
 use crate::log_throttle::LogThrottle;
 use crate::wire::{Decode, DecodeError};
@@ -135,7 +135,7 @@ impl Node {
         key: &str,
         capacity: usize,
     ) -> Result<Inbox<M>, NodeError> {
-        self.collect(key, capacity, || ())
+        self.inbox_of::<M, M, _>(key, Room::of(capacity), None, |view| M::from_view(&view))
     }
 
     /// As [`Node::inbox`], and every message rings the bell.
@@ -148,21 +148,40 @@ impl Node {
         capacity: usize,
         bell: &Bell,
     ) -> Result<Inbox<M>, NodeError> {
-        let bell = bell.clone();
-        self.collect(key, capacity, move || bell.ring())
+        self.inbox_of::<M, M, _>(key, Room::of(capacity), Some(bell), |view| {
+            M::from_view(&view)
+        })
     }
 
-    fn collect<M: Decode + Send>(
+    /// Collects what `take` makes of messages of kind `M`, where they arrive: it runs on zenoh's receiving thread, as the
+    /// callback of [`Node::subscribe`] does, whatever the inbox's owner does meanwhile. What it makes counts as large as the
+    /// message. Every message rings the bell, where there is one.
+    ///
+    /// # Errors
+    /// As [`Node::subscribe`].
+    pub fn inbox_of<M, T, F>(
         &self,
         key: &str,
-        capacity: usize,
-        arrived: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Inbox<M>, NodeError> {
-        let shared = Arc::new(Shared::new(capacity));
-        let queue = Arc::clone(&shared);
-        let subscription = self.subscribe::<M, _>(key, move |view| {
-            queue.push(M::from_view(&view));
-            arrived();
+        room: Room,
+        bell: Option<&Bell>,
+        take: F,
+    ) -> Result<Inbox<T>, NodeError>
+    where
+        M: Decode,
+        T: Send + 'static,
+        F: for<'a> Fn(M::View<'a>) -> T + Send + Sync + 'static,
+    {
+        let shared = Arc::new(Shared::new(room));
+        let (queue, bell) = (Arc::clone(&shared), bell.cloned());
+        let limit = M::KIND.most_bytes();
+        let subscription = self.subscribe_bytes(key, limit, move |bytes, counts| {
+            let view = M::view(bytes)?;
+            counts.count_received();
+            queue.push(take(view), bytes.len());
+            if let Some(bell) = &bell {
+                bell.ring();
+            }
+            Ok::<_, DecodeError>(())
         })?;
         Ok(Inbox::new(shared, subscription))
     }

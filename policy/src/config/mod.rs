@@ -109,6 +109,11 @@ impl PolicyConfig {
         parts.filter_map(|part| part.image.map(|size| (part, size)))
     }
 
+    /// Time from one action to the next, in nanoseconds.
+    pub fn period_ns(&self) -> u64 {
+        (1e9 / self.task.rate_hz) as u64
+    }
+
     /// Numbers of the condition that an observation of `numbers` numbers and its images become.
     pub fn condition_size(&self, numbers: usize) -> usize {
         let features = self.vision.as_ref().map_or(0, VisionConfig::features);

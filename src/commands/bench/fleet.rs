@@ -170,7 +170,7 @@ impl Fleet {
             for seat in 0..robots {
                 match self.engine.demand(seat, self.deadline_ns) {
                     Some(Demand { owed: 0, .. }) => {
-                        std::hint::black_box(self.engine.read(seat)?);
+                        std::hint::black_box(self.engine.read(seat, now_ns())?);
                     }
                     demand => demands.extend(demand),
                 }
@@ -194,9 +194,9 @@ impl Fleet {
             tally.evaluated(started_ns, chosen.len());
             for seat in chosen {
                 if self.engine.owed(seat) == 0
-                    && let Some(answer) = self.engine.read(seat)?
+                    && let Some(answer) = self.engine.read(seat, now_ns())?
                 {
-                    tally.answered(answer.start_ns, now_ns(), self.deadline_ns);
+                    tally.answered(answer.arrived_ns, now_ns(), self.deadline_ns);
                 }
             }
         }

@@ -8,12 +8,19 @@ use kinestream_control::limits::PerJoint;
 use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
+use kinestream_policy::checkpoint::Normalisers;
 use kinestream_policy::config::{PlanConfig, TaskConfig};
-use kinestream_policy::{Checkpoint, Normaliser};
+use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig};
 use serde::Serialize;
 
 /// A range of 0 leaves a command no room; it gets this much of its place, at least this much.
 const LEAST_RANGE: f64 = 1e-6;
+/// A number may go through its whole trained range in so many seconds.
+const RANGE_S: f64 = 1.0;
+/// Share of its trained range that a plan may begin away from where the robot is.
+const FARTHEST: f64 = 0.5;
+/// Two ranges are of one thing where they have so much of the narrower one in common.
+const COMMON: f64 = 0.5;
 
 /// The tables that say something; all others have their defaults.
 #[derive(Serialize)]
@@ -53,18 +60,24 @@ struct Session {
 
 /// A configuration in TOML: keys and rates, and limits from the statistics of the training data.
 pub(super) fn text(folder: &Path, checkpoint: &Checkpoint) -> Result<String> {
-    let policy = checkpoint.policy();
+    written(folder, checkpoint.policy(), checkpoint.normalisers())
+}
+
+fn written(folder: &Path, policy: &PolicyConfig, normalisers: &Normalisers) -> Result<String> {
     let cameras = policy.cameras().map(|(part, _)| part.short_name());
     let keys: Vec<String> = ["state"]
         .into_iter()
         .chain(cameras)
         .map(|name| format!("<namespace>/<robot>/obs/{name}"))
         .collect();
-    let limits = limits(&checkpoint.normalisers().action);
-    let known = if limits.lower.is_some() {
-        "# Positions in [control.limits] are the smallest and largest actions of the training data."
+    let action = &normalisers.action;
+    let known = if ranges(action).is_some() {
+        "# Positions in [control.limits] are the smallest and largest actions of the training data. Its speeds\n\
+         # are not known: `velocity` lets every number go through its whole range in 1 s, which is a guess.\n\
+         # Compare it with what the robot bears, and set acceleration and jerk there, too."
     } else {
-        "# The training data's smallest and largest actions are not known: no position is limited."
+        "# The training data's smallest and largest actions are not known: nothing is limited. Set positions,\n\
+         # velocity, acceleration and jerk in [control.limits]."
     };
     let tables = Tables {
         task: &policy.task,
@@ -82,7 +95,7 @@ pub(super) fn text(folder: &Path, checkpoint: &Checkpoint) -> Result<String> {
         control: Control {
             rate_hz: 100.0,
             interpolation: "linear",
-            limits,
+            limits: limits(action),
         },
         session: Session {
             namespace: "kinestream",
@@ -92,30 +105,189 @@ pub(super) fn text(folder: &Path, checkpoint: &Checkpoint) -> Result<String> {
     let tables = toml::to_string(&tables).context("cannot write the configuration")?;
     Ok(format!(
         "# Written by `kinestream import`. Observations come in on\n#   {}\n# and task.rate_hz is the \
-         rate of the actions.\n{known}\n# How fast the robot may move is nothing that a policy knows: \
-         set velocity, acceleration and\n# jerk there, and read docs/SAFETY.md, before the first \
-         motion.\n\n{tables}",
-        keys.join("\n#   ")
+         rate of the actions. [plan] to [sampler] are as the checkpoint's config.json says, which counts.\n\
+         {known}\n# Read docs/SAFETY.md before the first motion.\n\n{tables}\n{}",
+        keys.join("\n#   "),
+        start_table(policy, normalisers)
     ))
 }
 
-fn limits(action: &Normaliser) -> LimitsConfig {
-    if action.minimum.is_empty() || action.maximum.is_empty() {
-        return LimitsConfig::default();
+/// What is guessed in it, for who imports.
+pub(super) fn guesses(checkpoint: &Checkpoint) -> [String; 2] {
+    let (policy, normalisers) = (checkpoint.policy(), checkpoint.normalisers());
+    let limits = match ranges(&normalisers.action) {
+        Some(_) => "control.limits.velocity: the whole trained range of every number in 1 s, since the data's speeds are not \
+                    known; no acceleration"
+            .to_owned(),
+        None => "no limits at all, since the actions' ranges are not known".to_owned(),
+    };
+    let start = match measured(policy, normalisers) {
+        Some((columns, _)) => format!(
+            "control.start.columns: numbers {columns:?} of obs/state are where the robot is"
+        ),
+        None => "control.start.from = \"plan\": which numbers of obs/state are where the robot is, nobody says".to_owned(),
+    };
+    [limits, start]
+}
+
+/// Where a motion begins: where the robot is measured, if the observation seems to say it.
+fn start_table(policy: &PolicyConfig, normalisers: &Normalisers) -> String {
+    let mut text = match measured(policy, normalisers) {
+        Some((columns, why)) => format!(
+            "[control.start]\n\
+             # Which numbers of obs/state are where the robot is, one for every number of the action: {why}.\n\
+             columns = {columns:?}\n\
+             from = \"measured\"\n"
+        ),
+        None => "[control.start]\n\
+             # Which numbers of obs/state are where the robot is, nobody says: a motion begins where the plan begins.\n\
+             # Bring the robot there first, or name them: columns = [0, 1, ...], one for every number of the\n\
+             # action, and from = \"measured\".\n\
+             from = \"plan\"\n"
+            .to_owned(),
+    };
+    if let Some(ranges) = ranges(&normalisers.action) {
+        let farthest: Vec<f64> = ranges
+            .iter()
+            .map(|(low, high)| FARTHEST * (high - low))
+            .collect();
+        text += &format!(
+            "# A plan that begins farther than this from there is refused: half of every number's trained range.\n\
+             farthest = {farthest:?}\n"
+        );
     }
-    let (lower, upper) = action
-        .minimum
-        .iter()
-        .zip(&action.maximum)
-        .map(|(low, high)| {
-            let (low, high) = (f64::from(*low), f64::from(*high));
-            let room = LEAST_RANGE * high.abs().max(1.0);
-            (low, high.max(low + room))
-        })
-        .unzip();
+    text
+}
+
+/// The numbers of an observation that are where the robot is, and who says so: the checkpoint, or that its first array has as
+/// many numbers as an action, over the same ranges.
+fn measured(
+    policy: &PolicyConfig,
+    normalisers: &Normalisers,
+) -> Option<(Vec<usize>, &'static str)> {
+    if let Some(columns) = &policy.plan.primer_columns {
+        return Some((columns.clone(), "as the checkpoint says"));
+    }
+    let actions = ranges(&normalisers.action)?;
+    let numbers = ranges(&normalisers.observation)?;
+    let mut parts = policy.task.observation.iter();
+    let first = parts.find(|part| part.image.is_none())?;
+    let size = match &first.columns {
+        Some(columns) => columns.len(),
+        None => numbers.len(),
+    };
+    let in_common = |((low, high), (least, most)): (&(f64, f64), &(f64, f64))| {
+        let common = high.min(*most) - low.max(*least);
+        common >= COMMON * (high - low).min(most - least)
+    };
+    let is_like = size == actions.len() && actions.iter().zip(&numbers).all(in_common);
+    is_like.then(|| {
+        let why = "a guess, from their number and their trained ranges; check it";
+        ((0..size).collect(), why)
+    })
+}
+
+/// The smallest and largest value of every number, never equal; none where nobody kept them.
+fn ranges(numbers: &Normaliser) -> Option<Vec<(f64, f64)>> {
+    if numbers.minimum.is_empty() || numbers.maximum.is_empty() {
+        return None;
+    }
+    let limits = numbers.minimum.iter().zip(&numbers.maximum);
+    let range = |(low, high): (&f32, &f32)| {
+        let (low, high) = (f64::from(*low), f64::from(*high));
+        let room = LEAST_RANGE * high.abs().max(1.0);
+        (low, high.max(low + room))
+    };
+    Some(limits.map(range).collect())
+}
+
+fn limits(action: &Normaliser) -> LimitsConfig {
+    let Some(ranges) = ranges(action) else {
+        return LimitsConfig::default();
+    };
+    let each =
+        |number: fn(&(f64, f64)) -> f64| Some(PerJoint::Each(ranges.iter().map(number).collect()));
     LimitsConfig {
-        lower: Some(PerJoint::Each(lower)),
-        upper: Some(PerJoint::Each(upper)),
+        lower: each(|(low, _)| *low),
+        upper: each(|(_, high)| *high),
+        velocity: each(|(low, high)| (high - low) / RANGE_S),
         ..LimitsConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::config::Config;
+    use kinestream_control::StartFrom;
+
+    /// What is written for the shipped policy with other statistics and another first array.
+    fn imported(
+        columns: Option<Vec<usize>>,
+        action: [f32; 2],
+        change: impl FnOnce(&mut Normalisers),
+    ) -> (String, Config) {
+        let shipped = Path::new(crate::checkpoint::SHIPPED);
+        let checkpoint = crate::checkpoint::open(shipped, Device::Cpu).unwrap();
+        let mut policy = checkpoint.policy().clone();
+        let parts =
+            serde_json::json!([{ "array": "state", "columns": [0, 1] }, { "array": "rest" }]);
+        policy.task.observation = serde_json::from_value(parts).unwrap();
+        policy.plan.primer_columns = columns;
+        let mut normalisers = checkpoint.normalisers().clone();
+        let range = |numbers: &mut Normaliser, [low, high]: [f32; 2]| {
+            numbers.minimum = vec![low; numbers.size()];
+            numbers.maximum = vec![high; numbers.size()];
+        };
+        range(&mut normalisers.observation, [-180.0, 180.0]);
+        range(&mut normalisers.action, action);
+        change(&mut normalisers);
+        let text = written(Path::new("there"), &policy, &normalisers).unwrap();
+        let config =
+            Config::parse(&text, "run.toml").unwrap_or_else(|error| panic!("{error}: {text}"));
+        (text, config)
+    }
+
+    fn each(number: f64) -> Option<PerJoint> {
+        Some(PerJoint::Each(vec![number; 2]))
+    }
+
+    #[test]
+    fn limits_and_a_start_are_written_from_the_trained_ranges() {
+        let (text, config) = imported(None, [-90.0, 150.0], |_| {});
+        assert!(text.contains("a guess"), "{text}");
+        let limits = &config.control.limits;
+        assert_eq!(limits.lower, each(-90.0));
+        assert_eq!(limits.velocity, each(240.0));
+        assert_eq!(limits.acceleration, None);
+        let start = &config.control.start;
+        assert_eq!(start.columns, Some(vec![0, 1]));
+        assert_eq!(start.from, Some(StartFrom::Measured));
+        assert_eq!(start.farthest, each(120.0));
+    }
+
+    #[test]
+    fn what_is_no_measured_position_is_not_taken_for_one() {
+        // Other ranges: velocities, say.
+        let (text, config) = imported(None, [300.0, 600.0], |_| {});
+        assert_eq!(config.control.start.columns, None);
+        assert_eq!(config.control.start.from, Some(StartFrom::Plan));
+        assert!(text.contains("Bring the robot there first"), "{text}");
+        // The checkpoint knows.
+        let (_, config) = imported(Some(vec![18, 19]), [300.0, 600.0], |_| {});
+        assert_eq!(config.control.start.columns, Some(vec![18, 19]));
+        // Without statistics nothing is limited, and that is said.
+        let (text, config) = imported(None, [0.0, 1.0], |it| it.action.minimum.clear());
+        assert_eq!(config.control.limits, LimitsConfig::default());
+        assert!(text.contains("nothing is limited"), "{text}");
+        assert_eq!(config.control.start.farthest, None);
+    }
+
+    #[test]
+    fn a_constant_number_gets_a_little_room_and_a_speed() {
+        let (_, config) = imported(None, [5.0, 5.0], |_| {});
+        assert!(config.control.controller(2).is_ok());
     }
 }

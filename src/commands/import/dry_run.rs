@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use kinestream_control::{Latencies, Percentiles};
+use kinestream_control::{Latencies, Percentiles, WatchdogConfig};
 use kinestream_diffusion::Execution;
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_policy::config::{ImageSize, IterateConfig, PlanMode};
@@ -11,7 +11,9 @@ use kinestream_policy::{Checkpoint, Image, Normaliser, Pixels, Policy};
 use serde::Serialize;
 use tch::Device;
 
+use super::RUN_FILE;
 use crate::device;
+use crate::nodes::policy::Pace;
 use crate::output::say;
 
 /// Plans at most, the first of which warms up and is not measured.
@@ -36,6 +38,9 @@ pub(super) struct DryRun {
     /// Of the training data; empty where nobody kept them.
     training_minimum: Vec<f32>,
     training_maximum: Vec<f32>,
+    /// Why the policy cannot keep up, if it cannot, by the watchdog that `import` configures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_slow: Option<String>,
     /// The same where every observation is answered, by one evaluation that goes on from the last
     /// chunk (`plan.iterate`); for policies that denoise chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +69,7 @@ pub(super) fn run(
 
 fn measure(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
     let normalisers = checkpoint.normalisers().clone();
+    let config = checkpoint.policy().clone();
     let mut policy = Policy::executed(checkpoint, Device::Cpu, 1, Execution::auto(threads))?;
     let (steps, size) = (policy.config().plan.action_steps, policy.action_size());
     let cameras: Vec<ImageSize> = policy.cameras().map(|(_, size)| size).collect();
@@ -113,11 +119,18 @@ fn measure(checkpoint: Checkpoint, threads: usize) -> Result<DryRun> {
         }
         plans += 1;
     }
+    let plan_ms = plan_latencies.percentiles_ms();
+    let pace = Pace {
+        plan_ms: plan_ms.p50,
+        evaluations: evaluations_measured as usize,
+        plan_timeout_ms: WatchdogConfig::default().plan_timeout_ms,
+    };
     Ok(DryRun {
         plans,
         threads,
         evaluations: evaluations_measured as usize,
-        plan_ms: plan_latencies.percentiles_ms(),
+        too_slow: pace.complaint(&config),
+        plan_ms,
         observation_ms: observation_latencies.percentiles_ms(),
         action_minimum: minimum,
         action_maximum: maximum,
@@ -174,6 +187,17 @@ impl DryRun {
             );
         }
         say!("  observation {}", figures(&self.observation_ms));
+        if let Some(complaint) = &self.too_slow {
+            say!("  too slow    {complaint}");
+            if let Some(every) = &self.every_observation
+                && every.too_slow.is_none()
+            {
+                say!(
+                    "              or plan.iterate = {{ steps = 1 }} with plan.action_steps = 1 in {RUN_FILE}: {:.0} ms",
+                    every.plan_ms.p50
+                );
+            }
+        }
         say!(
             "  actions     {:.4?} to {:.4?}",
             self.action_minimum,

@@ -68,6 +68,9 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
     match &arguments.destination {
         Some(folder) if !arguments.check => {
             write(folder, &imported)?;
+            report
+                .assumed
+                .extend(configuration::guesses(&imported.checkpoint));
             report.destination = Some(folder.display().to_string());
         }
         _ => {
@@ -86,7 +89,8 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
 /// The configuration that a checkpoint folder runs with where none is named.
 pub(crate) fn config(folder: &Path) -> Result<Config> {
     let imported = checkpoint::open_any(folder, Device::Cpu)?;
-    for text in &imported.assumed {
+    let guesses = configuration::guesses(&imported.checkpoint);
+    for text in imported.assumed.iter().chain(&guesses) {
         tracing::warn!("{}: assumed {text}", folder.display());
     }
     let text = configuration::text(folder, &imported.checkpoint)?;

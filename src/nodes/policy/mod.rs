@@ -5,6 +5,8 @@
 //! evaluation serves those whose deadlines come first, in batches as large as they bear, and each gets
 //! its plan as soon as it is there. A plan rolls by the time between its robot's observations' stamps.
 
+mod pace;
+mod reception;
 mod robot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +22,7 @@ use kinestream_policy::dispatch::{Demand, Dispatcher};
 use kinestream_policy::image::{Image as Picture, Pixels};
 use kinestream_policy::{Engine, Error, Policy};
 
+pub(crate) use self::pace::Pace;
 use self::robot::Robot;
 pub(crate) use self::robot::{PolicyStatistics, Seat, numbers, plan_of};
 use super::PATIENCE;
@@ -40,6 +43,8 @@ pub(crate) struct PolicyOptions {
     pub(crate) cpu: Option<usize>,
     /// How far apart, in milliseconds, an observation and its pictures may be; a period by default.
     pub(crate) pictures_apart_ms: Option<f64>,
+    /// How old a plan may be in milliseconds, by the watchdog; 0 for any age.
+    pub(crate) plan_timeout_ms: f64,
 }
 
 /// A running policy node.
@@ -65,7 +70,15 @@ impl PolicyNode {
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let mut dispatcher = Dispatcher::default();
-        warm_up(&mut policy, &mut dispatcher)?;
+        let (plan_ns, evaluations) = warm_up(&mut policy, &mut dispatcher)?;
+        let pace = Pace {
+            plan_ms: plan_ns as f64 / 1e6,
+            evaluations,
+            plan_timeout_ms: options.plan_timeout_ms,
+        };
+        if let Some(complaint) = pace.complaint(policy.config()) {
+            tracing::warn!("{complaint}");
+        }
         let bell = Bell::default();
         let alive: Vec<Alive> = seats
             .iter()
@@ -75,7 +88,7 @@ impl PolicyNode {
             .into_iter()
             .map(|seat| {
                 let cameras = Cameras::of(&policy, options.pictures_apart_ms);
-                Robot::join(seat, cameras, options.lossless, &bell)
+                Robot::join(seat, &policy, cameras, options.lossless, &bell)
             })
             .collect::<Result<Vec<_>>>()?;
         let statistics = robots
@@ -186,7 +199,9 @@ impl Shell {
     fn answer(&mut self, seat: usize) -> Result<()> {
         let robot = &mut self.robots[seat];
         robot.say_begun(seat, &self.engine);
-        let answer = self.engine.read(seat)?;
+        let now_ns = Monotonic.now_ns();
+        robot.say_begins(seat, &self.engine, now_ns);
+        let answer = self.engine.read(seat, now_ns)?;
         match answer {
             Some(answer) => robot.publish(&answer, self.engine.policy()),
             None => {
@@ -198,8 +213,9 @@ impl Shell {
 }
 
 /// Runs the network, for all robots at once and for one, until LibTorch has chosen kernels and
-/// allocated, then forgets it all but for what evaluations took.
-fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<()> {
+/// allocated, then forgets it all but for what evaluations took. Returns the least time of a plan for
+/// one robot, in nanoseconds, and its evaluations.
+fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<(u64, usize)> {
     let steps = policy.config().plan.action_steps;
     let zeros = vec![0.0; policy.observation_size()];
     let black: Vec<(ImageSize, Vec<u8>)> = policy
@@ -214,6 +230,7 @@ fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<()> {
         })
         .collect();
     let all: Vec<usize> = (0..policy.streams()).collect();
+    let mut quickest = (u64::MAX, 0);
     for streams in [&all[..], &all[..1]] {
         all.iter().try_for_each(|stream| policy.reset(*stream, 0))?;
         let begun = Monotonic.now_ns();
@@ -221,9 +238,11 @@ fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<()> {
             if round > 1 && Monotonic.now_ns() - begun > WARM_UP_NS {
                 break;
             }
+            let observed_ns = Monotonic.now_ns();
             for &stream in streams {
                 policy.observe_images(stream, &zeros, &images)?;
             }
+            let owed = policy.owed(streams[0]);
             loop {
                 let begun_ns = Monotonic.now_ns();
                 match policy.refine(streams)? {
@@ -235,11 +254,15 @@ fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<()> {
                     _ => {}
                 }
             }
+            if streams.len() == 1 && owed > 0 {
+                let took_ns = Monotonic.now_ns().saturating_sub(observed_ns);
+                quickest = quickest.min((took_ns, owed));
+            }
             for &stream in streams {
                 policy.advance(stream, steps);
             }
         }
     }
     all.iter().try_for_each(|stream| policy.reset(*stream, 0))?;
-    Ok(())
+    Ok(quickest)
 }

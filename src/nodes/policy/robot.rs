@@ -1,25 +1,35 @@
 //! One robot of the policy node: what it sends, what it is answered, and what became of both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use kinestream_bridge::node::{Bell, Channel, Inbox, Publisher};
-use kinestream_bridge::wire::{PlanSlice, Request, Stamp};
+use kinestream_bridge::node::{Bell, Channel, Inbox, Publisher, Room};
+use kinestream_bridge::wire::{Decode, ImageSlice, ObservationView, PlanSlice, Request, Stamp};
 use kinestream_bridge::{Command, Image, Node, Observation};
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter};
 use kinestream_policy::arrivals::Arrival;
 use kinestream_policy::dispatch::Demand;
 use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::oddity::OddityWatch;
 use kinestream_policy::{Engine, Policy};
 
+use super::reception::{Arrived, Reception};
 use crate::nodes::cameras::Cameras;
 use crate::nodes::signals::Signals;
 use crate::nodes::snapshot::Snapshot;
 use crate::nodes::{INBOX, stamp};
 use crate::recording::{PolicyInput, Tap, topic};
 
-/// Pictures of a camera that wait; a raw one of a large camera has megabytes.
-const PICTURES: usize = 4;
+/// Observations that wait: as many as come while a slow policy evaluates.
+const OBSERVATIONS: Room = Room {
+    messages: 1024,
+    bytes: 16 << 20,
+};
+/// Pictures of a camera that wait: as many as belong to these.
+const PICTURES: usize = 64;
+/// Bytes of them at most, of one camera and of all: a raw picture of a large camera has megabytes.
+const PICTURE_BYTES: (usize, usize) = (64 << 20, 128 << 20);
 
 /// What a policy node did so far.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +75,8 @@ pub(crate) struct Seat<'a> {
 
 /// One robot, as the thread sees it.
 pub(super) struct Robot {
-    observations: Inbox<Observation>,
+    observations: Inbox<Arrived>,
+    has_pictures: Arc<AtomicBool>,
     /// With the topics that they are recorded on, in the order of the policy's cameras.
     pictures: Vec<(String, Inbox<Image>)>,
     cameras: Cameras,
@@ -80,6 +91,9 @@ pub(super) struct Robot {
     sequence: u64,
     pub(super) deadline_ns: u64,
     measured: Option<Vec<usize>>,
+    /// How long before the newest observation the policy looks back at most.
+    memory_ns: u64,
+    oddities: OddityWatch,
     /// Of the newest valid observation.
     values: Vec<f32>,
 }
@@ -87,6 +101,7 @@ pub(super) struct Robot {
 impl Robot {
     pub(super) fn join(
         seat: Seat<'_>,
+        policy: &Policy,
         cameras: Cameras,
         lossless: bool,
         bell: &Bell,
@@ -101,18 +116,40 @@ impl Robot {
             measured,
         } = seat;
         let observation = node.keys().observation("state")?;
+        let (each, all) = PICTURE_BYTES;
+        let count = cameras.names().count();
+        let room = Room {
+            messages: PICTURES,
+            bytes: each.min(all / count.max(1)),
+        };
         let pictures = cameras
             .names()
             .map(|name| {
                 let key = node.keys().observation(name)?;
-                Ok((topic::of_camera(name), node.inbox(&key, PICTURES)?))
+                let own = |view: ImageSlice<'_>| Image::from_view(&view);
+                let inbox = node.inbox_of::<Image, _, _>(&key, room, None, own)?;
+                Ok((topic::of_camera(name), inbox))
             })
             .collect::<Result<Vec<_>>>()?;
+        let period_ns = policy.config().period_ns();
+        let size = policy.observation_size();
+        let reception = Reception::new(size, count > 0, period_ns, Arc::clone(&signals));
+        let has_pictures = Arc::clone(&reception.has_pictures);
+        let receive = move |view: ObservationView<'_>| reception.take(&view);
+        let steps = policy.config().plan.observation_steps as u64;
         Ok(Self {
+            has_pictures,
+            oddities: policy.oddities(),
+            memory_ns: period_ns.saturating_mul(steps),
             pictures,
             cameras,
             resets: node.inbox(&node.keys().command("reset")?, INBOX)?,
-            observations: node.inbox_with_bell(&observation, INBOX, bell)?,
+            observations: node.inbox_of::<Observation, Arrived, _>(
+                &observation,
+                OBSERVATIONS,
+                Some(bell),
+                receive,
+            )?,
             plans: if lossless {
                 node.lossless_publisher(Channel::Plan)?
             } else {
@@ -138,6 +175,7 @@ impl Robot {
                 self.tap
                     .policy_input(Monotonic.now_ns(), &PolicyInput::Reset { stream, seed });
                 engine.begin(seat, stream, seed)?;
+                self.oddities.reset();
                 // The plan of the last stream must not move the robot of this one.
                 self.commands.withdraw();
             }
@@ -148,22 +186,40 @@ impl Robot {
     /// Takes what waits into the history; one plan will answer all of it, made for the newest.
     pub(super) fn take_all(&mut self, seat: usize, engine: &mut Engine) -> Result<()> {
         // An observation first: the reset that was sent before it is there by then.
-        let mut waiting = self.observations.try_next();
+        let first = self.observations.try_next();
         self.take_resets(seat, engine)?;
-        self.take_pictures();
-        while let Some(observation) = waiting {
-            self.take(&observation, seat, engine)?;
-            waiting = self.observations.try_next();
-            self.take_pictures();
+        let rest = std::iter::from_fn(|| self.observations.try_next());
+        // What comes faster than it can be taken waits for the next turn.
+        let rest = rest.take(OBSERVATIONS.messages);
+        let waiting: Vec<Arrived> = first.into_iter().chain(rest).collect();
+        if let Some(newest) = waiting.last() {
+            let newest = newest.observation.stamp;
+            for arrived in &waiting {
+                if self.is_needed(&arrived.observation.stamp, &newest) {
+                    self.take(arrived, seat, engine)?;
+                } else {
+                    self.tap_observation(arrived);
+                }
+            }
         }
+        self.take_pictures(None);
         Ok(())
     }
 
-    /// Takes the pictures that have come, in the order of the cameras.
-    fn take_pictures(&mut self) {
+    /// Whether an observation that waits is taken. Pictures are costly to look at: of those with pictures none that the policy
+    /// will not look back at from the newest.
+    fn is_needed(&self, stamp: &Stamp, newest: &Stamp) -> bool {
+        let ago_ns = newest.monotonic_ns.saturating_sub(stamp.monotonic_ns);
+        self.pictures.is_empty() || stamp.stream != newest.stream || ago_ns <= self.memory_ns
+    }
+
+    /// Takes the pictures that have come, in the order of the cameras: those that may belong to an observation, or all.
+    fn take_pictures(&mut self, stamp: Option<&Stamp>) {
         for at in 0..self.pictures.len() {
             let (topic, inbox) = &self.pictures[at];
-            while let Some(picture) = inbox.try_next() {
+            while !stamp.is_some_and(|stamp| self.cameras.reaches(at, stamp))
+                && let Some(picture) = inbox.try_next()
+            {
                 let now_ns = Monotonic.now_ns();
                 let camera = at as u32;
                 // Under the camera's own name, whatever the sender calls it.
@@ -177,12 +233,23 @@ impl Robot {
         }
     }
 
-    /// Takes an observation into the history.
-    fn take(&mut self, observation: &Observation, seat: usize, engine: &mut Engine) -> Result<()> {
-        let arrived_ns = Monotonic.now_ns();
-        self.tap.wire(topic::STATE, arrived_ns, observation);
+    /// Records an observation, at the time at which it is taken.
+    fn tap_observation(&self, arrived: &Arrived) {
         self.tap
-            .policy_input(arrived_ns, &PolicyInput::Observation { arrived_ns });
+            .wire(topic::STATE, Monotonic.now_ns(), &arrived.observation);
+    }
+
+    /// Takes an observation into the history.
+    fn take(&mut self, arrived: &Arrived, seat: usize, engine: &mut Engine) -> Result<()> {
+        let Arrived {
+            observation,
+            arrived_ns,
+        } = arrived;
+        let arrived_ns = *arrived_ns;
+        self.take_pictures(Some(&observation.stamp));
+        self.tap_observation(arrived);
+        self.tap
+            .policy_input(Monotonic.now_ns(), &PolicyInput::Observation { arrived_ns });
         let values = numbers(observation);
         let Stamp {
             stream,
@@ -192,11 +259,13 @@ impl Robot {
         } = observation.stamp;
         // Whatever becomes of the observation, the last stream's are not answered any more.
         if engine.follow(seat, stream)? {
+            self.oddities.reset();
             self.commands.withdraw();
         }
         let images = match self.cameras.at(&observation.stamp) {
             Ok(images) => images,
             Err(reason) => {
+                self.has_pictures.store(false, Ordering::Relaxed);
                 self.refuse(&reason);
                 return Ok(());
             }
@@ -209,10 +278,22 @@ impl Robot {
             values: &values,
             images: &images,
         };
-        match engine.take(seat, &sensed)? {
-            Taken::Valid => {
+        let taken = engine.take(seat, &sensed)?;
+        if taken == Taken::Anew {
+            tracing::warn!(
+                "the robot was started again: its clock and its count began anew; its plan does, too"
+            );
+            self.oddities.reset();
+            self.commands.withdraw();
+        }
+        match taken {
+            Taken::Valid | Taken::Anew => {
+                self.has_pictures.store(true, Ordering::Relaxed);
                 self.signals.observed(arrived_ns);
                 self.update(|statistics| statistics.observations += 1);
+                for oddity in self.oddities.look(&values) {
+                    tracing::warn!("{oddity}");
+                }
                 self.values = values;
             }
             Taken::Old(Arrival::Repeated) => self.update(|statistics| statistics.repeated += 1),
@@ -232,11 +313,19 @@ impl Robot {
         }
     }
 
+    /// Says when the first answer of a stream is handed on: with it the motion begins.
+    pub(super) fn say_begins(&self, seat: usize, engine: &Engine, now_ns: u64) {
+        if engine.is_at_rest(seat) {
+            self.tap
+                .policy_input(now_ns, &PolicyInput::Begin { now_ns });
+        }
+    }
+
     pub(super) fn publish(&mut self, answer: &Answer, policy: &Policy) -> Result<()> {
         self.sequence += 1;
         let plan = plan_of(answer, &self.values, policy, self.measured.as_deref())?;
         self.commands.publish(&plan)?;
-        let taken_ns = Monotonic.now_ns().saturating_sub(answer.start_ns);
+        let taken_ns = Monotonic.now_ns().saturating_sub(answer.arrived_ns);
         let message = PlanSlice {
             stamp: stamp(self.sequence, answer.stream),
             chunk: answer.chunk,
