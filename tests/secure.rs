@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kinestream_bridge::health::Rung;
-use kinestream_bridge::node::{Channel, SessionOptions};
+use kinestream_bridge::node::{Channel, Mode, SessionOptions};
 use kinestream_bridge::wire::{Name, Values};
 use kinestream_bridge::{Node, Observation, Plan, Stamp};
 use support::child::Running;
@@ -139,6 +139,14 @@ fn hears_anything(session: &SessionOptions, name: &str) -> bool {
     health.next(SILENCE).is_some()
 }
 
+/// The same as a client: a peer passes nothing on between peers, but all of it between clients.
+fn as_client(session: &SessionOptions) -> SessionOptions {
+    SessionOptions {
+        mode: Some(Mode::Client),
+        ..session.clone()
+    }
+}
+
 /// A viewer looks, and its word counts for nothing: neither its observations nor its stops nor its tokens do.
 fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
     let node = Node::open(viewer, "pusht", "viewer").unwrap();
@@ -146,12 +154,12 @@ fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
     assert!(node.ask("model", LIMIT).unwrap().is_some());
     drop(node);
     assert!(!is_answered(viewer, "viewer", SILENCE));
-    let node = Node::open(viewer, "pusht", "viewer").unwrap();
+    let node = Node::open(&as_client(viewer), "pusht", "viewer").unwrap();
     let stopped = node.call("estop", SILENCE);
     assert!(!matches!(stopped, Ok(Some(_))), "{stopped:?}");
     node.send_stop().unwrap();
     // It is seen under the name of who looks, and under none that says who is in control.
-    let robot = Node::open(robot, "pusht", "robot").unwrap();
+    let robot = Node::open(&as_client(robot), "pusht", "robot").unwrap();
     let seen = robot.presence().unwrap();
     assert!(seen.wait_for("viewer", true, LIMIT));
     let forged: Vec<_> = ["forged", "robot2", "policy"]
@@ -175,13 +183,13 @@ fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
 
 /// A robot stops and is no runtime: once the runtime has withdrawn its token, nobody else's replaces it.
 fn assert_stops_but_is_not_in_control(robot: &SessionOptions, others: &[&SessionOptions]) {
-    let node = Node::open(robot, "pusht", "robot").unwrap();
+    let node = Node::open(&as_client(robot), "pusht", "robot").unwrap();
     assert!(node.call("estop", LIMIT).unwrap().is_some());
     let seen = node.presence().unwrap();
     assert!(seen.wait_for("control", false, LIMIT));
     let others: Vec<_> = others
         .iter()
-        .map(|session| Node::open(session, "pusht", "viewer").unwrap())
+        .map(|session| Node::open(&as_client(session), "pusht", "viewer").unwrap())
         .collect();
     let forged: Vec<_> = others
         .iter()
