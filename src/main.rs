@@ -6,6 +6,7 @@ mod clips;
 mod commands;
 mod config;
 mod controller;
+mod descriptors;
 mod device;
 mod log_writer;
 mod metrics;

@@ -230,6 +230,8 @@ pub struct PolicyHealth {
     pub duplicated: u64,
     /// Observations that came after a newer one.
     pub out_of_order: u64,
+    /// Observations that found no room, as in a flood: newer ones came before they were taken.
+    pub dropped: u64,
     /// Plans made.
     pub plans: u64,
     /// Plans per second, over the last second or so.

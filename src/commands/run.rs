@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use kinestream_bridge::node::Mode;
+use kinestream_bridge::wire::MAX_MESSAGE_BYTES;
 use kinestream_bridge::{Keys, Node};
 use kinestream_policy::Policy;
 use kinestream_policy::config::ImageSize;
@@ -15,7 +17,7 @@ use crate::commands::import;
 use crate::config::Config;
 use crate::nodes::ros2::{Ros2Bridge, Sizes, StopSide};
 use crate::nodes::runtime::{Runtime, RuntimeReport};
-use crate::{checkpoint, device, recording, shutdown};
+use crate::{checkpoint, descriptors, device, recording, shutdown};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     // A folder has no configuration of its own: what `kinestream import` would write is taken.
@@ -75,6 +77,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     };
     let interrupted = shutdown::flag()?;
     let tap = recording::tap(arguments.record.as_deref(), "run", &config, &[])?;
+    descriptors::raise();
+    if cameras.is_empty() && config.ros2.is_none() && config.session.mode != Some(Mode::Router) {
+        config.session.longest_message = Some(MAX_MESSAGE_BYTES);
+    }
     let first = Node::open(&config.session, &names[0], "runtime")?;
     // The others share its session.
     let others = names[1..].iter().map(|name| {
@@ -101,7 +107,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     });
     let ros2 = ros2.transpose()?;
     let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap, &interrupted)?;
-    for caution in cautions {
+    for caution in cautions.into_iter().chain(config.session.exposure()?) {
         tracing::warn!("{}: {caution}", arguments.config.display());
     }
     for node in &nodes {

@@ -21,6 +21,7 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let config = Config::read(&arguments.config)?;
     let session = config.session_towards_runtime(&arguments.config)?;
     let stop = shutdown::flag()?;
+    crate::descriptors::raise();
     let robot = config
         .runtime
         .one(arguments.robot.as_deref(), &arguments.config)?;

@@ -202,6 +202,7 @@ fn policy(out: &mut Exposition, policy: &PolicyHealth) {
         ("stale", policy.stale),
         ("duplicated", policy.duplicated),
         ("out_of_order", policy.out_of_order),
+        ("dropped", policy.dropped),
     ] {
         out.labelled("observations_useless_total", &[("what", what)], count);
     }

@@ -187,6 +187,7 @@ impl Monitor {
                 malformed: statistics.malformed,
                 duplicated: statistics.repeated,
                 out_of_order: statistics.out_of_order,
+                dropped: statistics.dropped,
                 plans: statistics.plans,
                 plans_per_second: rate(2),
                 evaluations: statistics.evaluations,

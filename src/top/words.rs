@@ -115,6 +115,7 @@ pub(crate) fn troubles(policy: &PolicyHealth) -> String {
         (policy.stale, "stale"),
         (policy.duplicated, "twice"),
         (policy.out_of_order, "out of order"),
+        (policy.dropped, "without room"),
     ];
     let some = kinds.into_iter().filter(|(number, _)| *number > 0);
     let told: Vec<_> = some

@@ -71,6 +71,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         config.runtime.execution(),
     )?;
     let stop = shutdown::flag()?;
+    crate::descriptors::raise();
     let page = if arguments.headless {
         None
     } else {

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use kinestream_bridge::node::{Bell, Channel, Inbox, Publisher, Room};
+use kinestream_bridge::node::{Bell, Channel, Inbox, InboxCounts, Publisher, Room};
 use kinestream_bridge::wire::{Decode, ImageSlice, ObservationView, PlanSlice, Request, Stamp};
-use kinestream_bridge::{Command, Image, Node, Observation};
+use kinestream_bridge::{Command, Image, LogThrottle, Node, Observation};
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter};
 use kinestream_policy::arrivals::Arrival;
 use kinestream_policy::dispatch::Demand;
@@ -41,6 +41,8 @@ pub(crate) struct PolicyStatistics {
     pub(crate) repeated: u64,
     /// Observations that came after a newer one.
     pub(crate) out_of_order: u64,
+    /// Observations that found no room, newer ones having come before they were taken.
+    pub(crate) dropped: u64,
     /// Payloads that did not decode.
     pub(crate) malformed: u64,
     pub(crate) plans: u64,
@@ -94,6 +96,8 @@ pub(super) struct Robot {
     /// How long before the newest observation the policy looks back at most.
     memory_ns: u64,
     oddities: OddityWatch,
+    /// Refusals by kind, so that a broken sensor does not fill the log.
+    refusals: LogThrottle,
     /// Of the newest valid observation.
     values: Vec<f32>,
 }
@@ -140,6 +144,7 @@ impl Robot {
         Ok(Self {
             has_pictures,
             oddities: policy.oddities(),
+            refusals: LogThrottle::default(),
             memory_ns: period_ns.saturating_mul(steps),
             pictures,
             cameras,
@@ -346,11 +351,14 @@ impl Robot {
             self.latencies.record(taken_ns);
             (taken_ns as f64 / 1e6, self.latencies.percentiles_ms())
         });
-        let malformed = self.observations.counts().malformed;
+        let InboxCounts {
+            malformed, dropped, ..
+        } = self.observations.counts();
         let delay = taken_ns / answer.period_ns;
         let is_late = taken_ns > self.deadline_ns;
         self.update(|statistics| {
             statistics.malformed = malformed;
+            statistics.dropped = dropped;
             statistics.plans += 1;
             statistics.evaluations += answer.evaluations;
             statistics.late += u64::from(is_late);
@@ -366,11 +374,14 @@ impl Robot {
     }
 
     pub(super) fn refuse(&self, reason: &str) {
+        // Numbers in it make no kind of their own.
+        let kind: String = reason.chars().filter(|c| c.is_alphabetic()).collect();
+        match self.refusals.count(&kind) {
+            Some(1) => tracing::warn!("{reason}"),
+            Some(count) => tracing::warn!("{reason} (no. {count} of its kind)"),
+            None => {}
+        }
         self.update(|statistics| {
-            // Said once, not at every observation of a broken sensor.
-            if statistics.fault.as_deref() != Some(reason) {
-                tracing::warn!("{reason}");
-            }
             statistics.refused += 1;
             statistics.fault = Some(reason.to_owned());
         });

@@ -95,6 +95,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let acts = Acts::new(clips.as_ref().map(|clips| clips.repertoire().clone()));
     let live = Live::new(character(model, clips, arguments.seed)?, arguments.seed);
     let stop = shutdown::flag()?;
+    crate::descriptors::raise();
     let character = live.controller();
     let skeleton = skeleton_info(character.skeleton(), character.feet());
     let engines = Engines::open(
