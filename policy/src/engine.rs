@@ -82,7 +82,9 @@ pub struct Engine {
 struct Seat {
     arrivals: Arrivals,
     stream: u32,
+    /// Of the newest observation, with the time at which it was made.
     newest: u64,
+    time_ns: u64,
     chunk: u64,
     /// Evaluations since the last answer.
     evaluations: u64,
@@ -128,6 +130,13 @@ struct Waiting {
 }
 
 impl Seat {
+    /// Whether the motion goes on where it is with an observation between two actions. It does not with a sender whose clock
+    /// stands still, or falls behind: its plan would grow old.
+    fn goes_on(&self, sensed: &Sensed<'_>, period_ns: u64) -> bool {
+        let old_ns = sensed.arrived_ns.saturating_sub(self.start_ns);
+        self.has_moved && sensed.time_ns > self.time_ns && old_ns <= period_ns.saturating_mul(2)
+    }
+
     /// Counts actions from when the first one is due, where the first answer came late and time passed meanwhile.
     fn settle(&mut self, next: &Sensed<'_>, period_ns: u64) {
         let is_next = |late: &mut Late| next.time_ns > late.time_ns && next.sequence > self.newest;
@@ -155,6 +164,7 @@ impl Engine {
             arrivals: Arrivals::new(period_ns),
             stream: 0,
             newest: 0,
+            time_ns: 0,
             chunk: 0,
             evaluations: 0,
             waiting: None,
@@ -236,10 +246,10 @@ impl Engine {
             consumed = 0;
             state.arrivals.count_from(time_ns);
         }
-        if consumed > 0 || !state.has_moved {
+        if consumed > 0 || !state.goes_on(sensed, self.period_ns) {
             state.start_ns = sensed.arrived_ns;
         }
-        state.newest = sequence;
+        (state.newest, state.time_ns) = (sequence, time_ns);
         let before = state.waiting.map(|waiting| waiting.since_ns);
         state.waiting = Some(Waiting {
             since_ns: before.unwrap_or(sensed.arrived_ns),

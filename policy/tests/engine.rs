@@ -300,6 +300,24 @@ fn a_first_plan_that_comes_late_begins_when_it_is_there() {
 }
 
 #[test]
+fn a_plan_does_not_grow_old_where_the_senders_clock_stands_still_or_is_slow() {
+    for slowness in [0, 40] {
+        let mut engine = engine();
+        for at in 1..30 {
+            let values = observation(at);
+            let standing = Sensed {
+                time_ns: 5 * PERIOD + (at * PERIOD).checked_div(slowness).unwrap_or(0),
+                ..sensed(at, &values)
+            };
+            assert_eq!(engine.take(0, &standing).unwrap(), Taken::Valid);
+            let found = only(engine.answer(&[0]).unwrap());
+            let most = if slowness == 0 { 0 } else { 2 * PERIOD };
+            assert!(standing.arrived_ns - found.start_ns <= most, "{at}");
+        }
+    }
+}
+
+#[test]
 fn in_lock_step_a_late_first_plan_costs_nothing() {
     let mut prompt = engine();
     let mut late = engine();
