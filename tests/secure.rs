@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kinestream_bridge::health::Rung;
-use kinestream_bridge::node::{Channel, Mode, SessionOptions};
+use kinestream_bridge::node::{Channel, Mode, MotionRequest, SessionOptions};
 use kinestream_bridge::wire::{Name, Values};
 use kinestream_bridge::{Node, Observation, Plan, Stamp};
 use support::child::Running;
@@ -155,7 +155,7 @@ fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
     drop(node);
     assert!(!is_answered(viewer, "viewer", SILENCE));
     let node = Node::open(&as_client(viewer), "pusht", "viewer").unwrap();
-    let stopped = node.call("estop", SILENCE);
+    let stopped = node.request_motion(MotionRequest::Stop, SILENCE);
     assert!(!matches!(stopped, Ok(Some(_))), "{stopped:?}");
     node.send_stop().unwrap();
     // It is seen under the name of who looks, and under none that says who is in control.
@@ -184,7 +184,11 @@ fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
 /// A robot stops and is no runtime: once the runtime has withdrawn its token, nobody else's replaces it.
 fn assert_stops_but_is_not_in_control(robot: &SessionOptions, others: &[&SessionOptions]) {
     let node = Node::open(&as_client(robot), "pusht", "robot").unwrap();
-    assert!(node.call("estop", LIMIT).unwrap().is_some());
+    assert!(
+        node.request_motion(MotionRequest::Stop, LIMIT)
+            .unwrap()
+            .is_some()
+    );
     let seen = node.presence().unwrap();
     assert!(seen.wait_for("control", false, LIMIT));
     let others: Vec<_> = others
@@ -202,7 +206,11 @@ fn assert_stops_but_is_not_in_control(robot: &SessionOptions, others: &[&Session
 /// Whoever has the runtime's own file, as `kinestream stop` has, may stop.
 fn assert_stops(session: &SessionOptions) {
     let node = Node::open(session, "pusht", "stop").unwrap();
-    assert!(node.call("estop", LIMIT).unwrap().is_some());
+    assert!(
+        node.request_motion(MotionRequest::Stop, LIMIT)
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]

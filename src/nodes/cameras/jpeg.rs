@@ -64,15 +64,13 @@ fn check_whole(file: &[u8]) -> Result<(), &'static str> {
 
 /// The next marker's second byte; `at` is then behind it. Bytes between segments are skipped, as decoders do.
 fn next_marker(file: &[u8], at: &mut usize) -> Result<u8, &'static str> {
-    loop {
-        let rest = file.get(*at..).ok_or(CUT)?;
-        let found = rest
-            .windows(2)
-            .position(|pair| pair[0] == 0xff && pair[1] != 0 && pair[1] != 0xff);
-        let found = found.ok_or(CUT)?;
-        *at += found + 2;
-        return Ok(file[*at - 1]);
-    }
+    let rest = file.get(*at..).ok_or(CUT)?;
+    let found = rest
+        .windows(2)
+        .position(|pair| pair[0] == 0xff && pair[1] != 0 && pair[1] != 0xff);
+    let found = found.ok_or(CUT)?;
+    *at += found + 2;
+    Ok(file[*at - 1])
 }
 
 /// What a segment holds behind its length.

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_hears_of_what_can_be_planned_from() {
-        let signals = Arc::new(Signals::default());
+        let signals = Arc::new(Signals::new(Arc::default(), false));
         let reception = Reception::new(2, true, PERIOD_NS, Arc::clone(&signals));
         let is_heard = |sequence: u64, values: Values| {
             let observation = Observation {
