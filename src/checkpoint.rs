@@ -63,7 +63,7 @@ pub(crate) fn open_any(named: &Path, device: Device) -> Result<Imported> {
 /// Opens a checkpoint to be run. What a configuration says about late plans counts, not what the
 /// training knew of them: `plan.commit_ahead`, `plan.inpaint`, `plan.iterate` and `plan.restart`. So
 /// does where it says that the robot is, `plan.primer_columns`, and its rate where a foreign checkpoint has
-/// none. Whatever else differs has no effect, and is named in a warning.
+/// none. Whatever else differs has no effect: [`ineffective`] names it.
 pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
     let Imported {
         mut checkpoint,
@@ -90,17 +90,26 @@ pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Resu
     if let Some(columns) = &config.plan.primer_columns {
         plan.primer_columns = Some(columns.clone());
     }
-    if let Some(text) = without_effect(&config.policy(), loaded.policy())? {
-        tracing::warn!(
-            "{text}: a policy's own {FILE} says what it is; change it in {}",
-            named.join(FILE).display()
-        );
-    }
     loaded
         .policy()
         .check()
         .with_context(|| format!("[plan] of the configuration, with {}", named.display()))?;
     Ok(checkpoint)
+}
+
+/// What a configuration says in vain about the policy that was opened from `named`, in a sentence; none where they agree.
+pub(crate) fn ineffective(
+    config: &Config,
+    loaded: &Checkpoint,
+    named: &Path,
+) -> Result<Option<String>> {
+    let text = without_effect(&config.policy(), loaded.policy())?;
+    Ok(text.map(|text| {
+        format!(
+            "{text}: a policy's own {FILE} says what it is; change it in {}",
+            named.join(FILE).display()
+        )
+    }))
 }
 
 /// What a configuration says about the policy otherwise than its checkpoint, key by key; none where they agree. Names are

@@ -219,6 +219,61 @@ fn no_command_leaps_when_a_robot_is_put_elsewhere() {
 }
 
 #[test]
+fn a_robot_pauses_goes_home_and_goes_on_as_it_is_asked() {
+    let project = Project::trained();
+    let text = std::fs::read_to_string(project.path(CONFIG)).unwrap();
+    let limits = SAFE.replace("[session]", "[session]\n").replace(
+        "[control.watchdog]",
+        "[control.start]\nfarthest = 1000\n\n[control.watchdog]",
+    );
+    let text = text
+        .replace("[session]", &limits)
+        .replace("[control]\n", "[control]\nhome = [100.0, 420.0]\n");
+    std::fs::write(project.path(CONFIG), text).unwrap();
+    let mut runtime = Running::start(project.folder(), &["run", CONFIG]);
+    runtime.wait_for("ready");
+    let mut robot = Robot::connect(&project);
+    let ask = |what: &str| {
+        let arguments = [what, CONFIG, "--json"];
+        json_object(&project.run(&arguments).succeeds().stdout)
+    };
+    robot.until(&mut runtime, "commands", true, Robot::is_running);
+
+    // A pause holds for longer than a safe stop would take.
+    assert_eq!(ask("pause")["rung"], "holding");
+    let seen = robot.sequence;
+    robot.until(&mut runtime, "three seconds", true, |robot| {
+        robot.sequence > seen + 30
+    });
+    assert_eq!(robot.state, RunState::Holding);
+    let rest = robot.commands.len();
+    let still = robot.commands[rest - 20..].windows(2);
+    assert!(still.clone().all(|pair| pair[0].1 == pair[1].1));
+
+    assert_eq!(ask("home")["reason"], "on the way to control.home");
+    let home = [100.0, 420.0];
+    robot.until(&mut runtime, "home", true, |robot| {
+        robot.commands.last().is_some_and(|(_, at)| *at == home)
+    });
+    // It stays there until it is asked to go on; a stop is obeyed there too, and home does not lead out of it.
+    robot.at = [100.0, 420.0];
+    let seen = robot.sequence;
+    robot.until(&mut runtime, "three seconds", true, |robot| {
+        robot.sequence > seen + 30
+    });
+    assert_eq!(robot.commands.last().unwrap().1, home);
+    assert_eq!(ask("stop")["rung"], "emergency_stop");
+    assert_eq!(ask("home")["rung"], "emergency_stop");
+    project.run(&["stop", CONFIG, "--rearm"]).succeeds();
+    assert_ne!(ask("resume")["rung"], "emergency_stop");
+    robot.until(&mut runtime, "going on", true, |robot| {
+        robot.is_running() && robot.commands.last().is_some_and(|(_, at)| *at != home)
+    });
+    runtime.interrupt();
+    runtime.finish().succeeds();
+}
+
+#[test]
 fn every_way_of_stopping_arrives_under_every_condition() {
     let project = Project::new();
     let conditions =
@@ -234,7 +289,7 @@ fn every_way_of_stopping_arrives_under_every_condition() {
     ];
     let report = json_object(&project.run(&arguments).succeeds().stdout);
     let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 10 * 8);
+    assert_eq!(rows.len(), 11 * 8);
     for row in rows {
         let is_forbidden = row["way"] == "ros2" && row["condition"] == "mutual_tls";
         assert_eq!(row["arrived"], !is_forbidden, "{row}");

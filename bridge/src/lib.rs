@@ -16,6 +16,7 @@ pub mod recording;
 pub mod ros2;
 pub mod secrets;
 pub mod skeleton;
+pub mod stop_socket;
 pub mod wire;
 
 pub use act::ActRequest;

@@ -63,8 +63,10 @@ pub(crate) enum StopWay {
     Sample,
     /// A query of srv/estop, on a session that is open.
     Query,
-    /// `kinestream stop`, a program that starts for it.
+    /// `kinestream stop` with the runtime's own file, a program that starts for it.
     Command,
+    /// `kinestream stop` from elsewhere: through a session that it opens.
+    RemoteCommand,
     /// A message of ROS 2 on the topic that `ros2.stop` names.
     Ros2,
     /// A keeper of stops that appears.

@@ -39,7 +39,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     config.check_session(&arguments.config)?;
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
-    let loaded = checkpoint::open_to_run(&config.runtime.checkpoint, &config, device)?;
+    let folder = &config.runtime.checkpoint;
+    let loaded = checkpoint::open_to_run(folder, &config, device)?;
+    let ineffective = checkpoint::ineffective(&config, &loaded, folder)?;
     let info = json!({
         "checkpoint": config.runtime.checkpoint,
         "parameters": loaded.parameters(),
@@ -106,8 +108,17 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         Ros2Bridge::start(node, ros2, &sizes, StopSide::Here, &source)
     });
     let ros2 = ros2.transpose()?;
-    let mut runtime = Runtime::start(&nodes, &config, policy, &info, &tap, &interrupted)?;
-    for caution in cautions.into_iter().chain(config.session.exposure()?) {
+    let mut runtime = Runtime::start(
+        &nodes,
+        &config,
+        policy,
+        &info,
+        &tap,
+        &interrupted,
+        Some(&config.session),
+    )?;
+    let open_doors = config.session.exposure()?;
+    for caution in ineffective.into_iter().chain(cautions).chain(open_doors) {
         tracing::warn!("{}: {caution}", arguments.config.display());
     }
     for node in &nodes {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use kinestream_bridge::node::MotionRequest;
+use kinestream_bridge::stop_socket::{stop_at, stop_socket_path};
 use kinestream_bridge::{Keys, Node, NodeError, SessionOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -151,9 +152,40 @@ pub(crate) fn run(command: &RequestCommand) -> Result<()> {
         let (robots, sender) = (robots.clone(), sender.clone());
         std::thread::spawn(move || ask_all(&client, &robots, request, limit, &sender));
     }
+    if request == MotionRequest::Stop {
+        stop_on_this_machine(&config.session, &robots, limit, &sender);
+    }
     drop(sender);
     let states = gather(&outcomes, &robots, limit);
     tell(&states, &robots, &config, arguments, request)
+}
+
+/// Asks the runtimes on this machine, which need no session for it.
+fn stop_on_this_machine(
+    session: &SessionOptions,
+    robots: &[String],
+    limit: Duration,
+    outcomes: &Sender<Outcome>,
+) {
+    for (robot, name) in robots.iter().enumerate() {
+        let path = stop_socket_path(session, name);
+        if !path.exists() {
+            continue;
+        }
+        let outcomes = outcomes.clone();
+        std::thread::spawn(move || {
+            if let Ok(state) = stop_at(&path, limit)
+                && is_stopped(&state)
+            {
+                let outcome = Outcome {
+                    robot,
+                    result: Ok(state),
+                    is_decided: true,
+                };
+                let _ = outcomes.send(outcome);
+            }
+        });
+    }
 }
 
 /// Opens one session, as often as it takes, and asks for every robot in it.

@@ -315,12 +315,17 @@ struct Sender {
 impl Sender {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
         let (mut sequence, mut met) = (0, false);
-        while !stop.load(Ordering::SeqCst) {
+        loop {
+            // Looked at before the ring: what was commanded until then is sent, the last command above all.
+            let is_ending = stop.load(Ordering::SeqCst);
             // Commands that nobody receives any more move nothing: the watchdog should know.
             let matched = self.actions.is_matched();
             met |= matched;
             self.signals.set_reach(self.node.is_open(), met && !matched);
             let Ok(outgoing) = self.receiver.pop() else {
+                if is_ending {
+                    return Ok(());
+                }
                 std::thread::sleep(Duration::from_micros(500));
                 continue;
             };
@@ -342,7 +347,6 @@ impl Sender {
             }
             self.tap.wire(topic::ACTION, Monotonic.now_ns(), &message);
         }
-        Ok(())
     }
 }
 

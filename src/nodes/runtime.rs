@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::node::{KeeperState, MotionRequest, RequestHandler, Service, StopListener};
-use kinestream_bridge::{Health, Node};
+use kinestream_bridge::stop_socket::{StopSocket, stop_socket_path};
+use kinestream_bridge::{Health, Node, SessionOptions};
 use kinestream_control::{Activity, Cause, PlanReader, Rung, TimingReport, latest_plan};
 use kinestream_policy::Policy;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ use crate::recording::Tap;
 const REST_WITHIN: Duration = Duration::from_secs(2);
 /// How long a request waits for the control thread to have seen it, for the answer's sake.
 const SEEN_WITHIN: Duration = Duration::from_millis(200);
+/// How long commands at rest go on at the end.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// How long a policy thread that stands still may take to end before it is left behind.
 const POLICY_END_WITHIN: Duration = Duration::from_secs(3);
 
@@ -44,6 +47,7 @@ struct Robot {
     gauges: Arc<Gauges>,
     snapshot: Arc<Snapshot>,
     _stops: StopListener,
+    _stop_socket: Option<StopSocket>,
     _answers: [Service; 3],
 }
 
@@ -58,7 +62,8 @@ pub(crate) struct RuntimeReport {
 impl Runtime {
     /// Starts all threads: one for the policy, two for every robot, each of which has a node. `info`
     /// describes the model to those who ask. What one robot does is told to `tap`. Once `shutdown` is
-    /// raised, commands come to rest.
+    /// raised, commands come to rest. `session` is what a request from this machine finds the runtime
+    /// by; none where nobody should.
     pub(crate) fn start(
         nodes: &[Arc<Node>],
         config: &Config,
@@ -66,6 +71,7 @@ impl Runtime {
         info: &Value,
         tap: &Tap,
         shutdown: &Arc<AtomicBool>,
+        session: Option<&SessionOptions>,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let shape = (policy.config().plan.horizon, policy.action_size());
@@ -80,6 +86,7 @@ impl Runtime {
                 tap,
                 stop: &stop,
                 shutdown,
+                session,
             };
             let robot = Robot::start(node, config, shape.1, plans, &shared)?;
             seats.push(Seat {
@@ -171,6 +178,8 @@ impl Runtime {
             std::thread::sleep(Duration::from_millis(2));
             self.tell()?;
         }
+        // A robot that rested anyway hears that it is stopped, too.
+        std::thread::sleep(LAST_WORDS);
         let mut reports = Vec::new();
         for (seat, robot) in self.robots.iter_mut().enumerate() {
             robot.monitor.tell_now(&self.planner.statistics(seat))?;
@@ -208,6 +217,8 @@ struct Shared<'a> {
     stop: &'a Arc<AtomicBool>,
     /// Brings commands to rest.
     shutdown: &'a Arc<AtomicBool>,
+    /// Names the socket for stops on this machine.
+    session: Option<&'a SessionOptions>,
 }
 
 impl Robot {
@@ -223,6 +234,7 @@ impl Robot {
             tap,
             stop,
             shutdown,
+            session,
         } = *shared;
         let needs_keeper = config.control.start.keeper;
         let signals = Arc::new(Signals::new(Arc::clone(shutdown), needs_keeper));
@@ -248,6 +260,15 @@ impl Robot {
         let topic = config.ros2.as_ref().map(Ros2Config::stop_topic).transpose();
         let topic = topic.context("ros2.stop")?.flatten();
         let identity = node.runtime_identity(wall_ns());
+        let socket = session.and_then(|session| {
+            let path = stop_socket_path(session, &robot);
+            let opened = StopSocket::open(&path, Arc::clone(&handler) as _);
+            opened
+                .inspect_err(|error| {
+                    tracing::warn!("{robot}: no socket for stops on this machine: {error}");
+                })
+                .ok()
+        });
         let stops = node.listen_for_stops(handler, identity, topic.as_slice())?;
         let snapshot = Arc::new(Snapshot::default());
         let watched = Watched {
@@ -273,6 +294,7 @@ impl Robot {
             gauges,
             snapshot,
             _stops: stops,
+            _stop_socket: socket,
             _answers: [
                 node.serve("model", move || model.clone())?,
                 node.serve("parameters", move || parameters.clone())?,

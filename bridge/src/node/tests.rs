@@ -587,6 +587,8 @@ fn only_what_is_meant_stops_or_moves() {
         .listen_for_stops(Arc::clone(&requests) as _, identity, &[])
         .unwrap();
     let prefix = runtime.keys().prefix().to_owned();
+    // Declared last: the other side knows all of them then.
+    wait(|| query(&other, &format!("{prefix}/info/runtime"), None).is_ok());
     // Whoever looks around moves and stops nothing, whatever it carries.
     let rearm = MotionRequest::Rearm.payload().to_string();
     for payload in [None, Some(rearm.as_str())] {
@@ -694,6 +696,8 @@ fn a_kept_stop_holds_whoever_listens_and_no_rearming_leaves_it() {
     wait(|| keepers() == KeeperState::Held);
     assert!(requests.stops.load(Ordering::SeqCst) > 0);
     let rearm = format!("{}/srv/rearm", runtime.keys().prefix());
+    let about = format!("{}/info/runtime", runtime.keys().prefix());
+    wait(|| query(&other, &about, None).is_ok());
     let payload = MotionRequest::Rearm.payload().to_string();
     let refused = query(&other, &rearm, Some(&payload)).unwrap_err();
     assert!(refused.contains("holds the stop"), "{refused}");

@@ -159,7 +159,7 @@ impl System {
             episodes: arguments.episodes,
         };
         let robot = std::slice::from_ref(&node);
-        let runtime = Runtime::start(robot, config, policy, &info, tap, shutdown)?;
+        let runtime = Runtime::start(robot, config, policy, &info, tap, shutdown, None)?;
         let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let viewer = page.map(|page| page.handle().clone());
         let simulator_stop = Arc::new(AtomicBool::new(false));

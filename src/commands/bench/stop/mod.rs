@@ -146,7 +146,7 @@ fn line_ms(way: StopWay, condition: StopCondition) -> f64 {
     let once = LINE_DELAY.as_secs_f64() * 1e3;
     match (condition, way) {
         (StopCondition::SlowLine, StopWay::Sample | StopWay::Query | StopWay::Ros2) => once,
-        (StopCondition::SlowLine, StopWay::Command) => 5.0 * once,
+        (StopCondition::SlowLine, StopWay::RemoteCommand) => 5.0 * once,
         // It is asked, and its answer goes back; that it is there is told over the line first.
         (StopCondition::SlowLine, StopWay::Keeper) => 3.0 * once,
         _ => 0.0,

@@ -39,8 +39,9 @@ const DESCRIPTORS: usize = 256;
 pub(super) struct Scene {
     condition: StopCondition,
     folder: tempfile::TempDir,
-    /// The runtime's configuration, which `kinestream stop` is given too.
+    /// The runtime's configuration, which `kinestream stop` is given too, and that of somebody elsewhere.
     config: PathBuf,
+    remote_config: PathBuf,
     child: Child,
     /// Who asks, and where the robot connects.
     asking: SessionOptions,
@@ -82,13 +83,15 @@ impl Scene {
         let mut asking = plain(address("tcp"));
         let mut robot = asking.clone();
         let mut session = format!("listen = [\"{}\"]", address("tcp"));
-        let mut stop_session = None;
+        // Twice the address: another session than the runtime's own, wherever that listens or connects.
+        let remote = |address: &str| format!("connect = [\"{address}\", \"{address}\"]");
+        let mut remote_session = remote(&address("tcp"));
         let mut router = None;
         match condition {
             StopCondition::SlowLine => {
                 let relayed = relay::start(port, LINE_DELAY)?;
                 asking = plain(format!("tcp/127.0.0.1:{relayed}"));
-                stop_session = Some(format!("connect = [\"tcp/127.0.0.1:{relayed}\"]"));
+                remote_session = remote(&format!("tcp/127.0.0.1:{relayed}"));
             }
             StopCondition::Router => {
                 let options = SessionOptions {
@@ -107,6 +110,11 @@ impl Scene {
                     address("tls"),
                     file("policy.json5").display()
                 );
+                remote_session = format!(
+                    "{}\nconfig_file = \"{}\"",
+                    remote(&address("tls")),
+                    file("policy.json5").display()
+                );
                 robot = SessionOptions {
                     config_file: Some(file("robot.json5")),
                     ..plain(address("tls"))
@@ -117,19 +125,14 @@ impl Scene {
         }
         let config = folder.path().join("run.toml");
         std::fs::write(&config, configuration(&session)?)?;
-        let stop_config = match stop_session {
-            Some(session) => {
-                let path = folder.path().join("stop.toml");
-                std::fs::write(&path, configuration(&session)?)?;
-                path
-            }
-            None => config.clone(),
-        };
+        let remote_config = folder.path().join("remote.toml");
+        std::fs::write(&remote_config, configuration(&remote_session)?)?;
         let (child, log) = spawn(condition, folder.path(), &config)?;
         let mut scene = Self {
             condition,
             folder,
-            config: stop_config,
+            config,
+            remote_config,
             child,
             asking,
             robot,
@@ -214,10 +217,14 @@ impl Scene {
             StopWay::Query => {
                 asker.request_motion(MotionRequest::Stop, Duration::from_secs(5))?;
             }
-            StopWay::Command => {
+            StopWay::Command | StopWay::RemoteCommand => {
+                let config = match way {
+                    StopWay::Command => &self.config,
+                    _ => &self.remote_config,
+                };
                 let done = Command::new(beside("kinestream")?)
                     .arg("stop")
-                    .arg(&self.config)
+                    .arg(config)
                     .stdin(Stdio::null())
                     .stdout(Stdio::null())
                     .stderr(Stdio::null())
