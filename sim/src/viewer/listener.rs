@@ -55,7 +55,7 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// A TCP listener for [`axum::serve`] with [`ConnectionLimits`]; serve it what [`timed`] makes of a
+/// A TCP listener for [`axum::serve`](fn@axum::serve) with [`ConnectionLimits`]; serve it what [`timed`] makes of a
 /// router.
 #[derive(Debug)]
 pub struct BoundedListener {
