@@ -25,13 +25,16 @@ pub(crate) const INBOX: usize = 64;
 
 /// A stamp of this moment.
 pub(crate) fn stamp(sequence: u64, stream: u32) -> Stamp {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     Stamp {
         sequence,
         monotonic_ns: Monotonic.now_ns(),
-        wall_ns: wall.as_nanos() as u64,
+        wall_ns: wall_ns(),
         stream,
     }
+}
+
+/// Nanoseconds since 1970 by this machine's clock.
+pub(crate) fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_nanos() as u64
 }

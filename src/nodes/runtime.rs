@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::node::{KeeperState, MotionRequest, RequestHandler, Service, StopListener};
@@ -18,6 +18,7 @@ use super::policy::{PolicyNode, PolicyOptions, PolicyStatistics, Seat};
 use super::ros2::config::Ros2Config;
 use super::signals::{Gauges, Signals};
 use super::snapshot::Snapshot;
+use super::wall_ns;
 use crate::config::Config;
 use crate::metrics::{self, MetricsServer};
 use crate::recording::Tap;
@@ -382,9 +383,4 @@ impl RequestHandler for Requests {
             *last = keepers;
         }
     }
-}
-
-fn wall_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_nanos() as u64
 }

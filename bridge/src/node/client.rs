@@ -9,8 +9,8 @@ use super::options::{Mode, SessionOptions};
 use super::{Node, NodeError};
 
 impl SessionOptions {
-    /// The sessions of clients that reach the runtime of these options, one for each address: those that it listens on, then
-    /// those that it connects to, routers as a rule. Without any, one that looks for it by multicast or as the zenoh
+    /// The sessions of clients that reach the runtime of these options, one for each address: those that it connects to,
+    /// routers as a rule, else those that it listens on. Without either, one that looks for it by multicast or as the zenoh
     /// configuration file says.
     ///
     /// A client is reached through whatever it connects to, so that it works through routers, where two peers do not.

@@ -20,8 +20,8 @@ use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 
 use super::config::CharacterConfig;
 use super::steering::{Stick, TwistSteering};
-use super::{Counters, complain, lock, period_ns, wall_ns};
-use crate::nodes::stamp;
+use super::{Counters, complain, lock, period_ns};
+use crate::nodes::{stamp, wall_ns};
 
 /// How long the character may take to say which joints it has, at each attempt.
 const ANSWER: Duration = Duration::from_millis(200);

@@ -13,7 +13,6 @@ mod steering;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use kinestream_bridge::Node;
@@ -165,12 +164,6 @@ fn complain(counter: &AtomicU64, topic: &str, what: &dyn Display) {
     if count.is_power_of_two() {
         tracing::warn!("ros2: {topic}: {what} (no. {count})");
     }
-}
-
-/// Nanoseconds since the epoch.
-fn wall_ns() -> u64 {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    wall.unwrap_or_default().as_nanos() as u64
 }
 
 /// A period in nanoseconds; 0 for every one.

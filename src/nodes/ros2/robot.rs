@@ -17,8 +17,8 @@ use kinestream_bridge::{Action, Node, Observation, Plan};
 use kinestream_control::{Clock, Monotonic};
 
 use super::config::{ObservationConfig, PartConfig, PublishConfig, Ros2Config, Source};
-use super::{Counters, Sizes, camera, complain, lock, period_ns, wall_ns};
-use crate::nodes::stamp;
+use super::{Counters, Sizes, camera, complain, lock, period_ns};
+use crate::nodes::{stamp, wall_ns};
 
 /// Noise level up to which a position of a plan is clean.
 const CLEAN: f32 = 1e-6;
