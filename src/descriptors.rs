@@ -6,3 +6,10 @@ pub(crate) fn raise() {
         tracing::warn!("the limit on open files stays as it is: {error}");
     }
 }
+
+/// Has connections that say nothing take none of them; to be called when everything listens.
+pub(crate) fn spare() {
+    if let Err(error) = kinestream_control::keep_back_silent_connections() {
+        tracing::warn!("silent connections take descriptors: {error}");
+    }
+}

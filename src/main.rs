@@ -21,6 +21,7 @@ mod refusals;
 #[path = "front/request.rs"]
 mod request;
 mod scenes;
+mod session_stop;
 mod shutdown;
 mod sight;
 mod top;

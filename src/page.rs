@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::{Plan as WirePlan, secrets};
 use kinestream_sim::viewer::pusht::{Plan, PushT, Rates};
-use kinestream_sim::viewer::{self, Token, Viewer, ViewerHandle, access};
+use kinestream_sim::viewer::{self, EmergencyStop, Token, Viewer, ViewerHandle, access};
 
 use crate::cli::PageArguments;
 
@@ -29,8 +29,17 @@ pub(crate) struct Page<P: viewer::Page = PushT> {
 }
 
 impl<P: viewer::Page> Page<P> {
-    /// Takes the port and starts the server; it ends when `stop` is set.
-    pub(crate) fn open(arguments: &PageArguments, stop: &Arc<AtomicBool>) -> Result<Self> {
+    /// Takes the port and starts the server; it ends when `shutdown` is set. The page drives nothing that could be stopped.
+    pub(crate) fn open(arguments: &PageArguments, shutdown: &Arc<AtomicBool>) -> Result<Self> {
+        Self::open_with(arguments, shutdown, None)
+    }
+
+    /// As [`Page::open`], with what the page's stop acts on.
+    pub(crate) fn open_with(
+        arguments: &PageArguments,
+        shutdown: &Arc<AtomicBool>,
+        emergency_stop: Option<Arc<dyn EmergencyStop>>,
+    ) -> Result<Self> {
         let (host, port) = (arguments.host, arguments.port);
         let token = match &arguments.token_file {
             Some(path) => Some(read_token(path)?),
@@ -38,16 +47,18 @@ impl<P: viewer::Page> Page<P> {
             None => Some(Token::random().context("cannot make a token for the page")?),
         };
         let query = with_token(token.as_ref(), arguments.token_file.as_deref());
-        let viewer = Viewer::bind(SocketAddr::from((host, port)))?.with_token(token);
+        let viewer = Viewer::bind(SocketAddr::from((host, port)))?
+            .with_token(token)
+            .with_emergency_stop(emergency_stop);
         let (address, handle) = (viewer.address(), viewer.handle());
-        let stop = Arc::clone(stop);
+        let shutdown = Arc::clone(shutdown);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .context("cannot start the viewer")?;
         let ended = async move {
-            while !stop.load(Ordering::SeqCst) {
+            while !shutdown.load(Ordering::SeqCst) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -61,6 +72,11 @@ impl<P: viewer::Page> Page<P> {
             handle,
             thread,
         })
+    }
+
+    /// The address in use, with the real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What to open in a browser.

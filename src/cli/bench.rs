@@ -69,6 +69,8 @@ pub(crate) enum StopWay {
     RemoteCommand,
     /// A message of ROS 2 on the topic that `ros2.stop` names.
     Ros2,
+    /// The stop of a page, which its own session sends on.
+    Page,
     /// A keeper of stops that appears.
     Keeper,
     /// Ctrl-C.

@@ -115,6 +115,7 @@ impl Runtime {
         if let Some(server) = &metrics {
             tracing::info!("metrics: http://{}/metrics", server.address());
         }
+        crate::descriptors::spare();
         Ok(Self {
             planner,
             robots,

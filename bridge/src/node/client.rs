@@ -10,20 +10,20 @@ use super::{Node, NodeError};
 
 impl SessionOptions {
     /// The sessions of clients that reach the runtime of these options, one for each address: those that it connects to,
-    /// routers as a rule, else those that it listens on. Without either, one that looks for it by multicast or as the zenoh
-    /// configuration file says.
+    /// routers as a rule, then those that it listens on, as this machine reaches them. Without either, one that looks for it by
+    /// multicast or as the zenoh configuration file says.
     ///
     /// A client is reached through whatever it connects to, so that it works through routers, where two peers do not.
     #[must_use]
     pub fn clients(&self) -> Vec<Self> {
-        let addresses = match self.connect.is_empty() {
-            true => self
-                .listen
-                .iter()
-                .map(|address| reachable(address))
-                .collect(),
-            false => self.connect.clone(),
-        };
+        // Seen from another machine, a runtime that listens on all interfaces is not on the loopback one: what it connects
+        // to comes first.
+        let mut addresses = self.connect.clone();
+        for address in self.listen.iter().filter_map(|address| reachable(address)) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
         let client = |connect: Vec<String>| Self {
             mode: if connect.is_empty() {
                 self.mode
@@ -118,18 +118,30 @@ pub(super) fn adapted(given: &Value) -> Vec<(&'static str, Value)> {
     changes
 }
 
-/// An address that a runtime listens on, as this machine reaches it.
-fn reachable(address: &str) -> String {
+/// An address that a runtime listens on, as this machine reaches it; none for port 0, which the system replaces by one that
+/// the configuration does not tell.
+fn reachable(address: &str) -> Option<String> {
+    let whole = || Some(address.to_owned());
     let Some((protocol, place)) = address.split_once('/') else {
-        return address.to_owned();
+        return whole();
     };
+    // Metadata and options of the address follow these signs.
+    let end = place.find(['?', '#']).unwrap_or(place.len());
+    let (place, options) = place.split_at(end);
     let Some((host, port)) = place.rsplit_once(':') else {
-        return address.to_owned();
+        return whole();
     };
+    if port == "0" {
+        return None;
+    }
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V4(host)) if host.is_unspecified() => format!("{protocol}/127.0.0.1:{port}"),
-        Ok(IpAddr::V6(host)) if host.is_unspecified() => format!("{protocol}/[::1]:{port}"),
-        _ => address.to_owned(),
+        Ok(IpAddr::V4(host)) if host.is_unspecified() => {
+            Some(format!("{protocol}/127.0.0.1:{port}{options}"))
+        }
+        Ok(IpAddr::V6(host)) if host.is_unspecified() => {
+            Some(format!("{protocol}/[::1]:{port}{options}"))
+        }
+        _ => whole(),
     }
 }
 
@@ -158,8 +170,12 @@ mod tests {
             ["tcp/127.0.0.1:7447", "tls/[::1]:7448"]
         );
         assert_eq!(
-            addresses(&["tcp/[::1]:1"], &["tcp/r:2", "udp/s:3"]),
-            ["tcp/r:2", "udp/s:3"]
+            addresses(&["tcp/[::1]:1", "tcp/r:2"], &["tcp/r:2", "udp/s:3"]),
+            ["tcp/r:2", "udp/s:3", "tcp/[::1]:1"]
+        );
+        assert_eq!(
+            addresses(&["tcp/0.0.0.0:0", "tcp/0.0.0.0:1#iface=eth0"], &[]),
+            ["tcp/127.0.0.1:1#iface=eth0"]
         );
         // Nobody to connect to: as the file and multicast say.
         let alone = SessionOptions::default().client();

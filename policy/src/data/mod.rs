@@ -2,6 +2,7 @@
 
 mod blosc;
 mod replay;
+mod speeds;
 mod zarr;
 
 pub use replay::{AffineMap, Episodes, PictureMirror, Pictures, Symmetry, Window, Windows};

@@ -14,6 +14,7 @@
 //! | `/frame.json`        | the latest [`Page::Frame`]; status 503 before the first one           |
 //! | `/introduction.json` | the [`Page::Introduction`]; status 503 where there is none            |
 //! | `/ws`                | WebSocket, JSON text: introduction and frames out, [`Page::Input`] in |
+//! | `/stop`, `/rearm`    | `POST`: emergency stop and its end, where there is an [`EmergencyStop`] |
 //!
 //! On the WebSocket an introduction is `{"introduction": ...}`, before any frame; frames are bare,
 //! `null` before the first one.
@@ -31,6 +32,7 @@ mod input;
 pub mod listener;
 pub mod pusht;
 mod server;
+mod stop;
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
@@ -46,6 +48,7 @@ use tokio::sync::watch;
 pub use access::Token;
 pub use assets::Asset;
 pub use input::{InputError, PageInput};
+pub use stop::EmergencyStop;
 
 /// How many inputs wait for the simulator before the oldest is given up.
 ///
@@ -80,11 +83,11 @@ pub trait Page: Send + Sync + 'static {
 /// viewer.serve(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Viewer<P: Page> {
     listener: TcpListener,
     address: SocketAddr,
     token: Option<Token>,
+    emergency_stop: Option<Arc<dyn EmergencyStop>>,
     handle: ViewerHandle<P>,
 }
 
@@ -109,6 +112,7 @@ impl<P: Page> Viewer<P> {
             listener,
             address,
             token: None,
+            emergency_stop: None,
             handle: ViewerHandle::new(),
         })
     }
@@ -117,6 +121,13 @@ impl<P: Page> Viewer<P> {
     #[must_use]
     pub fn with_token(mut self, token: Option<Token>) -> Self {
         self.token = token;
+        self
+    }
+
+    /// Gives the page a stop.
+    #[must_use]
+    pub fn with_emergency_stop(mut self, stop: Option<Arc<dyn EmergencyStop>>) -> Self {
+        self.emergency_stop = stop;
         self
     }
 
@@ -141,9 +152,18 @@ impl<P: Page> Viewer<P> {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ViewerError> {
         let address = self.address;
-        server::serve(self.listener, self.handle, self.token, shutdown)
+        let (handle, stop) = (self.handle, self.emergency_stop);
+        server::serve(self.listener, handle, self.token, stop, shutdown)
             .await
             .map_err(|source| ViewerError::Serve { address, source })
+    }
+}
+
+impl<P: Page> Debug for Viewer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Viewer")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 

@@ -16,12 +16,13 @@ use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::listener::{BoundedListener, timed};
+use super::stop::{self, EmergencyStop, StopRequest};
 use super::{Page, PageInput, Token, ViewerHandle, access};
 
 /// A connection hears something at least this often, so that the page notices a dead one.
@@ -38,8 +39,9 @@ const MAX_REFUSED: u32 = 20;
 /// Only this program's own files may run, and no other site may embed the page.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-struct Shared<P: Page> {
+pub(super) struct Shared<P: Page> {
     handle: ViewerHandle<P>,
+    emergency_stop: Option<Arc<dyn EmergencyStop>>,
     stopping: watch::Receiver<bool>,
     places: Arc<Semaphore>,
     refused: Arc<Refused>,
@@ -63,6 +65,7 @@ impl<P: Page> Clone for Shared<P> {
     fn clone(&self) -> Self {
         Self {
             handle: self.handle.clone(),
+            emergency_stop: self.emergency_stop.clone(),
             stopping: self.stopping.clone(),
             places: Arc::clone(&self.places),
             refused: Arc::clone(&self.refused),
@@ -70,10 +73,17 @@ impl<P: Page> Clone for Shared<P> {
     }
 }
 
+impl<P: Page> Shared<P> {
+    pub(super) fn emergency_stop(&self) -> Option<&dyn EmergencyStop> {
+        self.emergency_stop.as_deref()
+    }
+}
+
 pub(super) async fn serve<P: Page>(
     listener: TcpListener,
     handle: ViewerHandle<P>,
     token: Option<Token>,
+    emergency_stop: Option<Arc<dyn EmergencyStop>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -81,6 +91,7 @@ pub(super) async fn serve<P: Page>(
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     let app = router(Shared {
         handle,
+        emergency_stop,
         stopping: stopping.clone(),
         places: places.clone(),
         refused: Arc::default(),
@@ -120,7 +131,9 @@ fn router<P: Page>(shared: Shared<P>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/frame.json", get(latest_frame::<P>))
         .route("/introduction.json", get(introduction::<P>))
-        .route("/ws", get(websocket::<P>));
+        .route("/ws", get(websocket::<P>))
+        .route("/stop", post(stop::post_stop::<P>))
+        .route("/rearm", post(stop::post_rearm::<P>));
     for asset in P::ASSETS {
         let headers = [
             (header::CONTENT_TYPE, asset.content_type),
@@ -174,7 +187,7 @@ async fn websocket<P: Page>(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !same_origin(&headers) {
+    if !is_same_origin(&headers) {
         if let Some(count) = count(&shared.refused.sites) {
             let origin = headers.get(header::ORIGIN);
             tracing::warn!(count, ?origin, "viewer: refused a page of another site");
@@ -208,7 +221,7 @@ async fn websocket<P: Page>(
 /// Whether a request comes from the viewer's own page, or from no page at all.
 ///
 /// Browsers always send `Origin` with a WebSocket upgrade; programs need not.
-fn same_origin(headers: &HeaderMap) -> bool {
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let Some(origin) = text(header::ORIGIN) else {
         return true;
@@ -336,6 +349,12 @@ impl<P: Page> Connection<P> {
     }
 
     fn take(&mut self, text: &str) {
+        if let Some(request) = StopRequest::from_json(text) {
+            if !request.act_on(self.shared.emergency_stop()) {
+                self.refuse("this page drives nothing that could be stopped");
+            }
+            return;
+        }
         match P::Input::from_json(text) {
             Ok(input) => {
                 self.parting = input.parting(self.parting.take());

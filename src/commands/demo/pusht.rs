@@ -24,6 +24,7 @@ use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use crate::output::say;
 use crate::page::{self, FRAME, Meter, Page};
 use crate::recording::Tap;
+use crate::session_stop::SessionStop;
 use crate::sight::Sight;
 use crate::{checkpoint, device, output, recording, shutdown};
 
@@ -72,15 +73,26 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     )?;
     let stop = shutdown::flag()?;
     crate::descriptors::raise();
+    let session = Session::open(&config.runtime.robot)?;
     let page = if arguments.headless {
         None
     } else {
-        Some(Page::open(&arguments.page, &stop)?)
+        let emergency_stop = SessionStop::new(Arc::clone(&session.observer))?;
+        let emergency_stop = Some(Arc::new(emergency_stop) as _);
+        Some(Page::open_with(&arguments.page, &stop, emergency_stop)?)
     };
     let begun = Instant::now();
     let seeds = [u64::from(arguments.seed)];
     let tap = recording::tap(arguments.record.as_deref(), "demo", &config, &seeds)?;
-    let mut system = System::start(&config, policy, arguments, page.as_ref(), &tap, &stop)?;
+    let mut system = System::start(
+        session,
+        &config,
+        policy,
+        arguments,
+        page.as_ref(),
+        &tap,
+        &stop,
+    )?;
     if let Some(page) = &page {
         eprintln!("kinestream demo: open {}  (Ctrl-C ends it)", page.url());
     }
@@ -104,6 +116,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
             shown = system.plans.latest().or(shown);
             page.handle().publish(Frame {
                 health: health(&system.runtime),
+                has_stop: true,
                 nodes: system.presence.alive(),
                 ..frame(&snapshot, &statistics, shown.as_ref(), &meter)
             });
@@ -128,18 +141,37 @@ fn show(report: &Report, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// All nodes of the demo.
+/// The demo's nodes: runtime, simulator and page meet over zenoh, as they would on three machines.
+struct Session {
+    runtime: Arc<Node>,
+    simulator: Node,
+    observer: Arc<Node>,
+}
+
+impl Session {
+    fn open(robot: &str) -> Result<Self> {
+        let (listener, connector) = loopback_pair("kinestream")?;
+        Ok(Self {
+            runtime: Arc::new(Node::open(&listener, robot, "runtime")?),
+            simulator: Node::open(&connector, robot, "simulator")?,
+            observer: Arc::new(Node::open(&connector, robot, "viewer")?),
+        })
+    }
+}
+
+/// What runs on the nodes.
 struct System {
     runtime: Runtime,
     simulator: SimulatorNode,
     simulator_stop: Arc<AtomicBool>,
     plans: Inbox<WirePlan>,
     presence: Presence,
-    _nodes: [Node; 2],
+    _session: Session,
 }
 
 impl System {
     fn start(
+        session: Session,
         config: &Config,
         policy: Policy,
         arguments: &DemoArguments,
@@ -147,32 +179,29 @@ impl System {
         tap: &Tap,
         shutdown: &Arc<AtomicBool>,
     ) -> Result<Self> {
-        let (listener, connector) = loopback_pair("kinestream")?;
-        let robot = &config.runtime.robot;
-        let node = Arc::new(Node::open(&listener, robot, "runtime")?);
-        let world = Node::open(&connector, robot, "simulator")?;
-        let observer = Node::open(&connector, robot, "viewer")?;
         let info = json!({ "policy": policy.config(), "control": config.control });
         let options = SimulatorOptions {
             sight: Sight::of(&policy.config().task, Some(policy.observation_size()))?,
             seed: arguments.seed,
             episodes: arguments.episodes,
         };
-        let robot = std::slice::from_ref(&node);
+        let robot = std::slice::from_ref(&session.runtime);
         let runtime = Runtime::start(robot, config, policy, &info, tap, shutdown, None)?;
+        let observer = &session.observer;
         let plans = observer.inbox(&observer.keys().plan(), 1)?;
         let viewer = page.map(|page| page.handle().clone());
         let simulator_stop = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&simulator_stop);
-        let simulator = SimulatorNode::start(&world, options, viewer, tap.clone(), stop)?;
+        let simulator =
+            SimulatorNode::start(&session.simulator, options, viewer, tap.clone(), stop)?;
         Ok(Self {
             runtime,
             simulator,
             simulator_stop,
             plans,
             // The others meet the runtime only.
-            presence: node.presence()?,
-            _nodes: [world, observer],
+            presence: session.runtime.presence()?,
+            _session: session,
         })
     }
 

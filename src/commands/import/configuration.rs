@@ -17,6 +17,12 @@ use serde::Serialize;
 const LEAST_RANGE: f64 = 1e-6;
 /// A number may go through its whole trained range in so many seconds.
 const RANGE_S: f64 = 1.0;
+/// Share of the demonstrations' changes that are no faster than their speed: single leaps are faults of a recording.
+pub(super) const SPEED_QUANTILE: f64 = 0.999;
+/// The longest that a number may take through its whole trained range.
+const SLOWEST_RANGE_S: f64 = 100.0;
+/// How much faster than its demonstrations a policy may be.
+const SPEED_ROOM: f64 = 1.2;
 /// Share of its trained range that a plan may begin away from where the robot is.
 const FARTHEST: f64 = 0.5;
 /// Two ranges are of one thing where they have so much of the narrower one in common.
@@ -58,12 +64,23 @@ struct Session {
     listen: [&'static str; 1],
 }
 
-/// A configuration in TOML: keys and rates, and limits from the statistics of the training data.
-pub(super) fn text(folder: &Path, checkpoint: &Checkpoint) -> Result<String> {
-    written(folder, checkpoint.policy(), checkpoint.normalisers())
+/// A configuration in TOML: keys and rates, and limits from the statistics of the training data, whose speeds are known where
+/// it was read.
+pub(super) fn text(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+    speeds: Option<&[f64]>,
+) -> Result<String> {
+    let (policy, normalisers) = (checkpoint.policy(), checkpoint.normalisers());
+    written(folder, policy, normalisers, speeds)
 }
 
-fn written(folder: &Path, policy: &PolicyConfig, normalisers: &Normalisers) -> Result<String> {
+fn written(
+    folder: &Path,
+    policy: &PolicyConfig,
+    normalisers: &Normalisers,
+    speeds: Option<&[f64]>,
+) -> Result<String> {
     let cameras = policy.cameras().map(|(part, _)| part.short_name());
     let keys: Vec<String> = ["state"]
         .into_iter()
@@ -71,14 +88,27 @@ fn written(folder: &Path, policy: &PolicyConfig, normalisers: &Normalisers) -> R
         .map(|name| format!("<namespace>/<robot>/obs/{name}"))
         .collect();
     let action = &normalisers.action;
-    let known = if ranges(action).is_some() {
-        "# Positions in [control.limits] are the smallest and largest actions of the training data. Its speeds\n\
-         # are not known: `velocity` lets every number go through its whole range in 1 s, which is a guess.\n\
-         # Compare it with what the robot bears, and set acceleration and jerk there, too."
-    } else {
-        "# The training data's smallest and largest actions are not known: nothing is limited. Set positions,\n\
-         # velocity, acceleration and jerk in [control.limits]."
+    let positions = match ranges(action) {
+        Some(_) => {
+            "# Positions in [control.limits] are the smallest and largest actions of the training data.\n"
+        }
+        None => {
+            "# The training data's smallest and largest actions are not known: positions are not limited.\n"
+        }
     };
+    let velocities = match (speeds, ranges(action)) {
+        (Some(_), _) => {
+            "# `velocity` is what the demonstrations themselves reach (99.9 % of their steps), and a fifth more.\n"
+        }
+        (None, Some(_)) => {
+            "# Its speeds are not known: `velocity` lets every number go through its whole range in 1 s, which is\n\
+             # a guess; `kinestream import --data DEMONSTRATIONS` writes the data's own.\n"
+        }
+        (None, None) => "# Nothing limits how fast it moves.\n",
+    };
+    let known = format!(
+        "{positions}{velocities}# Compare them with what the robot bears, and set acceleration and jerk there, too."
+    );
     let tables = Tables {
         task: &policy.task,
         plan: &policy.plan,
@@ -95,7 +125,7 @@ fn written(folder: &Path, policy: &PolicyConfig, normalisers: &Normalisers) -> R
         control: Control {
             rate_hz: 100.0,
             interpolation: "linear",
-            limits: limits(action),
+            limits: limits(action, speeds),
         },
         session: Session {
             namespace: "kinestream",
@@ -113,14 +143,19 @@ fn written(folder: &Path, policy: &PolicyConfig, normalisers: &Normalisers) -> R
 }
 
 /// What is guessed in it, for who imports.
-pub(super) fn guesses(checkpoint: &Checkpoint) -> [String; 2] {
+pub(super) fn guesses(checkpoint: &Checkpoint, speeds: Option<&[f64]>) -> [String; 2] {
     let (policy, normalisers) = (checkpoint.policy(), checkpoint.normalisers());
-    let limits = match ranges(&normalisers.action) {
-        Some(_) => "control.limits.velocity: the whole trained range of every number in 1 s, since the data's speeds are not \
-                    known; no acceleration"
-            .to_owned(),
-        None => "no limits at all, since the actions' ranges are not known".to_owned(),
+    let limits = match (speeds, ranges(&normalisers.action)) {
+        (Some(_), _) => {
+            "control.limits.velocity: the demonstrations' own speeds and a fifth more; no acceleration"
+        }
+        (None, Some(_)) => {
+            "control.limits.velocity: the whole trained range of every number in 1 s, since the data's speeds are not known \
+             (--data DEMONSTRATIONS tells them); no acceleration"
+        }
+        (None, None) => "no limits at all, since the actions' ranges are not known",
     };
+    let limits = limits.to_owned();
     let start = match measured(policy, normalisers) {
         Some((columns, _)) => format!(
             "control.start.columns: numbers {columns:?} of obs/state are where the robot is"
@@ -201,16 +236,30 @@ fn ranges(numbers: &Normaliser) -> Option<Vec<(f64, f64)>> {
     Some(limits.map(range).collect())
 }
 
-fn limits(action: &Normaliser) -> LimitsConfig {
-    let Some(ranges) = ranges(action) else {
-        return LimitsConfig::default();
+fn limits(action: &Normaliser, speeds: Option<&[f64]>) -> LimitsConfig {
+    let ranges = ranges(action);
+    let each = |number: &dyn Fn(&(f64, f64)) -> f64| {
+        let ranges = ranges.as_ref()?;
+        Some(PerJoint::Each(ranges.iter().map(number).collect()))
     };
-    let each =
-        |number: fn(&(f64, f64)) -> f64| Some(PerJoint::Each(ranges.iter().map(number).collect()));
+    let known = speeds.map(|speeds| {
+        let moving = speeds.iter().map(|speed| SPEED_ROOM * speed);
+        // What hardly moved in the demonstrations may still be brought to its place.
+        let least = |number: usize| {
+            let range = ranges
+                .as_ref()
+                .map_or(0.0, |all| all[number].1 - all[number].0);
+            (range / SLOWEST_RANGE_S).max(LEAST_RANGE)
+        };
+        let moving = moving
+            .enumerate()
+            .map(|(number, speed)| speed.max(least(number)));
+        PerJoint::Each(moving.collect())
+    });
     LimitsConfig {
-        lower: each(|(low, _)| *low),
-        upper: each(|(_, high)| *high),
-        velocity: each(|(low, high)| (high - low) / RANGE_S),
+        lower: each(&|(low, _)| *low),
+        upper: each(&|(_, high)| *high),
+        velocity: known.or_else(|| each(&|(low, high)| (high - low) / RANGE_S)),
         ..LimitsConfig::default()
     }
 }
@@ -229,6 +278,15 @@ mod tests {
         action: [f32; 2],
         change: impl FnOnce(&mut Normalisers),
     ) -> (String, Config) {
+        imported_with(columns, action, change, None)
+    }
+
+    fn imported_with(
+        columns: Option<Vec<usize>>,
+        action: [f32; 2],
+        change: impl FnOnce(&mut Normalisers),
+        speeds: Option<&[f64]>,
+    ) -> (String, Config) {
         let shipped = Path::new(crate::checkpoint::SHIPPED);
         let checkpoint = crate::checkpoint::open(shipped, Device::Cpu).unwrap();
         let mut policy = checkpoint.policy().clone();
@@ -244,7 +302,7 @@ mod tests {
         range(&mut normalisers.observation, [-180.0, 180.0]);
         range(&mut normalisers.action, action);
         change(&mut normalisers);
-        let text = written(Path::new("there"), &policy, &normalisers).unwrap();
+        let text = written(Path::new("there"), &policy, &normalisers, speeds).unwrap();
         let config =
             Config::parse(&text, "run.toml").unwrap_or_else(|error| panic!("{error}: {text}"));
         (text, config)
@@ -269,6 +327,15 @@ mod tests {
     }
 
     #[test]
+    fn velocities_are_the_demonstrations_own_where_they_are_read() {
+        let (text, config) = imported_with(None, [-90.0, 150.0], |_| {}, Some(&[50.0, 0.0]));
+        assert!(!text.contains("is\n# a guess"), "{text}");
+        let expected = PerJoint::Each(vec![60.0, 2.4]);
+        assert_eq!(config.control.limits.velocity, Some(expected));
+        assert_eq!(config.control.limits.upper, each(150.0));
+    }
+
+    #[test]
     fn what_is_no_measured_position_is_not_taken_for_one() {
         // Other ranges: velocities, say.
         let (text, config) = imported(None, [300.0, 600.0], |_| {});
@@ -281,7 +348,7 @@ mod tests {
         // Without statistics nothing is limited, and that is said.
         let (text, config) = imported(None, [0.0, 1.0], |it| it.action.minimum.clear());
         assert_eq!(config.control.limits, LimitsConfig::default());
-        assert!(text.contains("nothing is limited"), "{text}");
+        assert!(text.contains("positions are not limited"), "{text}");
         assert_eq!(config.control.start.farthest, None);
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_diffusion::weights::Precision;
+use kinestream_policy::data::Episodes;
 use kinestream_policy::import::{Format, Imported};
 use serde::Serialize;
 use tch::Device;
@@ -67,10 +68,11 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
     };
     match &arguments.destination {
         Some(folder) if !arguments.check => {
-            write(folder, &imported)?;
-            report
-                .assumed
-                .extend(configuration::guesses(&imported.checkpoint));
+            let speeds = arguments.data.as_deref();
+            let speeds = speeds.map(|data| speeds_of(data, &imported)).transpose()?;
+            write(folder, &imported, speeds.as_deref())?;
+            let guesses = configuration::guesses(&imported.checkpoint, speeds.as_deref());
+            report.assumed.extend(guesses);
             report.destination = Some(folder.display().to_string());
         }
         _ => {
@@ -89,15 +91,32 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
 /// The configuration that a checkpoint folder runs with where none is named.
 pub(crate) fn config(folder: &Path) -> Result<Config> {
     let imported = checkpoint::open_any(folder, Device::Cpu)?;
-    let guesses = configuration::guesses(&imported.checkpoint);
+    let guesses = configuration::guesses(&imported.checkpoint, None);
     for text in imported.assumed.iter().chain(&guesses) {
         tracing::warn!("{}: assumed {text}", folder.display());
     }
-    let text = configuration::text(folder, &imported.checkpoint)?;
+    let text = configuration::text(folder, &imported.checkpoint, None)?;
     Config::parse(&text, &folder.display().to_string())
 }
 
-fn write(folder: &Path, imported: &Imported) -> Result<()> {
+/// How fast every number of the actions was in the demonstrations, per second.
+fn speeds_of(data: &Path, imported: &Imported) -> Result<Vec<f64>> {
+    let policy = imported.checkpoint.policy();
+    let episodes = Episodes::read_actions(data, &policy.task).context("--data")?;
+    let (found, expected) = (
+        episodes.action_size,
+        imported.checkpoint.normalisers().action.size(),
+    );
+    ensure!(
+        found == expected,
+        "--data: the actions of {} have {found} numbers, those of the policy {expected}; name the data that the policy was \
+         trained on",
+        data.display(),
+    );
+    Ok(episodes.action_speeds(policy.task.rate_hz, configuration::SPEED_QUANTILE))
+}
+
+fn write(folder: &Path, imported: &Imported, speeds: Option<&[f64]>) -> Result<()> {
     let empty = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(_) => !folder.exists(),
@@ -107,7 +126,7 @@ fn write(folder: &Path, imported: &Imported) -> Result<()> {
         "{} is there already and not an empty folder; name another one",
         folder.display()
     );
-    let text = configuration::text(folder, &imported.checkpoint)?;
+    let text = configuration::text(folder, &imported.checkpoint, speeds)?;
     imported.checkpoint.save(folder, Precision::Fp32)?;
     let path = folder.join(RUN_FILE);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))

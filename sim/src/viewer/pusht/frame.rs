@@ -51,6 +51,8 @@ pub struct Frame {
     /// How the runtime fares, in the JSON form that it publishes; the page skips what it does not
     /// know. `None` hides that part of the page.
     pub health: Option<Value>,
+    /// Whether the page may stop and re-arm the runtime.
+    pub has_stop: bool,
     /// Names of the nodes that are alive. The page remembers those that have gone.
     pub nodes: Vec<String>,
 }

@@ -36,8 +36,12 @@ impl<P: Page> Served<P> {
     }
 
     fn serving_with(token: Option<Token>) -> Self {
+        Self::serving_all(token, None)
+    }
+
+    fn serving_all(token: Option<Token>, stop: Option<Arc<dyn EmergencyStop>>) -> Self {
         let viewer = Viewer::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let viewer = viewer.with_token(token);
+        let viewer = viewer.with_token(token).with_emergency_stop(stop);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -81,10 +85,14 @@ impl<P: Page> Served<P> {
     }
 
     fn get_with(&self, path: &str, header: &str) -> (String, String) {
+        self.request("GET", path, header)
+    }
+
+    fn request(&self, method: &str, path: &str, header: &str) -> (String, String) {
         let mut stream = self.connect();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{header}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{header}\r\n",
             self.address
         )
         .unwrap();
@@ -480,7 +488,7 @@ fn origins_are_compared_without_the_default_port_and_case() {
         let mut headers = HeaderMap::new();
         headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
         headers.insert(header::HOST, HeaderValue::from_static(host));
-        assert_eq!(same_origin(&headers), same, "{origin} to {host}");
+        assert_eq!(is_same_origin(&headers), same, "{origin} to {host}");
     }
 }
 
@@ -557,4 +565,63 @@ fn a_page_whose_name_was_made_to_point_here_is_refused_everywhere() {
     let name = format!("localhost:{}", served.address.port());
     let (head, _) = served.upgrade_of(&name, Some(&format!("http://{name}")));
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+/// Counts what is asked of it.
+#[derive(Default)]
+struct Counted {
+    stops: AtomicU64,
+    rearmings: AtomicU64,
+}
+
+impl Counted {
+    fn counts(&self) -> (u64, u64) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+        (of(&self.stops), of(&self.rearmings))
+    }
+}
+
+impl EmergencyStop for Counted {
+    fn stop(&self) {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn rearm(&self) {
+        self.rearmings.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_page_stops_on_its_websocket_and_by_post_and_no_other_site_does() {
+    let counted = Arc::new(Counted::default());
+    let stop: Arc<dyn EmergencyStop> = counted.clone();
+    let served: Served<PushT> = Served::serving_all(None, Some(stop));
+    let mut page = served.websocket();
+    page.say(r#"{"type":"stop"}"#);
+    page.say(r#"{"type":"pause"}"#);
+    // Inputs are taken in order: the stop was before.
+    assert_eq!(served.next_input(), Input::Pause);
+    assert_eq!(counted.counts(), (1, 0));
+
+    let own = format!("Origin: http://{}\r\n", served.address);
+    let (head, _) = served.request("POST", "/stop", &own);
+    assert!(head.starts_with("HTTP/1.1 202 "), "{head}");
+    let (head, _) = served.request("POST", "/rearm", "");
+    assert!(head.starts_with("HTTP/1.1 202 "), "{head}");
+    assert_eq!(counted.counts(), (2, 1));
+
+    let (head, _) = served.request("POST", "/stop", "Origin: http://evil.example\r\n");
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    // A link, an image or a prefetch is no stop.
+    let (head, _) = served.request("GET", "/stop", "");
+    assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    assert_eq!(counted.counts(), (2, 1));
+}
+
+#[test]
+fn a_page_without_anything_to_stop_says_so() {
+    let served = Served::start();
+    let (head, body) = served.request("POST", "/stop", "");
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    assert!(body.contains("nothing that could be stopped"), "{body}");
 }

@@ -145,7 +145,10 @@ fn measure(stage: &mut Stage, way: StopWay, runs: usize) -> Row {
 fn line_ms(way: StopWay, condition: StopCondition) -> f64 {
     let once = LINE_DELAY.as_secs_f64() * 1e3;
     match (condition, way) {
-        (StopCondition::SlowLine, StopWay::Sample | StopWay::Query | StopWay::Ros2) => once,
+        (
+            StopCondition::SlowLine,
+            StopWay::Sample | StopWay::Query | StopWay::Ros2 | StopWay::Page,
+        ) => once,
         (StopCondition::SlowLine, StopWay::RemoteCommand) => 5.0 * once,
         // It is asked, and its answer goes back; that it is there is told over the line first.
         (StopCondition::SlowLine, StopWay::Keeper) => 3.0 * once,

@@ -20,8 +20,10 @@ use zenoh::Wait as _;
 
 use super::relay;
 use super::robot::Robot;
-use crate::cli::{StopCondition, StopWay};
+use crate::cli::{PageArguments, StopCondition, StopWay};
 use crate::config::BUILT_IN;
+use crate::page::Page;
+use crate::session_stop::SessionStop;
 
 /// Of the control loop.
 pub(super) const PERIOD_MS: f64 = 10.0;
@@ -46,7 +48,10 @@ pub(super) struct Scene {
     /// Who asks, and where the robot connects.
     asking: SessionOptions,
     robot: SessionOptions,
-    asker: Option<Node>,
+    asker: Option<Arc<Node>>,
+    /// A page beside the robot, on the asker's session, and what ends it.
+    page: Option<Page>,
+    page_ended: Arc<AtomicBool>,
     port: u16,
     /// The reading end of a log that nobody reads, and what fills it.
     log: Option<(std::io::PipeReader, File)>,
@@ -137,6 +142,8 @@ impl Scene {
             asking,
             robot,
             asker: None,
+            page: None,
+            page_ended: Arc::default(),
             port,
             log,
             connections: Vec::new().into(),
@@ -164,7 +171,16 @@ impl Scene {
                 && matches!(node.ask("model", Duration::from_secs(1)), Ok(Some(_)))
             {
                 // The one who asks has an open session from before the trouble.
-                self.asker = Some(Node::open(&self.asking, "pusht", "asker")?);
+                let asker = Arc::new(Node::open(&self.asking, "pusht", "asker")?);
+                let page_stop = Arc::new(SessionStop::new(Arc::clone(&asker))?);
+                let arguments = PageArguments {
+                    host: Ipv4Addr::LOCALHOST.into(),
+                    port: 0,
+                    token_file: None,
+                };
+                let page = Page::open_with(&arguments, &self.page_ended, Some(page_stop))?;
+                self.page = Some(page);
+                self.asker = Some(asker);
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -246,6 +262,15 @@ impl Scene {
                     .wait()
                     .map_err(|error| anyhow!(error))?;
             }
+            StopWay::Page => {
+                let page = self.page.as_ref().ok_or_else(|| anyhow!("no page"))?;
+                let mut browser = TcpStream::connect(page.address()).context("the page")?;
+                let request = format!(
+                    "POST /stop HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
+                    page.address()
+                );
+                browser.write_all(request.as_bytes())?;
+            }
             StopWay::Keeper => {
                 let key = asker.keys().command("estop")?;
                 let reply_key = key.clone();
@@ -317,6 +342,7 @@ impl Scene {
     /// Ends the runtime, however it is.
     pub(super) fn end(mut self) {
         self.flood.store(true, Ordering::Relaxed);
+        self.page_ended.store(true, Ordering::SeqCst);
         self.freezer.borrow_mut().take();
         self.connections.borrow_mut().clear();
         self.log = None;
@@ -331,6 +357,7 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         self.flood.store(true, Ordering::Relaxed);
+        self.page_ended.store(true, Ordering::SeqCst);
         self.freezer.borrow_mut().take();
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -57,10 +57,19 @@ const connection = new Connection(
 );
 const hand = new Hand(table, () => (link === "open" ? shown : null), (input) => connection.send(input));
 
+/** Stops on the connection that is there, and on one of its own in case that one is slow. */
+function stop() {
+  if (!frame?.has_stop) return;
+  connection.send({ type: "stop" });
+  fetch("/stop", { method: "POST" }).catch(() => console.error("viewer: /stop was not reached"));
+}
+const rearm = () => connection.send({ type: "rearm" });
 const togglePause = () => connection.send({ type: frame?.state === "paused" ? "resume" : "pause" });
 const reset = () => connection.send({ type: "reset", seed: null });
 const newSeed = () => connection.send({ type: "reset", seed: Math.floor(1e6 * Math.random()) });
 document.getElementById("pause").addEventListener("click", togglePause);
+document.getElementById("stop").addEventListener("click", stop);
+document.getElementById("rearm").addEventListener("click", rearm);
 document.getElementById("reset").addEventListener("click", reset);
 document.getElementById("new-seed").addEventListener("click", newSeed);
 
@@ -69,7 +78,7 @@ addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   // On a button, Space presses that button.
   if (key === " " && event.target.closest?.("button")) return;
-  const action = { " ": togglePause, r: reset, n: newSeed }[key];
+  const action = { escape: stop, " ": togglePause, r: reset, n: newSeed }[key];
   if (!action) return;
   event.preventDefault();
   action();

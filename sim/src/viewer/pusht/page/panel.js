@@ -13,6 +13,9 @@ const STATES = {
   finished: "Finished",
 };
 
+/** Rungs that a person leaves by re-arming. */
+const STOPPED = new Set(["safe_stop", "emergency_stop"]);
+
 export class Panel {
   constructor() {
     this.latencies = [];
@@ -47,6 +50,11 @@ export class Panel {
     element("state").dataset.state = state;
     write("state", lost ? "Disconnected" : (STATES[state] ?? state));
     for (const id of ["pause", "reset", "new-seed"]) element(id).disabled = link !== "open" || !this.frame;
+
+    element("stop").hidden = !this.frame?.has_stop;
+    element("stop").disabled = lost;
+    element("rearm").hidden = !this.frame?.has_stop || !STOPPED.has(this.frame.health?.rung);
+    element("rearm").disabled = link !== "open";
 
     const { frame } = this;
     if (!frame || !this.stale) return;
