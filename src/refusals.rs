@@ -2,7 +2,7 @@
 //!
 //! zenoh tells these at levels that nobody reads (`trace`, `debug`), again at every try, and in words about its own parts.
 //! [`Refusals`] listens for them and says each one once, and, while it goes on, once an hour with the count. Whoever invents
-//! ever new ones is told of once a minute, and hides nobody else. What it recognises are sentences of the zenoh that Cargo.lock names; `tests/secure.rs` holds the two together.
+//! ever new ones is told of once a minute, and hides nobody else. What it recognises are sentences of the zenoh that Cargo.lock names; `tests/it/secure.rs` holds the two together.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::{Debug, Write as _};

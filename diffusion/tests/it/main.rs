@@ -1,0 +1,6 @@
+//! Tests of the public face, one program: LibTorch is linked once.
+
+#![allow(clippy::unwrap_used)]
+
+mod golden_networks;
+mod solvers;

@@ -1,0 +1,8 @@
+//! Tests of the public face, one program: LibTorch is linked once.
+
+#![allow(clippy::unwrap_used)]
+
+mod formats_asf;
+mod formats_bvh;
+mod retarget;
+mod retarget_data;
