@@ -21,7 +21,7 @@ pub trait EmergencyStop: Send + Sync {
 
 /// A message about the stop on a page's WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum StopRequest {
     Stop,
     Rearm,
@@ -30,7 +30,14 @@ pub(super) enum StopRequest {
 impl StopRequest {
     /// The request in a message of a page; none where the message is about something else.
     pub(super) fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        // Not a tagged enum: those let other fields pass.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Message {
+            r#type: StopRequest,
+        }
+        let message: Message = serde_json::from_str(text).ok()?;
+        Some(message.r#type)
     }
 
     /// Passes the request on. False where the page drives nothing that could be stopped.

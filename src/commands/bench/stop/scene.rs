@@ -1,7 +1,7 @@
 //! The runtime of a stop's measurement, under one condition, and how it is asked to stop.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -248,10 +248,6 @@ impl Scene {
                 done.context("cannot start kinestream stop")?;
             }
             StopWay::Ros2 => {
-                ensure!(
-                    self.condition != StopCondition::MutualTls,
-                    "the rules of configs/secure allow no topic of ROS 2"
-                );
                 // std_msgs/Bool, true, as a publisher of rmw_zenoh_cpp spells its key.
                 let key = "0/estop/std_msgs::msg::dds_::Bool_/RIHS01_0";
                 let message: &[u8] = &[0, 1, 0, 0, 1];
@@ -270,6 +266,14 @@ impl Scene {
                     page.address()
                 );
                 browser.write_all(request.as_bytes())?;
+                let mut status = [0; 12];
+                browser.set_read_timeout(Some(Duration::from_secs(5)))?;
+                browser.read_exact(&mut status).context("the page")?;
+                ensure!(
+                    &status == b"HTTP/1.1 202",
+                    "the page answered {}",
+                    String::from_utf8_lossy(&status)
+                );
             }
             StopWay::Keeper => {
                 let key = asker.keys().command("estop")?;
