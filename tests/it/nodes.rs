@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use crate::support::child::Running;
 use crate::support::project::{CONFIG, OUT, Project};
-use crate::support::{assert_keys, get, json_object};
+use crate::support::{assert_keys, get, json_object, post};
 
 #[test]
 fn a_headless_demo_runs_an_episode_and_reports_it() {
@@ -47,7 +47,7 @@ fn a_headless_demo_runs_an_episode_and_reports_it() {
 }
 
 #[test]
-fn the_page_shows_a_running_demo_until_ctrl_c() {
+fn the_page_shows_and_stops_a_running_demo_until_ctrl_c() {
     let project = Project::trained();
     let demo = [
         "demo",
@@ -108,6 +108,18 @@ fn the_page_shows_a_running_demo_until_ctrl_c() {
         8,
         "{frame}"
     );
+
+    assert_eq!(frame["has_stop"], true, "{frame}");
+    let rung = || {
+        let answer = get(address, "/frame.json");
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let frame: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        frame["health"]["rung"].clone()
+    };
+    assert!(post(address, "/stop").starts_with("HTTP/1.1 202"));
+    running.wait_until("the page's stop", || rung() == "emergency_stop");
+    assert!(post(address, "/rearm").starts_with("HTTP/1.1 202"));
+    running.wait_until("the page's re-arming", || rung() == "running");
 
     running.interrupt();
     let report = json_object(&running.finish().succeeds().stdout);

@@ -58,11 +58,21 @@ pub(crate) fn assert_percentiles(value: &Value) {
 
 /// The whole answer to a GET request.
 pub(crate) fn get(address: &str, path: &str) -> String {
+    request(address, "GET", path)
+}
+
+/// The whole answer to a POST request without a body.
+pub(crate) fn post(address: &str, path: &str) -> String {
+    request(address, "POST", path)
+}
+
+fn request(address: &str, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
