@@ -22,6 +22,10 @@ use crate::recording::Tap;
 /// Time between two status messages.
 const EVERY: Duration = Duration::from_millis(500);
 
+/// How long a motion has to be refused for one cause before that is told, and before it is told again.
+const REFUSED_FOR: Duration = Duration::from_millis(200);
+const REFUSED_AGAIN: Duration = Duration::from_secs(30);
+
 /// Tells others how the runtime is.
 pub(crate) struct Monitor {
     node: Arc<Node>,
@@ -39,6 +43,7 @@ pub(crate) struct Monitor {
     /// Present while commands move the robot or may at once.
     token: Option<LivelinessToken>,
     rung: Rung,
+    refusal: Refusal,
     sequence: u64,
     last: Option<Instant>,
     /// Ticks, observations and plans at the last message, for the rates.
@@ -81,6 +86,7 @@ impl Monitor {
             snapshot,
             token: None,
             rung: Rung::Waiting,
+            refusal: Refusal::default(),
             sequence: 0,
             last: None,
             before: (Instant::now(), [0; 3]),
@@ -101,6 +107,12 @@ impl Monitor {
     /// Returns whether it did.
     pub(crate) fn tell(&mut self, statistics: &PolicyStatistics) -> Result<bool> {
         let rung = self.gauges.rung();
+        if self
+            .refusal
+            .is_to_be_told(rung, self.gauges.cause(), Instant::now())
+        {
+            tracing::warn!("{}: no motion begins: {}", self.robot, self.gauges.reason());
+        }
         let is_due = self.last.is_none_or(|last| last.elapsed() >= EVERY);
         if rung == self.rung && !is_due {
             return Ok(false);
@@ -243,6 +255,50 @@ impl Monitor {
     }
 }
 
+/// A motion that does not begin, which the rung, staying what it was, does not show.
+#[derive(Debug, Default)]
+struct Refusal {
+    cause: Option<Cause>,
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Refusal {
+    /// Takes what holds at `now`; whether it is time to say so.
+    fn is_to_be_told(&mut self, rung: Rung, cause: Cause, now: Instant) -> bool {
+        let is_refused = matches!(rung, Rung::Waiting | Rung::Holding) && refuses_motion(cause);
+        if matches!(rung, Rung::Running | Rung::Continuing) {
+            *self = Self::default();
+        }
+        if !is_refused {
+            return false;
+        }
+        if self.cause != Some(cause) {
+            *self = Self {
+                cause: Some(cause),
+                since: Some(now),
+                told: None,
+            };
+        }
+        let lasts = |from: Option<Instant>, span: Duration| {
+            from.is_none_or(|from| now.saturating_duration_since(from) >= span)
+        };
+        let is_due = lasts(self.since, REFUSED_FOR) && lasts(self.told, REFUSED_AGAIN);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
+    }
+}
+
+/// Whether a cause keeps a motion from beginning until somebody does something about it; the others pass by themselves.
+fn refuses_motion(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::FarStart | Cause::NotMeasured | Cause::OutsideLimits | Cause::NoStopKeeper
+    )
+}
+
 fn wire_rung(rung: Rung) -> health::Rung {
     match rung {
         Rung::Waiting => health::Rung::Waiting,
@@ -296,5 +352,35 @@ fn run_state(rung: Rung, statistics: &PolicyStatistics) -> RunState {
         Rung::Holding => RunState::Holding,
         Rung::SafeStop => RunState::Stopped,
         Rung::EmergencyStop => RunState::Fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_it_lasts_and_again_after_half_a_minute() {
+        let begun = Instant::now();
+        let mut refusal = Refusal::default();
+        let mut told = |rung: Rung, cause: Cause, after_ms: u64| {
+            refusal.is_to_be_told(rung, cause, begun + Duration::from_millis(after_ms))
+        };
+        let (waiting, far) = (Rung::Waiting, Cause::FarStart);
+        assert!(!told(waiting, Cause::NoObservation, 0));
+        assert!(!told(waiting, far, 10));
+        assert!(!told(waiting, far, 150));
+        assert!(told(waiting, far, 250));
+        assert!(!told(waiting, far, 20_000));
+        // What comes between does not make it another.
+        assert!(!told(waiting, Cause::NoPlan, 21_000));
+        assert!(!told(waiting, far, 22_000));
+        assert!(told(waiting, far, 31_000));
+        assert!(!told(waiting, Cause::NotMeasured, 31_010));
+        assert!(told(waiting, Cause::NotMeasured, 31_300));
+        // A motion that began meanwhile makes it news.
+        assert!(!told(Rung::Running, Cause::None, 31_400));
+        assert!(!told(Rung::Holding, far, 31_500));
+        assert!(told(Rung::Holding, far, 31_800));
     }
 }

@@ -270,6 +270,30 @@ fn a_robot_pauses_goes_home_and_goes_on_as_it_is_asked() {
 }
 
 #[test]
+fn a_motion_that_is_refused_says_why_and_begins_once_the_robot_is_there() {
+    let project = Project::trained();
+    let text = std::fs::read_to_string(project.path(CONFIG)).unwrap();
+    let text = text.replace(
+        "[session]",
+        "[control.start]\nfarthest = 500.0\n\n[session]",
+    );
+    std::fs::write(project.path(CONFIG), text).unwrap();
+    let mut runtime = Running::start(project.folder(), &["run", CONFIG]);
+    runtime.wait_for("ready");
+    let mut robot = Robot::connect(&project);
+    robot.at = [90000.0, 340.0];
+    robot.until(&mut runtime, "a second", true, |robot| robot.sequence >= 10);
+    runtime.wait_for("no motion begins");
+    let said = runtime.wait_for("measured at 90000");
+    assert!(said.contains("farthest allowed 500"), "{said}");
+    assert!(robot.commands.is_empty(), "{:?}", robot.commands);
+    robot.at = [330.0, 340.0];
+    robot.until(&mut runtime, "commands", true, Robot::is_running);
+    runtime.interrupt();
+    runtime.finish().succeeds();
+}
+
+#[test]
 fn every_way_of_stopping_arrives_under_every_condition() {
     let project = Project::new();
     let conditions =

@@ -25,7 +25,8 @@ const SLOWEST_RANGE_S: f64 = 100.0;
 const SPEED_ROOM: f64 = 1.2;
 /// Share of its trained range that a plan may begin away from where the robot is.
 const FARTHEST: f64 = 0.5;
-/// Two ranges are of one thing where they have so much of the narrower one in common.
+/// Two ranges are of one thing where they have so much of the wider one in common: angles in degrees are no positions of a
+/// gripper, though its range lies within theirs.
 const COMMON: f64 = 0.5;
 
 /// The tables that say something; all others have their defaults.
@@ -213,7 +214,7 @@ fn measured(
     };
     let in_common = |((low, high), (least, most)): (&(f64, f64), &(f64, f64))| {
         let common = high.min(*most) - low.max(*least);
-        common >= COMMON * (high - low).min(most - least)
+        common >= COMMON * (high - low).max(most - least)
     };
     let is_like = size == actions.len() && actions.iter().zip(&numbers).all(in_common);
     is_like.then(|| {
@@ -342,6 +343,9 @@ mod tests {
         assert_eq!(config.control.start.columns, None);
         assert_eq!(config.control.start.from, Some(StartFrom::Plan));
         assert!(text.contains("Bring the robot there first"), "{text}");
+        // A range within the other, but another thing: a gripper between 0 and 2 beside degrees.
+        let (_, config) = imported(None, [0.0, 2.0], |_| {});
+        assert_eq!(config.control.start.columns, None);
         // The checkpoint knows.
         let (_, config) = imported(Some(vec![18, 19]), [300.0, 600.0], |_| {});
         assert_eq!(config.control.start.columns, Some(vec![18, 19]));
