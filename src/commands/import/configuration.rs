@@ -168,7 +168,9 @@ pub(super) fn guesses(checkpoint: &Checkpoint, speeds: Option<&[f64]>) -> [Strin
 
 /// Where a motion begins: where the robot is measured, if the observation seems to say it.
 fn start_table(policy: &PolicyConfig, normalisers: &Normalisers) -> String {
-    let mut text = match measured(policy, normalisers) {
+    let measured = measured(policy, normalisers);
+    let is_measured = measured.is_some();
+    let mut text = match measured {
         Some((columns, why)) => format!(
             "[control.start]\n\
              # Which numbers of obs/state are where the robot is, one for every number of the action: {why}.\n\
@@ -182,7 +184,7 @@ fn start_table(policy: &PolicyConfig, normalisers: &Normalisers) -> String {
              from = \"plan\"\n"
             .to_owned(),
     };
-    if let Some(ranges) = ranges(&normalisers.action) {
+    if let Some(ranges) = ranges(&normalisers.action).filter(|_| is_measured) {
         let farthest: Vec<f64> = ranges
             .iter()
             .map(|(low, high)| FARTHEST * (high - low))
@@ -306,6 +308,9 @@ mod tests {
         let text = written(Path::new("there"), &policy, &normalisers, speeds).unwrap();
         let config =
             Config::parse(&text, "run.toml").unwrap_or_else(|error| panic!("{error}: {text}"));
+        // What is written runs.
+        let controller = config.control.controller(2);
+        assert!(controller.is_ok(), "{:?}: {text}", controller.err());
         (text, config)
     }
 
@@ -342,6 +347,7 @@ mod tests {
         let (text, config) = imported(None, [300.0, 600.0], |_| {});
         assert_eq!(config.control.start.columns, None);
         assert_eq!(config.control.start.from, Some(StartFrom::Plan));
+        assert_eq!(config.control.start.farthest, None);
         assert!(text.contains("Bring the robot there first"), "{text}");
         // A range within the other, but another thing: a gripper between 0 and 2 beside degrees.
         let (_, config) = imported(None, [0.0, 2.0], |_| {});
@@ -359,6 +365,6 @@ mod tests {
     #[test]
     fn a_constant_number_gets_a_little_room_and_a_speed() {
         let (_, config) = imported(None, [5.0, 5.0], |_| {});
-        assert!(config.control.controller(2).is_ok());
+        assert!(config.control.limits.velocity.is_some());
     }
 }
