@@ -22,18 +22,25 @@ pub(crate) const SHIPPED_MOTION: &str = "models/motion-aamdm";
 /// Folder of the shipped model of whole clips, relative to the project.
 pub(crate) const SHIPPED_CLIPS: &str = "models/motion-emdm";
 
-/// A checkpoint folder: as named, or the same path in the project that this program was built in,
-/// so that the shipped weights are found from any folder.
+/// A checkpoint folder: as named, or where the shipped weights are (`shipped_with`), so that they are found from any folder.
 pub(crate) fn locate(named: &Path) -> PathBuf {
     if named.is_absolute() || named.exists() {
         return named.to_path_buf();
     }
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join(named);
-    if built_in.exists() {
-        built_in
-    } else {
-        named.to_path_buf()
-    }
+    let program = std::env::current_exe().ok();
+    let found = program.and_then(|program| shipped_with(&program, named));
+    found.unwrap_or_else(|| named.to_path_buf())
+}
+
+/// A path that belongs to a program: in a folder above it, as in a checkout that it was built in, or in `share/kinestream`
+/// of one, as where it is installed.
+fn shipped_with(program: &Path, named: &Path) -> Option<PathBuf> {
+    let program = program.canonicalize().ok()?;
+    let mut folders = program.ancestors().skip(1);
+    folders.find_map(|folder| {
+        let places = [folder.to_path_buf(), folder.join("share/kinestream")];
+        places.map(|place| place.join(named)).into_iter().find(|path| path.exists())
+    })
 }
 
 /// Opens a checkpoint, whoever wrote it.
@@ -60,10 +67,8 @@ pub(crate) fn open_any(named: &Path, device: Device) -> Result<Imported> {
     Ok(import::open(&path, device)?)
 }
 
-/// Opens a checkpoint to be run. What a configuration says about late plans counts, not what the
-/// training knew of them: `plan.commit_ahead`, `plan.inpaint`, `plan.iterate` and `plan.restart`. So
-/// does where it says that the robot is, `plan.primer_columns`, and its rate where a foreign checkpoint has
-/// none. Whatever else differs has no effect: [`ineffective`] names it.
+/// Opens a checkpoint to be run, its plan as the configuration says that it is run ([`PlanConfig::run_as`]), and at its rate
+/// where a foreign checkpoint has none. Whatever else differs has no effect: [`ineffective`] names it.
 pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
     let Imported {
         mut checkpoint,
@@ -77,20 +82,9 @@ pub(crate) fn open_to_run(named: &Path, config: &Config, device: Device) -> Resu
     if format != Format::Kinestream {
         checkpoint.policy_mut().task.rate_hz = config.task.rate_hz;
     }
-    let loaded = &mut checkpoint;
-    let plan = &mut loaded.policy_mut().plan;
-    plan.commit_ahead = config.plan.commit_ahead;
-    plan.inpaint = config.plan.inpaint;
-    plan.iterate = config.plan.iterate;
-    plan.restart = config.plan.restart;
-    if plan.iterate.is_some() || plan.restart.is_some() {
-        // They are for answering more often than a chunk is long.
-        plan.action_steps = config.plan.action_steps;
-    }
-    if let Some(columns) = &config.plan.primer_columns {
-        plan.primer_columns = Some(columns.clone());
-    }
-    loaded
+    let plan = &mut checkpoint.policy_mut().plan;
+    *plan = plan.run_as(&config.plan);
+    checkpoint
         .policy()
         .check()
         .with_context(|| format!("[plan] of the configuration, with {}", named.display()))?;
@@ -173,6 +167,30 @@ mod tests {
             assert!(told.contains(part), "no `{part}` in {told}");
         }
         assert!(!told.contains("another"), "{told}");
+    }
+
+    #[test]
+    fn shipped_weights_are_found_from_the_program_itself() {
+        let root = tempfile::tempdir().unwrap();
+        let [checkout, installed] = ["checkout", "usr"].map(|name| root.path().join(name));
+        for folder in [
+            checkout.join("target/release"),
+            checkout.join("models/a"),
+            installed.join("bin"),
+            installed.join("share/kinestream/models/a"),
+        ] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        let of = |program: &Path, named: &str| {
+            std::fs::write(program, "").unwrap();
+            let found = shipped_with(program, Path::new(named));
+            found.map(|path| path.strip_prefix(root.path().canonicalize().unwrap()).unwrap().to_owned())
+        };
+        let built = checkout.join("target/release/kinestream-engine");
+        assert_eq!(of(&built, "models/a"), Some("checkout/models/a".into()));
+        let packaged = installed.join("bin/kinestream-engine");
+        assert_eq!(of(&packaged, "models/a"), Some("usr/share/kinestream/models/a".into()));
+        assert_eq!(of(&packaged, "models/absent"), None);
     }
 
     #[test]

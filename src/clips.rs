@@ -99,6 +99,13 @@ impl ClipsConfig {
         Ok((config, labels))
     }
 
+    /// The optimizer settings of everything that is trained, each with its key.
+    pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+        let recogniser = self.recogniser.as_mut();
+        let recogniser = recogniser.map(|table| ("recogniser.descent", &mut table.descent));
+        self.training.descents().into_iter().chain(recogniser).collect()
+    }
+
     /// The clips as a data set is made of them.
     pub(crate) fn clips(&self, labels: &Labels) -> DataConfig {
         DataConfig {

@@ -106,6 +106,13 @@ pub(crate) fn is_motion(path: &Path) -> bool {
 }
 
 impl MotionConfig {
+    /// The optimizer settings of everything that is trained, each with its key.
+    pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+        let extractor = self.extractor.as_mut();
+        let extractor = extractor.map(|table| ("extractor.descent", &mut table.descent));
+        self.training.descents().into_iter().chain(extractor).collect()
+    }
+
     /// Reads a file, and those that it takes tables from.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         read(path)
@@ -144,4 +151,53 @@ fn read_text(path: &Path) -> Result<String> {
 fn is_derived(text: &str) -> bool {
     text.parse::<toml::Table>()
         .is_ok_and(|table| table.contains_key("base"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::clips::ClipsConfig;
+
+    /// Steps of every table of the name `descent`, wherever it stands.
+    fn steps(key: &str, value: &Value, found: &mut Vec<(String, u64)>) {
+        let Value::Object(table) = value else { return };
+        for (name, value) in table {
+            let key = format!("{key}.{name}");
+            if name == "descent" {
+                found.push((key, value["steps"].as_u64().unwrap()));
+            } else {
+                steps(&key, value, found);
+            }
+        }
+    }
+
+    #[test]
+    fn descents_names_every_stage_that_is_trained() {
+        let with_all = |text: &str| {
+            let mut table: toml::Table = text.parse().unwrap();
+            let training = table.entry("training").or_insert_with(|| toml::Table::new().into());
+            let settling = toml::Table::new().into();
+            training.as_table_mut().unwrap().insert("settling".into(), settling);
+            table.insert("extractor".into(), toml::Table::new().into());
+            table
+        };
+        let text = include_str!("../configs/motion-aamdm.toml");
+        let mut motion = MotionConfig::deserialize(with_all(text)).unwrap();
+        let text = include_str!("../configs/motion-emdm.toml");
+        let mut clips: ClipsConfig = toml::from_str(text).unwrap();
+        clips.recogniser.get_or_insert_default();
+        for (_, descent) in motion.descents().into_iter().chain(clips.descents()) {
+            descent.steps = 3;
+        }
+        let mut found = Vec::new();
+        steps("motion", &serde_json::to_value(&motion).unwrap(), &mut found);
+        steps("clips", &serde_json::to_value(&clips).unwrap(), &mut found);
+        assert_eq!(found.len(), 7 + 3, "{found:?}");
+        let untouched: Vec<_> = found.iter().filter(|(_, steps)| *steps != 3).collect();
+        assert!(untouched.is_empty(), "{untouched:?}");
+        let named = motion.descents().len() + clips.descents().len();
+        assert_eq!(named, found.len());
+    }
 }

@@ -61,7 +61,7 @@ impl Descent {
     /// # Errors
     /// No level at all, or more levels than timesteps.
     pub fn new(sampler: Sampler, levels: usize, streams: usize, horizon: usize) -> Result<Self> {
-        let ladder = sampler.schedule().ladder(levels)?;
+        let ladder = sampler.ladder(levels)?;
         Ok(Self::on(sampler, ladder, streams, horizon))
     }
 

@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::guidance::Guide;
 use crate::schedule::{BetaSchedule, NoiseLevel};
-use crate::{Error, NoiseSchedule, Result};
+use crate::{Error, Ladder, NoiseSchedule, Result};
 
 pub use crate::solver::Solver;
 
@@ -162,6 +162,16 @@ impl Sampler {
             });
         }
         Ok(Self { config, schedule })
+    }
+
+    /// The timesteps of `levels` noise levels, spaced as the schedule says and laid out for the solver: those that plans are
+    /// denoised on, and so those that a network has to be trained on.
+    ///
+    /// # Errors
+    /// No level at all, or more levels than timesteps.
+    pub fn ladder(&self, levels: usize) -> Result<Ladder> {
+        let ladder = self.schedule.ladder(levels)?;
+        Ok(ladder.laid_out_for(self.config.solver, &self.schedule))
     }
 
     /// The schedule that the steps follow.

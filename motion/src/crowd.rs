@@ -223,11 +223,11 @@ impl Crowd {
     /// Too few wishes, or LibTorch refused.
     pub fn advance(&mut self, wishes: &[Wish]) -> Result<()> {
         if wishes.len() != self.len() {
-            return Err(Error::Skeleton(format!(
-                "{} wishes for {} characters",
-                wishes.len(),
-                self.len()
-            )));
+            return Err(Error::Request {
+                key: "number of wishes",
+                found: wishes.len().to_string(),
+                expected: format!("{}, one for each character", self.len()),
+            });
         }
         self.asked.take(wishes, &self.roots);
         let sound = match &self.state {

@@ -45,6 +45,12 @@ pub enum Error {
     /// Joints that make no tree.
     #[error("skeleton: {0}")]
     Skeleton(String),
+    /// Networks and parameters that do not belong together, or a model without what is asked of it.
+    #[error("the model's weights: {0}")]
+    Weights(String),
+    /// Frames that nothing can be computed from.
+    #[error("clip: {0}")]
+    Clip(String),
     /// Numbers that a metric cannot be computed from.
     #[error("{metric}: {reason}")]
     Metric {
@@ -71,7 +77,7 @@ pub enum Error {
         /// All labels.
         all: String,
     },
-    /// A request for a clip that cannot be met.
+    /// A request that cannot be met.
     #[error("{key} is {found}, expected {expected}")]
     Request {
         /// Which part of the request.

@@ -99,7 +99,7 @@ pub struct Features {
 pub fn extract(clip: &Clip, contacts: &[Contacts]) -> Result<Features> {
     let frames = clip.frames.len();
     if frames < 2 || contacts.len() != frames {
-        return Err(Error::Skeleton(format!(
+        return Err(Error::Clip(format!(
             "{frames} frames with {} contacts, expected two frames or more and a contact for each",
             contacts.len()
         )));
@@ -158,7 +158,7 @@ pub fn extract(clip: &Clip, contacts: &[Contacts]) -> Result<Features> {
         }
     }
     if let Some(place) = rows.iter().position(|value| !value.is_finite()) {
-        return Err(Error::Skeleton(format!(
+        return Err(Error::Clip(format!(
             "frame {} has a number that is not finite",
             1 + place / layout.size()
         )));

@@ -7,6 +7,7 @@
 //! on finding where it already was.
 
 use kinestream_diffusion::network::{seeded, timestep_table};
+use kinestream_diffusion::schedule::{BetaSchedule, Spacing, StepBeta};
 use kinestream_diffusion::{Mlp, NoiseSchedule, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
@@ -372,6 +373,31 @@ pub fn timestep_column(timesteps: &[i64], device: Device) -> Tensor {
     Tensor::from_slice(timesteps).to_device_(device, Kind::Int64, true, false)
 }
 
+/// Refuses schedules that the loops of this crate do not know: they take the posterior of a variance-preserving schedule over
+/// whichever timesteps they visit.
+pub(crate) fn check_schedule(schedule: &ScheduleConfig) -> Result<()> {
+    let refuse = |key, found: &str, expected: &str| {
+        Err(Error::Config {
+            key,
+            found: found.into(),
+            expected: expected.into(),
+        })
+    };
+    if schedule.beta_schedule == BetaSchedule::Flow {
+        let expected = "linear, scaled_linear or squaredcos_cap_v2: motion models have no flow matching";
+        return refuse("schedule.beta_schedule", "flow", expected);
+    }
+    if schedule.spacing != Spacing::default() {
+        let expected = "trailing: motion models spread their steps from the first timestep to the last";
+        return refuse("schedule.spacing", "leading", expected);
+    }
+    if schedule.step_beta != StepBeta::default() {
+        let expected = "own: motion models step by the schedule's posterior";
+        return refuse("schedule.step_beta", "ratio", expected);
+    }
+    Ok(())
+}
+
 impl FrameConfig {
     /// Checks every value.
     ///
@@ -397,6 +423,56 @@ impl FrameConfig {
         if !(0..=512).contains(&self.latent) {
             return refuse("latent", self.latent.to_string(), "0 to 512");
         }
-        Ok(())
+        check_schedule(&self.schedule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedding::EmbeddingConfig;
+    use crate::emdm::{ClipConfig, EmdmConfig};
+
+    #[test]
+    fn schedules_that_are_only_half_used_are_refused_by_key() {
+        let plain = ScheduleConfig::default();
+        let refused = [
+            ("schedule.beta_schedule", ScheduleConfig {
+                beta_schedule: BetaSchedule::Flow,
+                ..plain.clone()
+            }),
+            ("schedule.spacing", ScheduleConfig {
+                spacing: Spacing::Leading,
+                ..plain.clone()
+            }),
+            ("schedule.step_beta", ScheduleConfig {
+                step_beta: StepBeta::Ratio,
+                ..plain.clone()
+            }),
+        ];
+        for (key, schedule) in refused {
+            let frame = FrameConfig {
+                width: 64,
+                layers: 2,
+                latent: 0,
+                frequencies: 0,
+                schedule: plain.clone(),
+            };
+            frame.check().unwrap();
+            let frame = FrameConfig {
+                schedule: schedule.clone(),
+                ..frame
+            };
+            let message = frame.check().unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+            let mut clips = EmdmConfig {
+                embedding: EmbeddingConfig::default(),
+                clips: ClipConfig::default(),
+            };
+            clips.check().unwrap();
+            clips.clips.schedule = schedule;
+            let message = clips.check().unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+        }
     }
 }

@@ -153,7 +153,7 @@ fn unknown(path: &Path, reason: &str) -> Error {
 /// An error about a skeleton or option, with the file it came from.
 fn in_file(path: &Path, error: Error) -> Error {
     match error {
-        Error::Skeleton(reason) => Error::Data {
+        Error::Skeleton(reason) | Error::Clip(reason) => Error::Data {
             path: path.to_path_buf(),
             reason,
         },

@@ -6,7 +6,7 @@
 //! cargo nextest run --test it decoders:: --no-capture` is a long run. VMC, OSC and Live Link are only sent: nothing of them is decoded.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use kinestream_bridge::engines::axes::Axes;
@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 /// Cases of all decoders together, where the environment asks for no other number.
 const CASES: u64 = 10_000_000;
+/// What stands at the end of what the other process prints.
+const DONE: &str = "decoders, none of them broke";
 /// Address space of the process that decodes, in kB; LibTorch's libraries are in it.
 const ADDRESS_SPACE_KB: u64 = 3_000_000;
 /// What decoding may add to the memory that is really used, in kB.
@@ -35,15 +37,21 @@ struct Decoder {
 #[test]
 fn no_bytes_break_a_decoder() {
     let own = std::env::current_exe().unwrap();
-    let status = Command::new("sh")
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let output = Command::new("sh")
         .arg("-c")
         .arg(format!(
-            "ulimit -v {ADDRESS_SPACE_KB}; exec \"$0\" --exact decode_random_bytes --ignored --nocapture"
+            "ulimit -v {ADDRESS_SPACE_KB}; exec \"$0\" --exact {module}::decode_random_bytes --ignored --nocapture"
         ))
         .arg(own)
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .unwrap();
-    assert!(status.success(), "a decoder failed: {status}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    assert!(output.status.success(), "a decoder failed: {}", output.status);
+    // A name that no test has would pass, too.
+    assert!(text.contains(DONE), "the decoders did not run");
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn decode_random_bytes() {
         assert!(growth <= GROWTH_KB, "{} grew by {growth} kB", decoder.name);
         all += share;
     }
-    println!("{all} cases, {} decoders", decoders.len());
+    println!("{all} cases, {} {DONE}", decoders.len());
 }
 
 /// Says which bytes broke a decoder.

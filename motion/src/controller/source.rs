@@ -52,7 +52,7 @@ impl FrameSource for Crowd {
     fn restart(self, seed: u64) -> Result<Self> {
         let starts = self.model().starts();
         if starts.size()[0] == 0 {
-            return Err(Error::Skeleton(
+            return Err(Error::Weights(
                 "the motion model has no frame to begin with; train it again".into(),
             ));
         }

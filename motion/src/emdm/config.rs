@@ -4,6 +4,7 @@ use kinestream_diffusion::ScheduleConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::embedding::EmbeddingConfig;
+use crate::frame::check_schedule;
 use crate::{Error, Result};
 
 /// Configuration of a model of whole clips: `[model.embedding]` and `[model.clips]`.
@@ -141,7 +142,7 @@ impl EmdmConfig {
         if !(0..=512).contains(&clips.latent) {
             return refuse("model.clips.latent", clips.latent.to_string(), "0 to 512");
         }
-        Ok(())
+        check_schedule(&clips.schedule)
     }
 }
 

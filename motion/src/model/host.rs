@@ -126,7 +126,7 @@ impl HostModel {
         let mut next = || {
             packed
                 .next()
-                .ok_or_else(|| Error::Skeleton("a network is missing".into()))
+                .ok_or_else(|| Error::Weights("fewer networks were packed than the model has".into()))
         };
         let predictor = match predictor {
             Some(_) => Some(next()?),

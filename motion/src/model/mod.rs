@@ -308,7 +308,7 @@ pub(crate) fn copy_store(from: &VarStore, to: &VarStore) -> Result<()> {
     tch::no_grad(|| {
         for (name, mut variable) in to.variables() {
             let Some(values) = source.get(&name) else {
-                return Err(Error::Skeleton(format!("no parameter `{name}` to copy")));
+                return Err(Error::Weights(format!("no parameter `{name}` to copy")));
             };
             variable.f_copy_(values)?;
         }

@@ -251,7 +251,11 @@ impl Descent {
         cosine_with_warmup(step, self.steps, self.warmup_steps, self.learning_rate)
     }
 
-    pub(super) fn check(&self, table: &'static str) -> Result<()> {
+    /// Checks every value of the table `table`.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self, table: &'static str) -> Result<()> {
         let refuse = |key: &str, found: String, expected: &str| {
             Err(Error::Config {
                 key: table,
@@ -286,24 +290,42 @@ impl Descent {
 }
 
 impl TrainingConfig {
+    /// The optimizer settings of every stage, each with its key.
+    pub fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+        // A new stage does not compile until it stands here.
+        let Self {
+            seed: _,
+            checkpoint_every: _,
+            export: _,
+            embedding,
+            generation,
+            polishing,
+            motion_vae,
+            predictor,
+            settling,
+        } = self;
+        let mut all = vec![
+            ("training.embedding.descent", &mut embedding.descent),
+            ("training.generation.descent", &mut generation.descent),
+            ("training.polishing.descent", &mut polishing.descent),
+            ("training.motion_vae.descent", &mut motion_vae.descent),
+            ("training.predictor.descent", &mut predictor.descent),
+        ];
+        if let Some(settling) = settling {
+            all.push(("training.settling.descent", &mut settling.descent));
+        }
+        all
+    }
+
     /// Checks every value.
     ///
     /// # Errors
     /// The first value out of its range.
     pub fn check(&self) -> Result<()> {
-        self.embedding.descent.check("training.embedding.descent")?;
-        self.generation
-            .descent
-            .check("training.generation.descent")?;
-        self.polishing.descent.check("training.polishing.descent")?;
-        self.motion_vae
-            .descent
-            .check("training.motion_vae.descent")?;
-        self.motion_vae.check()?;
-        self.predictor.descent.check("training.predictor.descent")?;
-        if let Some(settling) = &self.settling {
-            settling.descent.check("training.settling.descent")?;
+        for (key, descent) in self.clone().descents() {
+            descent.check(key)?;
         }
+        self.motion_vae.check()?;
         if self.checkpoint_every == 0 {
             return Err(Error::Config {
                 key: "training.checkpoint_every",

@@ -107,14 +107,31 @@ impl Default for ClipTraining {
 }
 
 impl EmdmTraining {
+    /// The optimizer settings of every stage, each with its key.
+    pub fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+        // A new stage does not compile until it stands here.
+        let Self {
+            seed: _,
+            checkpoint_every: _,
+            export: _,
+            embedding,
+            clips,
+        } = self;
+        vec![
+            ("training.embedding.descent", &mut embedding.descent),
+            ("training.clips.descent", &mut clips.descent),
+        ]
+    }
+
     /// Checks every value.
     ///
     /// # Errors
     /// The first value out of its range.
     pub fn check(&self) -> Result<()> {
         let clips = &self.clips;
-        self.embedding.descent.check("training.embedding.descent")?;
-        clips.descent.check("training.clips.descent")?;
+        for (key, descent) in self.clone().descents() {
+            descent.check(key)?;
+        }
         let refuse = |key, found: String, expected: &str| {
             Err(Error::Config {
                 key,

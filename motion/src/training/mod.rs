@@ -86,8 +86,30 @@ impl Losses {
 
 /// The state file of a part within the output folder.
 pub fn state_file(out: &Path, name: &str) -> PathBuf {
-    out.join(format!("{name}.training.safetensors"))
+    out.join(format!("{name}{STATE_SUFFIX}"))
 }
+
+/// Names of the parts that a folder holds a state of, whichever parts there are; none where there is no such folder.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn begun_parts(out: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(out, error)),
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| Error::io(out, error))?.file_name();
+        let part = name.to_str().and_then(|name| name.strip_suffix(STATE_SUFFIX));
+        parts.extend(part.map(str::to_owned));
+    }
+    parts.sort();
+    Ok(parts)
+}
+
+const STATE_SUFFIX: &str = ".training.safetensors";
 
 /// Trains a part to its end, telling `watch` after every step; `watch` may end it early. The state
 /// is saved every `every` steps and at the end.

@@ -147,6 +147,38 @@ fn default_primer() -> Primer {
 }
 
 impl PlanConfig {
+    /// The plan of a trained policy as a configuration that runs it has it: the one says what the network was trained for,
+    /// the other how late plans and their beginnings are dealt with.
+    #[must_use]
+    pub fn run_as(&self, run: &Self) -> Self {
+        // A new field does not compile until it is decided which of the two says it.
+        let Self {
+            mode: _,
+            horizon: _,
+            observation_steps: _,
+            action_steps,
+            levels: _,
+            alignment: _,
+            primer: _,
+            primer_columns,
+            commit_ahead,
+            inpaint,
+            iterate,
+            restart,
+        } = run.clone();
+        // They are for answering more often than a chunk is long.
+        let is_often = iterate.is_some() || restart.is_some();
+        Self {
+            action_steps: if is_often { action_steps } else { self.action_steps },
+            primer_columns: primer_columns.or_else(|| self.primer_columns.clone()),
+            commit_ahead,
+            inpaint,
+            iterate,
+            restart,
+            ..self.clone()
+        }
+    }
+
     /// Positions of a plan that lie in the past.
     pub fn past(&self) -> usize {
         self.alignment.past_actions(self.observation_steps)
@@ -273,6 +305,35 @@ mod tests {
             iterate: None,
             restart: None,
         }
+    }
+
+    #[test]
+    fn a_configuration_says_how_a_trained_plan_is_run_and_nothing_else() {
+        let trained = plan(16, Alignment::OldestObservation, 8);
+        let said = PlanConfig {
+            mode: PlanMode::Chunk,
+            levels: Some(3),
+            primer_columns: Some(vec![2, 3]),
+            commit_ahead: 2,
+            inpaint: Some(InpaintConfig::default()),
+            ..plan(32, Alignment::NewestObservation, 4)
+        };
+        let expected = PlanConfig {
+            primer_columns: said.primer_columns.clone(),
+            commit_ahead: 2,
+            inpaint: said.inpaint,
+            ..trained.clone()
+        };
+        assert_eq!(trained.run_as(&said), expected);
+        // Where the robot is stays known, and answers come as often as asked where chunks go on from the last.
+        let often = PlanConfig {
+            iterate: Some(IterateConfig { steps: 1 }),
+            ..plan(16, Alignment::OldestObservation, 1)
+        };
+        let run = expected.run_as(&often);
+        assert_eq!((run.action_steps, run.iterate), (1, often.iterate));
+        assert_eq!(run.primer_columns, Some(vec![2, 3]));
+        assert_eq!((run.commit_ahead, run.inpaint), (0, None));
     }
 
     #[test]

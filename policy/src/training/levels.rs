@@ -1,9 +1,10 @@
 //! Noise levels of training windows: the four regimes of Streaming Diffusion Policy, and the levels
 //! of the ladder that is run.
 
-use kinestream_diffusion::Ladder;
 use kinestream_diffusion::noise::NoiseStream;
+use kinestream_diffusion::{Ladder, Sampler};
 
+use crate::Result;
 use crate::config::{NoiseMix, PlanConfig};
 
 /// Draws training timesteps for the positions of a plan.
@@ -18,18 +19,21 @@ pub struct LevelSampler {
 }
 
 impl LevelSampler {
-    /// A sampler for a mix of regimes over the positions of a plan.
-    pub fn new(mix: &NoiseMix, plan: &PlanConfig, train_timesteps: usize, ladder: Ladder) -> Self {
-        Self {
+    /// A sampler for a mix of regimes over the positions of a plan that `sampler` denoises.
+    ///
+    /// # Errors
+    /// More levels than the schedule has timesteps.
+    pub fn new(mix: &NoiseMix, plan: &PlanConfig, sampler: &Sampler) -> Result<Self> {
+        Ok(Self {
             shares: mix.shares(),
-            train_timesteps,
+            train_timesteps: sampler.schedule().train_timesteps(),
             horizon: plan.horizon,
             chunks: plan.chunks(),
             chunk_of: (0..plan.horizon)
                 .map(|position| plan.chunk_of(position))
                 .collect(),
-            ladder,
-        }
+            ladder: sampler.ladder(plan.ladder_levels())?,
+        })
     }
 
     /// Appends the timesteps (0..N) of one window's positions, Tp of them.
@@ -101,12 +105,18 @@ enum Regime {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use kinestream_diffusion::sampler::{Prediction, SamplerConfig, Solver};
+    use kinestream_diffusion::schedule::Spacing;
+    use kinestream_diffusion::{Descent, NoiseSchedule, ScheduleConfig};
+
     use super::*;
     use crate::config::{Alignment, PlanMode, Primer};
 
-    fn sampler(mix: NoiseMix, levels: usize) -> LevelSampler {
-        let plan = PlanConfig {
-            mode: PlanMode::Streaming,
+    fn plan(mode: PlanMode, levels: usize) -> PlanConfig {
+        PlanConfig {
+            mode,
             horizon: 16,
             observation_steps: 2,
             action_steps: 5,
@@ -118,8 +128,25 @@ mod tests {
             inpaint: None,
             iterate: None,
             restart: None,
+        }
+    }
+
+    fn denoiser(spacing: Spacing, solver: Solver) -> Sampler {
+        let config = SamplerConfig {
+            prediction: Prediction::Epsilon,
+            solver,
+            clip_sample: None,
         };
-        LevelSampler::new(&mix, &plan, 100, Ladder::even(levels, 100).unwrap())
+        let schedule = ScheduleConfig {
+            spacing,
+            ..ScheduleConfig::default()
+        };
+        Sampler::new(config, NoiseSchedule::new(&schedule).unwrap()).unwrap()
+    }
+
+    fn sampler(mix: NoiseMix, levels: usize) -> LevelSampler {
+        let denoiser = denoiser(Spacing::Trailing, Solver::Ddpm);
+        LevelSampler::new(&mix, &plan(PlanMode::Streaming, levels), &denoiser).unwrap()
     }
 
     const NONE: NoiseMix = NoiseMix {
@@ -195,25 +222,33 @@ mod tests {
         }
     }
 
+    /// Every timestep that is run is trained, and no other: of a whole chunk all levels in turn, of a rolling plan those
+    /// that each chunk passes.
     #[test]
     fn ladder_levels_are_those_that_are_run() {
-        for levels in draws(
-            NoiseMix {
-                ladder: 1.0,
-                ..NONE
-            },
-            6,
-        ) {
-            let ladder = Ladder::even(6, 100).unwrap();
-            assert!(
-                levels
-                    == [2, 4, 6]
-                        .map(|k| ladder.timestep(k))
-                        .map(|t| [t; 5])
-                        .concat()[..0]
-                    || [ladder.timestep(2), ladder.timestep(1)].contains(&levels[0])
-            );
-            assert!([ladder.timestep(6), ladder.timestep(5)].contains(&levels[15]));
+        let mix = NoiseMix {
+            ladder: 1.0,
+            ..NONE
+        };
+        let cases = [
+            (PlanMode::Streaming, Spacing::Trailing, Solver::Ddpm),
+            (PlanMode::Streaming, Spacing::Trailing, Solver::Heun),
+            (PlanMode::Chunk, Spacing::Trailing, Solver::Ddpm),
+            (PlanMode::Chunk, Spacing::Leading, Solver::Ddpm),
+            (PlanMode::Chunk, Spacing::Leading, Solver::Heun),
+        ];
+        for (mode, spacing, solver) in cases {
+            let (plan, denoiser) = (plan(mode, 6), denoiser(spacing, solver));
+            let descent = Descent::new(denoiser.clone(), 6, 1, 16).unwrap();
+            let run: BTreeSet<i64> = (1..=6).map(|k| descent.ladder().timestep(k)).collect();
+            let sampler = LevelSampler::new(&mix, &plan, &denoiser).unwrap();
+            let mut random = NoiseStream::new(1);
+            let mut trained = Vec::new();
+            for _ in 0..400 {
+                sampler.draw(&mut random, &mut trained);
+            }
+            let trained: BTreeSet<i64> = trained.into_iter().collect();
+            assert_eq!(trained, run, "{mode:?} {spacing:?} {solver:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use kinestream_diffusion::network::vision::VisionEncoder;
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::optimiser::{AdamW, cosine_with_warmup, unflatten};
 use kinestream_diffusion::sampler::timestep_tensor;
-use kinestream_diffusion::{Denoiser, Ladder, Network, NoiseSchedule, Sampler, weights};
+use kinestream_diffusion::{Denoiser, Network, NoiseSchedule, Sampler, weights};
 use tch::{Device, Tensor};
 
 pub use encoder::{ENCODER_STATE_FILE, EncoderTrainer, Examples, TrainedVision};
@@ -168,7 +168,6 @@ impl Trainer {
             }),
         };
         let schedule = NoiseSchedule::new(&policy.schedule)?;
-        let timesteps = schedule.train_timesteps();
         // Every position is trained at every level; a committed prefix concerns only running.
         let mut layout = plan.clone();
         layout.commit_ahead = 0;
@@ -183,8 +182,7 @@ impl Trainer {
             }
             (layout.action_steps, layout.levels) = (steps, None);
         }
-        let ladder = Ladder::even(layout.ladder_levels(), timesteps)?
-            .laid_out_for(policy.sampler.solver, &schedule);
+        let sampler = Sampler::new(policy.sampler.clone(), schedule)?;
         let optimiser = AdamW::new(
             network.store(),
             (training.beta1, training.beta2),
@@ -193,8 +191,8 @@ impl Trainer {
         std::fs::create_dir_all(out).map_err(Error::io(out))?;
         Ok(Self {
             average: optimiser.parameters.copy(),
-            levels: LevelSampler::new(&training.noise, &layout, timesteps, ladder),
-            sampler: Sampler::new(policy.sampler.clone(), schedule)?,
+            levels: LevelSampler::new(&training.noise, &layout, &sampler)?,
+            sampler,
             policy: policy.clone(),
             training: training.clone(),
             device,

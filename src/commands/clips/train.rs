@@ -7,41 +7,29 @@ use anyhow::{Context, Result, bail};
 use kinestream_motion::data::Dataset;
 use kinestream_motion::emdm::{Emdm, Labels, spans};
 use kinestream_motion::recogniser::RecogniserStage;
-use kinestream_motion::training::{EmbeddingStage, EmdmStage, state_file};
+use kinestream_motion::training::{EmbeddingStage, EmdmStage};
 
 use crate::cli::TrainArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
-use crate::commands::motion::train::{Run, read_clips};
+use crate::commands::motion::train::{Run, read_clips, refuse_to_begin_anew};
 use crate::{device, shutdown};
-
-/// Parts that have a state of their own.
-const PARTS: [&str; 3] = ["recogniser", "embedding", "clips"];
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let (mut config, labels) = ClipsConfig::read(&arguments.config)?;
-    if let Some(steps) = arguments.steps {
-        config.training.embedding.descent.steps = steps;
-        config.training.clips.descent.steps = steps;
-        if let Some(table) = &mut config.recogniser {
-            table.descent.steps = steps;
-        }
-    }
     if arguments.embedding_from.is_some() {
         bail!("--embedding-from is for motion models; copy embedding.training.safetensors instead");
     }
     let within = || format!("in {}", arguments.config.display());
+    for (key, descent) in config.descents() {
+        descent.steps = arguments.steps.unwrap_or(descent.steps);
+        descent.check(key).with_context(within)?;
+    }
     config.model.check().with_context(within)?;
     config.training.check().with_context(within)?;
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
     let out = &arguments.out;
-    let begun = PARTS.iter().any(|part| state_file(out, part).exists());
-    if begun && !arguments.resume {
-        bail!(
-            "{} already holds a training run; add --resume to continue it, or name another --out",
-            out.display()
-        );
-    }
+    refuse_to_begin_anew(out, arguments.resume)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let stop = shutdown::flag()?;
     let set = read_clips(&arguments.data, &config.clips(&labels)).with_context(within)?;

@@ -10,7 +10,7 @@ use kinestream_motion::data::MotionSet;
 use kinestream_motion::embedding::{Embedding, Statistics};
 use kinestream_motion::extractor::Extractor;
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::training::state_file;
+use kinestream_motion::training::begun_parts;
 use tch::{Device, Tensor};
 
 use crate::motion::{EXTRACTOR, MotionConfig};
@@ -35,10 +35,12 @@ impl<'a> Reuse<'a> {
         config: &MotionConfig,
         device: Device,
     ) -> Result<Option<Self>> {
-        let trained = state_file(out, "embedding").exists();
-        let begun = ["generation", "polishing", "motion_vae"]
+        let parts = begun_parts(out)?;
+        let trained = parts.iter().any(|part| part == "embedding");
+        // What is trained before or beside an embedding says nothing of where that is from.
+        let begun = parts
             .iter()
-            .any(|part| state_file(out, part).exists());
+            .any(|part| part != "extractor" && part != "embedding");
         let Some(from) = from else {
             ensure!(
                 trained || !begun,
@@ -153,4 +155,34 @@ fn same(first: &[(String, Tensor)], second: &[(String, Tensor)]) -> bool {
         && first
             .iter()
             .all(|(name, tensor)| find(name).is_some_and(|(_, other)| tensor == other))
+}
+
+#[cfg(test)]
+mod tests {
+    use kinestream_motion::training::state_file;
+
+    use super::*;
+    use crate::commands::motion::train::refuse_to_begin_anew;
+
+    #[test]
+    fn a_run_on_another_embedding_goes_on_with_it_only_whatever_part_it_was_in() {
+        let config = MotionConfig::read(Path::new("configs/motion-aamdm.toml")).unwrap();
+        let open = |out: &Path| Reuse::open(None, out, &config, Device::Cpu).map(|_| ());
+        for part in ["predictor", "generation", "polishing", "motion_vae", "settling", "a new one"] {
+            let out = tempfile::tempdir().unwrap();
+            open(out.path()).unwrap();
+            refuse_to_begin_anew(out.path(), false).unwrap();
+            std::fs::write(state_file(out.path(), part), "").unwrap();
+            let message = open(out.path()).unwrap_err().to_string();
+            assert!(message.contains("begun with --embedding-from"), "{part}: {message}");
+            let message = refuse_to_begin_anew(out.path(), false).unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("--resume"), "{message}");
+            refuse_to_begin_anew(out.path(), true).unwrap();
+        }
+        let out = tempfile::tempdir().unwrap();
+        for part in ["extractor", "embedding", "generation"] {
+            std::fs::write(state_file(out.path(), part), "").unwrap();
+            open(out.path()).unwrap();
+        }
+    }
 }

@@ -21,14 +21,6 @@ use crate::cli::TrainArguments;
 use crate::motion::{EXTRACTOR, MotionConfig};
 use crate::{device, output, shutdown};
 
-/// Parts that have a state of their own.
-const PARTS: [&str; 5] = [
-    "extractor",
-    "embedding",
-    "generation",
-    "polishing",
-    "motion_vae",
-];
 /// One JSON object a line: losses.
 const LOG_FILE: &str = "log.jsonl";
 /// Steps between two lines of the log.
@@ -36,31 +28,17 @@ const LOG_EVERY: u64 = 100;
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let mut config = MotionConfig::read(&arguments.config)?;
-    if let Some(steps) = arguments.steps {
-        let training = &mut config.training;
-        for descent in [
-            &mut training.embedding.descent,
-            &mut training.generation.descent,
-            &mut training.polishing.descent,
-            &mut training.motion_vae.descent,
-            &mut training.predictor.descent,
-        ] {
-            descent.steps = steps;
-        }
-    }
     let within = || format!("in {}", arguments.config.display());
+    for (key, descent) in config.descents() {
+        descent.steps = arguments.steps.unwrap_or(descent.steps);
+        descent.check(key).with_context(within)?;
+    }
     config.model.check().with_context(within)?;
     config.training.check().with_context(within)?;
     let device = device::parse(&arguments.device)?;
     let threads = device::set_threads(arguments.threads)?;
     let out = &arguments.out;
-    let begun = PARTS.iter().any(|part| state_file(out, part).exists());
-    if begun && !arguments.resume {
-        bail!(
-            "{} already holds a training run; add --resume to continue it, or name another --out",
-            out.display()
-        );
-    }
+    refuse_to_begin_anew(out, arguments.resume)?;
     let reuse = Reuse::open(arguments.embedding_from.as_deref(), out, &config, device)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let stop = shutdown::flag()?;
@@ -148,6 +126,19 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     if let ControlFlow::Continue(model) = trained {
         model.save(out, config.training.export)?;
         eprintln!("done: weights in {}", out.display());
+    }
+    Ok(())
+}
+
+/// Refuses to train over what another run has trained.
+pub(crate) fn refuse_to_begin_anew(out: &Path, resume: bool) -> Result<()> {
+    let begun = training::begun_parts(out)?;
+    if !begun.is_empty() && !resume {
+        bail!(
+            "{} already holds a training run ({}); add --resume to continue it, or name another --out",
+            out.display(),
+            begun.join(", ")
+        );
     }
     Ok(())
 }
