@@ -10,7 +10,8 @@ use kinestream_motion::training::EmdmTraining;
 use kinestream_motion::training::config::Descent;
 use serde::{Deserialize, Serialize};
 
-use crate::{config, motion};
+use crate::motion;
+use kinestream_runtime::config;
 
 /// Folder of the recogniser within a checkpoint folder.
 pub(crate) const RECOGNISER: &str = "recogniser";
@@ -76,7 +77,7 @@ pub(crate) struct ClipEvaluation {
 
 impl Default for ClipEvaluation {
     fn default() -> Self {
-        let folder = Path::new(crate::checkpoint::SHIPPED_CLIPS);
+        let folder = Path::new(kinestream_runtime::checkpoint::SHIPPED_CLIPS);
         Self {
             recogniser: folder.join(RECOGNISER),
             checkpoint: folder.to_path_buf(),
@@ -103,7 +104,11 @@ impl ClipsConfig {
     pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
         let recogniser = self.recogniser.as_mut();
         let recogniser = recogniser.map(|table| ("recogniser.descent", &mut table.descent));
-        self.training.descents().into_iter().chain(recogniser).collect()
+        self.training
+            .descents()
+            .into_iter()
+            .chain(recogniser)
+            .collect()
     }
 
     /// The clips as a data set is made of them.

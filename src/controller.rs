@@ -10,7 +10,7 @@ use kinestream_sim::delay::Planning;
 use kinestream_sim::evaluation::Controller;
 use kinestream_sim::pusht::PushT;
 
-use crate::sight::{Seen, Sight};
+use kinestream_runtime::sight::{Seen, Sight};
 
 /// Drives Push-T with a policy: in lock step as a [`Controller`], or with late plans as what
 /// [`Planning`] asks for.
@@ -136,8 +136,8 @@ mod tests {
     const STEPS: usize = 25;
 
     fn controller(mode: PlanMode) -> PolicyController {
-        let folder = std::path::Path::new(crate::checkpoint::SHIPPED);
-        let mut checkpoint = crate::checkpoint::open(folder, Device::Cpu).unwrap();
+        let folder = std::path::Path::new(kinestream_runtime::checkpoint::SHIPPED);
+        let mut checkpoint = kinestream_runtime::checkpoint::open(folder, Device::Cpu).unwrap();
         checkpoint.policy_mut().plan.mode = mode;
         PolicyController::new(Policy::new(checkpoint, Device::Cpu, SEEDS.len()).unwrap()).unwrap()
     }

@@ -1,29 +1,15 @@
 //! The `kinestream` command: parsing, wiring and printing.
 
-mod checkpoint;
 mod cli;
 mod clips;
 mod commands;
-mod config;
 mod controller;
-mod descriptors;
-mod device;
-mod log_writer;
-mod metrics;
 mod motion;
-mod nodes;
 mod output;
-mod page;
 mod plot;
-mod recording;
-mod redaction;
-mod refusals;
 #[path = "front/request.rs"]
 mod request;
 mod scenes;
-mod session_stop;
-mod shutdown;
-mod sight;
 mod top;
 
 use std::backtrace::BacktraceStatus;
@@ -33,7 +19,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Bench, Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
-use log_writer::LogWriter;
+use kinestream_runtime::log_writer::LogWriter;
+use kinestream_runtime::{redaction, refusals};
 use tracing_subscriber::filter::FilterExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;

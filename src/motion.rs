@@ -14,7 +14,7 @@ use kinestream_motion::training::config::Descent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::config;
+use kinestream_runtime::config;
 
 /// A configuration file of a motion model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,8 +87,8 @@ pub(crate) struct EvaluationTable {
 impl Default for EvaluationTable {
     fn default() -> Self {
         Self {
-            extractor: Path::new(crate::checkpoint::SHIPPED_MOTION).join(EXTRACTOR),
-            checkpoint: crate::checkpoint::SHIPPED_MOTION.into(),
+            extractor: Path::new(kinestream_runtime::checkpoint::SHIPPED_MOTION).join(EXTRACTOR),
+            checkpoint: kinestream_runtime::checkpoint::SHIPPED_MOTION.into(),
         }
     }
 }
@@ -110,7 +110,11 @@ impl MotionConfig {
     pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
         let extractor = self.extractor.as_mut();
         let extractor = extractor.map(|table| ("extractor.descent", &mut table.descent));
-        self.training.descents().into_iter().chain(extractor).collect()
+        self.training
+            .descents()
+            .into_iter()
+            .chain(extractor)
+            .collect()
     }
 
     /// Reads a file, and those that it takes tables from.
@@ -177,9 +181,14 @@ mod tests {
     fn descents_names_every_stage_that_is_trained() {
         let with_all = |text: &str| {
             let mut table: toml::Table = text.parse().unwrap();
-            let training = table.entry("training").or_insert_with(|| toml::Table::new().into());
+            let training = table
+                .entry("training")
+                .or_insert_with(|| toml::Table::new().into());
             let settling = toml::Table::new().into();
-            training.as_table_mut().unwrap().insert("settling".into(), settling);
+            training
+                .as_table_mut()
+                .unwrap()
+                .insert("settling".into(), settling);
             table.insert("extractor".into(), toml::Table::new().into());
             table
         };
@@ -192,7 +201,11 @@ mod tests {
             descent.steps = 3;
         }
         let mut found = Vec::new();
-        steps("motion", &serde_json::to_value(&motion).unwrap(), &mut found);
+        steps(
+            "motion",
+            &serde_json::to_value(&motion).unwrap(),
+            &mut found,
+        );
         steps("clips", &serde_json::to_value(&clips).unwrap(), &mut found);
         assert_eq!(found.len(), 7 + 3, "{found:?}");
         let untouched: Vec<_> = found.iter().filter(|(_, steps)| *steps != 3).collect();

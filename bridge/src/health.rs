@@ -85,7 +85,7 @@ pub enum Rung {
     Holding,
     /// Brought to rest; commands hold it there until the robot is armed again.
     SafeStop,
-    /// Stopped by a person. Only an explicit reset leaves it.
+    /// Stopped on request. Only re-arming leaves it.
     EmergencyStop,
 }
 

@@ -9,6 +9,7 @@
 pub mod act;
 pub mod engines;
 pub mod health;
+mod health_example;
 pub mod keys;
 mod log_throttle;
 pub mod node;

@@ -40,6 +40,18 @@ pub enum PerJoint {
     Each(Vec<f64>),
 }
 
+impl From<f64> for PerJoint {
+    fn from(all: f64) -> Self {
+        Self::All(all)
+    }
+}
+
+impl From<Vec<f64>> for PerJoint {
+    fn from(each: Vec<f64>) -> Self {
+        Self::Each(each)
+    }
+}
+
 /// Why limits were refused.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum LimitsError {

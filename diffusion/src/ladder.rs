@@ -36,7 +36,7 @@ impl Ladder {
     pub fn even(levels: usize, train_timesteps: usize) -> Result<Self> {
         if levels == 0 || levels > train_timesteps {
             return Err(Error::Config {
-                key: "stream.levels",
+                key: "plan.levels",
                 found: levels.to_string(),
                 expected: format!("1 to {train_timesteps} (schedule.train_timesteps)"),
             });

@@ -384,11 +384,13 @@ pub(crate) fn check_schedule(schedule: &ScheduleConfig) -> Result<()> {
         })
     };
     if schedule.beta_schedule == BetaSchedule::Flow {
-        let expected = "linear, scaled_linear or squaredcos_cap_v2: motion models have no flow matching";
+        let expected =
+            "linear, scaled_linear or squaredcos_cap_v2: motion models have no flow matching";
         return refuse("schedule.beta_schedule", "flow", expected);
     }
     if schedule.spacing != Spacing::default() {
-        let expected = "trailing: motion models spread their steps from the first timestep to the last";
+        let expected =
+            "trailing: motion models spread their steps from the first timestep to the last";
         return refuse("schedule.spacing", "leading", expected);
     }
     if schedule.step_beta != StepBeta::default() {
@@ -437,18 +439,27 @@ mod tests {
     fn schedules_that_are_only_half_used_are_refused_by_key() {
         let plain = ScheduleConfig::default();
         let refused = [
-            ("schedule.beta_schedule", ScheduleConfig {
-                beta_schedule: BetaSchedule::Flow,
-                ..plain.clone()
-            }),
-            ("schedule.spacing", ScheduleConfig {
-                spacing: Spacing::Leading,
-                ..plain.clone()
-            }),
-            ("schedule.step_beta", ScheduleConfig {
-                step_beta: StepBeta::Ratio,
-                ..plain.clone()
-            }),
+            (
+                "schedule.beta_schedule",
+                ScheduleConfig {
+                    beta_schedule: BetaSchedule::Flow,
+                    ..plain.clone()
+                },
+            ),
+            (
+                "schedule.spacing",
+                ScheduleConfig {
+                    spacing: Spacing::Leading,
+                    ..plain.clone()
+                },
+            ),
+            (
+                "schedule.step_beta",
+                ScheduleConfig {
+                    step_beta: StepBeta::Ratio,
+                    ..plain.clone()
+                },
+            ),
         ];
         for (key, schedule) in refused {
             let frame = FrameConfig {

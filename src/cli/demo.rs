@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use kinestream_diffusion::{Executor, Precision};
+use kinestream_runtime::page::PageOptions;
 
 /// Where the page is, and for whom.
 #[derive(Debug, Clone, Args)]
@@ -20,6 +21,17 @@ pub(crate) struct PageArguments {
     /// send it to a --websocket that others reach.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+impl PageArguments {
+    /// As the page takes them.
+    pub(crate) fn options(&self) -> PageOptions {
+        PageOptions {
+            host: self.host,
+            port: self.port,
+            token_file: self.token_file.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -83,7 +83,8 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// Show what a checkpoint folder or a recording holds.
     Inspect(InspectArguments),
-    /// Turn a LeRobot policy into a checkpoint folder with a configuration, without Python.
+    /// Turn a policy of LeRobot, or a .ckpt file of Diffusion Policy or SDP, into a checkpoint folder with a configuration,
+    /// without Python.
     Import(ImportArguments),
     /// Check this machine and the built-in parts, and say what to do about what is missing.
     Doctor(DoctorArguments),

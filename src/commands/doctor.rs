@@ -8,9 +8,10 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::DoctorArguments;
-use crate::config::Config;
+use crate::output;
 use crate::output::say;
-use crate::{checkpoint, output};
+use kinestream_runtime::checkpoint;
+use kinestream_runtime::config::Config;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

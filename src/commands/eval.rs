@@ -15,10 +15,11 @@ use super::scoring::Setup;
 use super::variant::Variant;
 use super::{delay_curve, steps_curve};
 use crate::cli::{EvalArguments, Join};
-use crate::config::Config;
 use crate::controller::PolicyController;
+use crate::output;
 use crate::output::say;
-use crate::{device, output};
+use kinestream_runtime::config::Config;
+use kinestream_runtime::device;
 
 /// Observations after which latency alone, at batch 1, is measured.
 const LATENCY_OBSERVATIONS: usize = 300;

@@ -13,10 +13,11 @@ use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
 use crate::cli::RecordArguments;
-use crate::config::{self, Config};
+use crate::output;
 use crate::output::say;
-use crate::recording::{Opening, Tap, topic, warn_of_losses};
-use crate::{output, shutdown};
+use kinestream_runtime::config::{self, Config};
+use kinestream_runtime::recording::{Opening, Tap, topic, warn_of_losses};
+use kinestream_runtime::shutdown;
 
 /// Time between two looks at what there is to do.
 const GLANCE: Duration = Duration::from_millis(50);

@@ -16,11 +16,13 @@ use kinestream_policy::{Engine, Policy};
 use serde::Serialize;
 
 use crate::cli::ResimArguments;
-use crate::nodes::cameras::Cameras;
-use crate::nodes::policy::{numbers, plan_of};
 use crate::output::{self, say};
-use crate::recording::{CheckpointIdentity, Opening, PolicyInput, TickRecord, decode, topic};
-use crate::{checkpoint, device};
+use kinestream_runtime::cameras::Cameras;
+use kinestream_runtime::policy::{numbers, plan_of};
+use kinestream_runtime::recording::{
+    CheckpointIdentity, Opening, PolicyInput, TickRecord, decode, topic,
+};
+use kinestream_runtime::{checkpoint, device};
 
 #[derive(Debug, Serialize)]
 struct Report {

@@ -9,10 +9,11 @@ use kinestream_bridge::{Node, SessionOptions};
 use serde::Deserialize;
 
 use crate::cli::Ros2Arguments;
-use crate::config::parse_toml;
-use crate::nodes::ros2::config::Ros2Config;
-use crate::nodes::ros2::{Ros2Bridge, Ros2Counts, Sizes, StopSide};
-use crate::{output, shutdown};
+use crate::output;
+use kinestream_runtime::config::parse_toml;
+use kinestream_runtime::ros2::config::Ros2Config;
+use kinestream_runtime::ros2::{Ros2Bridge, Ros2Counts, Sizes, StopSide};
+use kinestream_runtime::shutdown;
 
 /// Time between two looks at what there is to do.
 const GLANCE: Duration = Duration::from_millis(100);

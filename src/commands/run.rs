@@ -14,10 +14,10 @@ use serde_json::json;
 
 use crate::cli::RunArguments;
 use crate::commands::import;
-use crate::config::Config;
-use crate::nodes::ros2::{Ros2Bridge, Sizes, StopSide};
-use crate::nodes::runtime::{Runtime, RuntimeReport};
-use crate::{checkpoint, descriptors, device, recording, shutdown};
+use kinestream_runtime::config::Config;
+use kinestream_runtime::ros2::{Ros2Bridge, Sizes, StopSide};
+use kinestream_runtime::runtime::{Runtime, RuntimeReport};
+use kinestream_runtime::{checkpoint, descriptors, device, recording, shutdown};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     // A folder has no configuration of its own: what `kinestream import` would write is taken.

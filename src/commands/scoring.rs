@@ -15,7 +15,7 @@ use tch::Device;
 use super::variant::Variant;
 use crate::cli::EvalArguments;
 use crate::controller::PolicyController;
-use crate::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device};
 
 /// Threads divide the episodes where networks have at most so many parameters: every thread has its own
 /// policy. Larger ones do not fit the caches beside each other, and the threads share every evaluation.

@@ -10,18 +10,19 @@ use kinestream_sim::evaluation::{self, Episode};
 use serde_json::json;
 
 use crate::cli::SimArguments;
-use crate::config::Config;
-use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
+use crate::output;
 use crate::output::say;
-use crate::recording::Tap;
-use crate::sight::Sight;
-use crate::{output, shutdown};
+use kinestream_runtime::config::Config;
+use kinestream_runtime::recording::Tap;
+use kinestream_runtime::shutdown;
+use kinestream_runtime::sight::Sight;
+use kinestream_runtime::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let config = Config::read(&arguments.config)?;
     let session = config.session_towards_runtime(&arguments.config)?;
     let stop = shutdown::flag()?;
-    crate::descriptors::raise();
+    kinestream_runtime::descriptors::raise();
     let robot = config
         .runtime
         .one(arguments.robot.as_deref(), &arguments.config)?;

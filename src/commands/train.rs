@@ -18,9 +18,10 @@ use tch::Device;
 
 use crate::cli::TrainArguments;
 use crate::commands::scoring;
-use crate::config::Config;
 use crate::controller::PolicyController;
-use crate::{device, output, scenes, shutdown};
+use crate::{output, scenes};
+use kinestream_runtime::config::Config;
+use kinestream_runtime::{device, shutdown};
 
 /// First seed of the evaluations during training; the published protocol tests on 100000 and up.
 const VALIDATION_SEED: u32 = 200_000;

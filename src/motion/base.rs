@@ -15,7 +15,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::read_text;
-use crate::config;
+use kinestream_runtime::config;
 
 /// The table `[base]`.
 #[derive(Debug, Deserialize)]

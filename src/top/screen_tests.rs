@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
 use super::screen::render;
-use super::testing::{health, watch};
+use super::testing::watch;
 use super::watch::{Link, Watch};
 
 fn terminal(watch: &Watch, now: u64, width: u16, height: u16) -> TestBackend {
@@ -29,7 +29,7 @@ fn screen(watch: &Watch, now: u64, width: u16, height: u16) -> String {
 
 #[test]
 fn everything_fits_eighty_by_twenty_four() {
-    let text = screen(&watch(health()), 61, 80, 24);
+    let text = screen(&watch(Health::example()), 61, 80, 24);
     println!("{text}");
     for words in [
         "arm  runtime 0.1.0",
@@ -63,7 +63,7 @@ fn everything_fits_eighty_by_twenty_four() {
 
 #[test]
 fn no_size_is_too_small_or_too_large() {
-    let heard = watch(health());
+    let heard = watch(Health::example());
     let unheard = Watch::new("kinestream/arm/health".into(), "tcp/127.0.0.1:7447".into());
     for width in [1, 2, 20, 39, 71, 72, 80, 250] {
         for height in [1, 2, 5, 6, 11, 24, 100] {
@@ -94,7 +94,7 @@ fn rungs_have_their_colours() {
 
 #[test]
 fn what_is_stale_is_said_to_be() {
-    let text = screen(&watch(health()), 90, 80, 24);
+    let text = screen(&watch(Health::example()), 90, 80, 24);
     assert!(text.contains(" STALE  nothing heard for 30 s"), "{text}");
     assert!(!text.contains("HOLDING"), "{text}");
 }
@@ -123,7 +123,7 @@ fn nothing_heard_says_since_when_on_which_key_and_where() {
 
 #[test]
 fn whatever_is_sent_is_drawn() {
-    let mut wild = health();
+    let mut wild = Health::example();
     wild.robot = "\u{1b}[2J\n世界".repeat(40);
     wild.reason = Some("\u{202e}\u{0}".repeat(200));
     wild.uptime_s = f64::MAX;

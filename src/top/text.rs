@@ -164,12 +164,12 @@ pub(crate) fn snapshot(watch: &Watch, now: Duration) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{health, watch};
+    use super::super::testing::watch;
     use super::*;
 
     #[test]
     fn a_snapshot_is_a_subject_per_line() {
-        let text = snapshot(&watch(health()), Duration::from_secs(61)).unwrap();
+        let text = snapshot(&watch(Health::example()), Duration::from_secs(61)).unwrap();
         for line in [
             "robot        arm; runtime 0.1.0, up 1 h 2 min\n",
             "rung         holding for 2 s: no observation for 0.4 s\n",
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn silence_is_told() {
-        let text = snapshot(&watch(health()), Duration::from_secs(70)).unwrap();
+        let text = snapshot(&watch(Health::example()), Duration::from_secs(70)).unwrap();
         assert!(
             text.contains("stale, nothing heard for 10 s; last: holding"),
             "{text}"

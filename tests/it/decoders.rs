@@ -49,7 +49,11 @@ fn no_bytes_break_a_decoder() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
-    assert!(output.status.success(), "a decoder failed: {}", output.status);
+    assert!(
+        output.status.success(),
+        "a decoder failed: {}",
+        output.status
+    );
     // A name that no test has would pass, too.
     assert!(text.contains(DONE), "the decoders did not run");
 }

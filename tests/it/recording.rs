@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const STEP_NS: u64 = 10_000_000;
 const SEED: u32 = 100_003;
 
-/// The simulator's step as `src/recording/messages.rs` lays it out.
+/// The simulator's step as `runtime/src/recording/messages.rs` lays it out.
 #[derive(Serialize)]
 struct SimStep {
     seed: u32,

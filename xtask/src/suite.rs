@@ -38,7 +38,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[OsString]) -> Outcome {
     steps::run("the test suite", runner.args(arguments))
 }
 
-/// Builds the foreign node that tests/ros2.rs talks to. That test builds it too, but a cold build inside a test would run
+/// Builds the foreign node that tests/it/ros2.rs talks to. That test builds it too, but a cold build inside a test would run
 /// into the test's time limit.
 fn ros2_peer(checkout: &Checkout) -> Outcome {
     let mut build = checkout.cargo();
@@ -47,5 +47,5 @@ fn ros2_peer(checkout: &Checkout) -> Outcome {
         .arg(checkout.root().join("tests/ros2-peer/Cargo.toml"))
         .arg("--target-dir")
         .arg(checkout.root().join("target/ros2-peer"));
-    steps::run("the peer of tests/ros2.rs", &mut build)
+    steps::run("the peer of tests/it/ros2.rs", &mut build)
 }

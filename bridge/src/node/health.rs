@@ -49,7 +49,7 @@ impl Node {
                 Ok::<_, HealthError>(())
             },
         )?;
-        Ok(Inbox::new(shared, subscription))
+        Ok(subscription.into_inbox(shared))
     }
 }
 

@@ -1,16 +1,48 @@
 //! A bounded queue of received messages that drops the oldest when full, and a bell for whoever waits on several.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::subscriber::Subscription;
+use super::counts::Counts;
 
-/// Messages of one subscription, oldest first. Dropping it ends the subscription.
-#[derive(Debug)]
+/// Messages of one subscription, or of a sender within the program, oldest first. Dropping it ends the subscription.
 pub struct Inbox<M> {
     shared: Arc<Shared<M>>,
-    subscription: Subscription,
+    counts: Arc<Counts>,
+    /// The subscription, which ends with its last owner.
+    _source: Box<dyn Any + Send + Sync>,
+}
+
+impl<M: fmt::Debug> fmt::Debug for Inbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("shared", &self.shared)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Fills an inbox from within the program, without a session.
+#[derive(Debug)]
+pub struct InboxSender<M> {
+    shared: Arc<Shared<M>>,
+    counts: Arc<Counts>,
+    bell: Option<Bell>,
+}
+
+impl<M> InboxSender<M> {
+    /// Adds a message that counts as so many bytes, and rings the bell, where there is one. It waits for nothing but the
+    /// inbox's owner taking a message out.
+    pub fn send(&self, message: M, bytes: usize) {
+        self.counts.count_received();
+        self.shared.push(message, bytes);
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
 }
 
 /// Wakes a thread that waits on several inboxes at once; made with them by [`Node::inbox_with_bell`](super::Node).
@@ -80,11 +112,28 @@ pub struct InboxCounts {
 }
 
 impl<M> Inbox<M> {
-    pub(super) fn new(shared: Arc<Shared<M>>, subscription: Subscription) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared<M>>,
+        counts: Arc<Counts>,
+        source: Box<dyn Any + Send + Sync>,
+    ) -> Self {
         Self {
             shared,
-            subscription,
+            counts,
+            _source: source,
         }
+    }
+
+    /// An inbox that is filled from within the program, and what fills it.
+    #[must_use]
+    pub fn local(room: Room, bell: Option<&Bell>) -> (InboxSender<M>, Self) {
+        let (shared, counts) = (Arc::new(Shared::new(room)), Arc::new(Counts::default()));
+        let sender = InboxSender {
+            shared: Arc::clone(&shared),
+            counts: Arc::clone(&counts),
+            bell: bell.cloned(),
+        };
+        (sender, Self::new(shared, counts, Box::new(())))
     }
 
     /// The oldest message, if there is one.
@@ -118,11 +167,10 @@ impl<M> Inbox<M> {
     #[must_use]
     pub fn counts(&self) -> InboxCounts {
         let dropped = self.shared.lock().dropped;
-        let counts = self.subscription.counts();
         InboxCounts {
-            received: counts.received(),
+            received: self.counts.received(),
             dropped,
-            malformed: counts.malformed(),
+            malformed: self.counts.malformed(),
         }
     }
 }

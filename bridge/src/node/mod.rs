@@ -6,6 +6,7 @@
 //! zenoh allocates and may wait for its transmission queue.
 
 mod client;
+pub(crate) mod counts;
 mod exposure;
 mod health;
 mod inbox;
@@ -21,8 +22,9 @@ pub(crate) mod subscriber;
 use zenoh::Wait;
 pub use zenoh::liveliness::LivelinessToken;
 
+pub use counts::Counts;
 pub use health::HealthPublisher;
-pub use inbox::{Bell, Inbox, InboxCounts, Room};
+pub use inbox::{Bell, Inbox, InboxCounts, InboxSender, Room};
 pub use options::{Mode, SessionOptions, loopback_pair};
 pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};
@@ -31,7 +33,7 @@ pub use service::Service;
 pub use stop::{
     KeeperState, MotionRequest, RequestHandler, RuntimeIdentity, StopForward, StopListener,
 };
-pub use subscriber::{Counts, Subscription};
+pub use subscriber::Subscription;
 
 use crate::keys::{KeyError, Keys};
 use reply::ReplyThread;

@@ -7,8 +7,9 @@ use zenoh::bytes::Encoding;
 use zenoh::qos::CongestionControl;
 use zenoh::sample::{Sample, SampleKind};
 
+use super::counts::Counts;
 use super::publisher::{Channel, Matching};
-use super::subscriber::{Counts, Subscription};
+use super::subscriber::Subscription;
 use super::{Node, NodeError};
 use crate::wire::{Header, Kind};
 

@@ -2,18 +2,14 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use zenoh::Wait;
 use zenoh::sample::{Sample, SampleKind};
 
+use super::counts::Counts;
 use super::inbox::{Bell, Inbox, Room, Shared};
 use super::{Node, NodeError};
-use crate::log_throttle::LogThrottle;
 use crate::wire::{Decode, DecodeError};
-
-/// How much of an error tells its kind.
-const KIND_CHARACTERS: usize = 48;
 
 /// A running subscription; dropping it ends it.
 #[derive(Debug)]
@@ -30,51 +26,15 @@ impl Subscription {
         }
     }
 
+    /// The inbox of a subscription that fills `shared`.
+    pub(super) fn into_inbox<M>(self, shared: Arc<Shared<M>>) -> Inbox<M> {
+        Inbox::new(shared, Arc::clone(&self.counts), Box::new(self))
+    }
+
     /// What arrived so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
-    }
-}
-
-/// Payloads that arrived at a subscription.
-#[derive(Debug, Default)]
-pub struct Counts {
-    received: AtomicU64,
-    malformed: AtomicU64,
-    warnings: LogThrottle,
-}
-
-impl Counts {
-    /// Payloads that decoded.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Payloads that did not decode and were skipped.
-    #[must_use]
-    pub fn malformed(&self) -> u64 {
-        self.malformed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn count_received(&self) {
-        self.received.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a payload that was skipped, and tells of it at counts of 1, 2, 4, 8, ... of its kind: a hostile sender must
-    /// not fill the log.
-    pub(super) fn count_malformed(&self, key: &str, error: &str) {
-        self.malformed.fetch_add(1, Ordering::Relaxed);
-        // Sizes and numbers make no kind of their own.
-        let kind: String = error
-            .chars()
-            .filter(|it| !it.is_ascii_digit())
-            .take(KIND_CHARACTERS)
-            .collect();
-        if let Some(count) = self.warnings.count(&kind) {
-            tracing::warn!(key, count, error, "malformed payload skipped");
-        }
     }
 }
 
@@ -183,7 +143,7 @@ impl Node {
             }
             Ok::<_, DecodeError>(())
         })?;
-        Ok(Inbox::new(shared, subscription))
+        Ok(subscription.into_inbox(shared))
     }
 }
 

@@ -20,8 +20,9 @@ use zenoh_ext::{
 
 use super::messages::Message;
 use super::names::{Attachment, Endpoint, NameError, NodeName, Qos, Topic};
+use crate::node::counts::Counts;
 use crate::node::publisher::Matching;
-use crate::node::subscriber::{Counts, deliver};
+use crate::node::subscriber::deliver;
 
 /// How often a reliable transient local publisher says which sample was its last, as `rmw_zenoh_cpp` does.
 const HEARTBEAT: Duration = Duration::from_millis(500);

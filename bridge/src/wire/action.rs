@@ -39,9 +39,9 @@ bits! {
         NONE = 0,
         /// The limiter changed it.
         LIMITED = 1,
-        /// No fresh plan was there; the last command is held.
+        /// No fresh plan was there: the command leads to rest, or rests until there is one.
         HOLDING = 2,
-        /// The plan is older than the watchdog allows; the command brings the robot to rest.
+        /// A safe or an emergency stop: the same, until somebody re-arms.
         STOPPING = 4,
     }
 }

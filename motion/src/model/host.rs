@@ -124,9 +124,9 @@ impl HostModel {
         };
         let mut packed = packed.into_iter();
         let mut next = || {
-            packed
-                .next()
-                .ok_or_else(|| Error::Weights("fewer networks were packed than the model has".into()))
+            packed.next().ok_or_else(|| {
+                Error::Weights("fewer networks were packed than the model has".into())
+            })
         };
         let predictor = match predictor {
             Some(_) => Some(next()?),

@@ -102,7 +102,9 @@ pub fn begun_parts(out: &Path) -> Result<Vec<String>> {
     let mut parts = Vec::new();
     for entry in entries {
         let name = entry.map_err(|error| Error::io(out, error))?.file_name();
-        let part = name.to_str().and_then(|name| name.strip_suffix(STATE_SUFFIX));
+        let part = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(STATE_SUFFIX));
         parts.extend(part.map(str::to_owned));
     }
     parts.sort();

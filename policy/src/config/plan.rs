@@ -169,7 +169,11 @@ impl PlanConfig {
         // They are for answering more often than a chunk is long.
         let is_often = iterate.is_some() || restart.is_some();
         Self {
-            action_steps: if is_often { action_steps } else { self.action_steps },
+            action_steps: if is_often {
+                action_steps
+            } else {
+                self.action_steps
+            },
             primer_columns: primer_columns.or_else(|| self.primer_columns.clone()),
             commit_ahead,
             inpaint,

@@ -20,8 +20,8 @@ use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 
 use crate::cli::{BenchBridgeArguments, Bridged};
-use crate::nodes::stamp;
 use crate::output::{self, say};
+use kinestream_runtime::clock::stamp;
 
 /// Where the header has its sequence number.
 const SEQUENCE_AT: usize = 8;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::BenchClipsArguments;
 use crate::output::{self, say};
-use crate::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device};
 
 /// Clips of a batch.
 const BATCHES: [usize; 2] = [1, 32];

@@ -16,8 +16,9 @@ use kinestream_policy::{Engine, Policy};
 use serde::Serialize;
 
 use crate::cli::BenchFleetArguments;
+use crate::output;
 use crate::output::say;
-use crate::{checkpoint, device, output};
+use kinestream_runtime::checkpoint;
 
 /// Longest sleep while nobody waits; shorter times are spun away.
 const NAP: Duration = Duration::from_micros(200);
@@ -64,7 +65,7 @@ enum Order {
 }
 
 pub(crate) fn run(arguments: &BenchFleetArguments) -> Result<()> {
-    let (device, execution) = device::execution(&arguments.execution)?;
+    let (device, execution) = super::execution(&arguments.execution)?;
     let Execution {
         precision, threads, ..
     } = execution;

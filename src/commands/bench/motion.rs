@@ -17,8 +17,9 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::BenchMotionArguments;
+use crate::output;
 use crate::output::say;
-use crate::{checkpoint, device, output};
+use kinestream_runtime::{checkpoint, device};
 
 /// Frames that are not measured, or as many as fit into the time: LibTorch picks kernels and
 /// allocates.

@@ -18,7 +18,7 @@ use crate::cli::EvalArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
 use crate::commands::motion::train::read_clips;
 use crate::output::{self, say};
-use crate::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device};
 
 /// Step counts of `--curve`, beside all.
 const CURVE: [usize; 3] = [1, 2, 5];

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::recorded;
 use crate::cli::GenerateArguments;
 use crate::output::{self, say};
-use crate::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device};
 
 /// What was made.
 #[derive(Debug, Serialize)]

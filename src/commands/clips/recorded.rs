@@ -14,9 +14,9 @@ use kinestream_motion::synthesis::Take;
 use nalgebra::Vector3;
 use serde_json::json;
 
-use crate::nodes::character::live::{Due, message, skeleton_info};
-use crate::nodes::stamp;
-use crate::recording::{CheckpointIdentity, Opening, Tap, topic};
+use kinestream_runtime::character::live::{Due, message, skeleton_info};
+use kinestream_runtime::clock::stamp;
+use kinestream_runtime::recording::{CheckpointIdentity, Opening, Tap, topic};
 
 /// Messages that may wait for the file.
 const WAITING: u64 = 512;

@@ -12,7 +12,7 @@ use kinestream_motion::training::{EmbeddingStage, EmdmStage};
 use crate::cli::TrainArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
 use crate::commands::motion::train::{Run, read_clips, refuse_to_begin_anew};
-use crate::{device, shutdown};
+use kinestream_runtime::{device, shutdown};
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let (mut config, labels) = ClipsConfig::read(&arguments.config)?;

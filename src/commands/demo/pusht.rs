@@ -17,16 +17,17 @@ use serde_json::json;
 use tch::Device;
 
 use crate::cli::{DemoArguments, DemoPolicy};
-use crate::config::{self, Config};
-use crate::nodes::policy::PolicyStatistics;
-use crate::nodes::runtime::{Runtime, RuntimeReport};
-use crate::nodes::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
+use crate::output;
 use crate::output::say;
-use crate::page::{self, FRAME, Meter, Page};
-use crate::recording::Tap;
-use crate::session_stop::SessionStop;
-use crate::sight::Sight;
-use crate::{checkpoint, device, output, recording, shutdown};
+use kinestream_runtime::config::{self, Config};
+use kinestream_runtime::page::{self, FRAME, Meter, Page};
+use kinestream_runtime::policy::PolicyStatistics;
+use kinestream_runtime::recording::Tap;
+use kinestream_runtime::runtime::{Runtime, RuntimeReport};
+use kinestream_runtime::session_stop::SessionStop;
+use kinestream_runtime::sight::Sight;
+use kinestream_runtime::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
+use kinestream_runtime::{checkpoint, device, recording, shutdown};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -72,14 +73,18 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         config.runtime.execution(),
     )?;
     let stop = shutdown::flag()?;
-    crate::descriptors::raise();
+    kinestream_runtime::descriptors::raise();
     let session = Session::open(&config.runtime.robot)?;
     let page = if arguments.headless {
         None
     } else {
         let emergency_stop = SessionStop::new(Arc::clone(&session.observer))?;
         let emergency_stop = Some(Arc::new(emergency_stop) as _);
-        Some(Page::open_with(&arguments.page, &stop, emergency_stop)?)
+        Some(Page::open_with(
+            &arguments.page.options(),
+            &stop,
+            emergency_stop,
+        )?)
     };
     let begun = Instant::now();
     let seeds = [u64::from(arguments.seed)];

@@ -272,8 +272,8 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::config::Config;
     use kinestream_control::StartFrom;
+    use kinestream_runtime::config::Config;
 
     /// What is written for the shipped policy with other statistics and another first array.
     fn imported(
@@ -290,8 +290,8 @@ mod tests {
         change: impl FnOnce(&mut Normalisers),
         speeds: Option<&[f64]>,
     ) -> (String, Config) {
-        let shipped = Path::new(crate::checkpoint::SHIPPED);
-        let checkpoint = crate::checkpoint::open(shipped, Device::Cpu).unwrap();
+        let shipped = Path::new(kinestream_runtime::checkpoint::SHIPPED);
+        let checkpoint = kinestream_runtime::checkpoint::open(shipped, Device::Cpu).unwrap();
         let mut policy = checkpoint.policy().clone();
         let parts =
             serde_json::json!([{ "array": "state", "columns": [0, 1] }, { "array": "rest" }]);

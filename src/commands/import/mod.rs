@@ -12,10 +12,10 @@ use kinestream_policy::import::{Format, Imported};
 use serde::Serialize;
 use tch::Device;
 
-use crate::checkpoint;
 use crate::cli::ImportArguments;
-use crate::config::Config;
 use crate::output::{self, say};
+use kinestream_runtime::checkpoint;
+use kinestream_runtime::config::Config;
 
 use dry_run::DryRun;
 

@@ -9,8 +9,9 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::InspectArguments;
+use crate::output;
 use crate::output::say;
-use crate::{checkpoint as checkpoints, output};
+use kinestream_runtime::checkpoint as checkpoints;
 
 #[derive(Debug, Serialize)]
 struct Report {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::InspectArguments;
 use crate::output;
 use crate::output::say;
-use crate::recording::Opening;
+use kinestream_runtime::recording::Opening;
 
 #[derive(Debug, Serialize)]
 struct RecordingReport {

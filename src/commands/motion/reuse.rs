@@ -168,15 +168,30 @@ mod tests {
     fn a_run_on_another_embedding_goes_on_with_it_only_whatever_part_it_was_in() {
         let config = MotionConfig::read(Path::new("configs/motion-aamdm.toml")).unwrap();
         let open = |out: &Path| Reuse::open(None, out, &config, Device::Cpu).map(|_| ());
-        for part in ["predictor", "generation", "polishing", "motion_vae", "settling", "a new one"] {
+        for part in [
+            "predictor",
+            "generation",
+            "polishing",
+            "motion_vae",
+            "settling",
+            "a new one",
+        ] {
             let out = tempfile::tempdir().unwrap();
             open(out.path()).unwrap();
             refuse_to_begin_anew(out.path(), false).unwrap();
             std::fs::write(state_file(out.path(), part), "").unwrap();
             let message = open(out.path()).unwrap_err().to_string();
-            assert!(message.contains("begun with --embedding-from"), "{part}: {message}");
-            let message = refuse_to_begin_anew(out.path(), false).unwrap_err().to_string();
-            assert!(message.contains(part) && message.contains("--resume"), "{message}");
+            assert!(
+                message.contains("begun with --embedding-from"),
+                "{part}: {message}"
+            );
+            let message = refuse_to_begin_anew(out.path(), false)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.contains(part) && message.contains("--resume"),
+                "{message}"
+            );
             refuse_to_begin_anew(out.path(), true).unwrap();
         }
         let out = tempfile::tempdir().unwrap();

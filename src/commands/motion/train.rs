@@ -19,7 +19,8 @@ use serde_json::json;
 use super::reuse::Reuse;
 use crate::cli::TrainArguments;
 use crate::motion::{EXTRACTOR, MotionConfig};
-use crate::{device, output, shutdown};
+use crate::output;
+use kinestream_runtime::{device, shutdown};
 
 /// One JSON object a line: losses.
 const LOG_FILE: &str = "log.jsonl";

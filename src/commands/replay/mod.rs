@@ -18,12 +18,13 @@ use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
 use crate::cli::{ReplayArguments, Speed};
+use crate::output;
 use crate::output::say;
-use crate::page::FRAME;
-use crate::recording::{
+use kinestream_runtime::page::FRAME;
+use kinestream_runtime::recording::{
     Opening, PhysicsCheck, PhysicsReport, SimInput, SimStep, VERSION, decode, topic,
 };
-use crate::{output, shutdown};
+use kinestream_runtime::shutdown;
 
 use self::screen::{Screen, Wanted};
 use self::zenoh::{Zenoh, recorded_skeleton};

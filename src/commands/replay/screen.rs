@@ -11,8 +11,8 @@ use kinestream_sim::viewer::character::{self, Character};
 use kinestream_sim::viewer::pusht;
 
 use crate::cli::PageArguments;
-use crate::page::{FRAME, Meter, Page};
-use crate::recording::{Picture, Scene, SimStep, topic};
+use kinestream_runtime::page::{FRAME, Meter, Page};
+use kinestream_runtime::recording::{Picture, Scene, SimStep, topic};
 
 /// Time between two pictures of a character.
 const POSE: Duration = Duration::from_millis(16);
@@ -58,12 +58,12 @@ impl Screen {
                 )
             })?;
             let scene = Box::new(Scene::new(&skeleton)?);
-            let page = Page::<Character>::open(arguments, stop)?;
+            let page = Page::<Character>::open(&arguments.options(), stop)?;
             page.handle().introduce(scene.body()?);
             Shows::Character { page, scene }
         } else {
             Shows::Pusht {
-                page: Page::open(arguments, stop)?,
+                page: Page::open(&arguments.options(), stop)?,
                 picture: Box::new(Picture::new()),
             }
         };

@@ -10,8 +10,8 @@ use kinestream_bridge::recording::{RecordedMessage, Recording, Survey};
 use kinestream_bridge::{Node, SessionOptions, SkeletonInfo, keys};
 
 use crate::cli::ReplayArguments;
-use crate::config::{Config, RuntimeConfig};
-use crate::recording::{Opening, topic};
+use kinestream_runtime::config::{Config, RuntimeConfig};
+use kinestream_runtime::recording::{Opening, topic};
 
 /// The topics of a recording as publishers.
 pub(super) struct Zenoh {

@@ -15,7 +15,7 @@ use kinestream_sim::pusht::{OBSERVATION_SIZE, PushT};
 use serde::Serialize;
 
 use crate::cli::{BenchControlArguments, BesidePolicy};
-use crate::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device};
 
 /// Answers before the measurement begins: LibTorch picks kernels and allocates.
 const WARM_UP: u64 = 50;

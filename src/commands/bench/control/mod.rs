@@ -22,8 +22,9 @@ use kinestream_control::{
 };
 
 use crate::cli::{BenchControlArguments, BesidePolicy};
-use crate::{output, shutdown};
+use crate::output;
 use inference::Inference;
+use kinestream_runtime::shutdown;
 use load::Loads;
 use path::CommandPath;
 use report::Report;

@@ -19,9 +19,10 @@ use tch::{Device, Tensor};
 use self::evaluations::{Evaluated, Evaluations, Streams, Turn};
 use self::floor::Floor;
 use crate::cli::BenchPolicyArguments;
+use crate::output;
 use crate::output::say;
-use crate::sight::Sight;
-use crate::{checkpoint, device, output};
+use kinestream_runtime::checkpoint;
+use kinestream_runtime::sight::Sight;
 
 /// Rounds that are not measured: LibTorch picks kernels and allocates.
 const WARM_UP: usize = 3;
@@ -65,7 +66,7 @@ struct PolicyReport {
 }
 
 pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
-    let (device, execution) = device::execution(&arguments.execution)?;
+    let (device, execution) = super::execution(&arguments.execution)?;
     let Execution {
         precision, threads, ..
     } = execution;

@@ -13,7 +13,7 @@ use kinestream_bridge::{Action, Node, Observation};
 use super::ms_between;
 use super::scene::{OBSERVATION_TIMEOUT, Scene};
 use crate::cli::StopWay;
-use crate::nodes::stamp;
+use kinestream_runtime::clock::stamp;
 
 /// Time between two observations.
 const OBSERVE_EVERY: Duration = Duration::from_millis(50);

@@ -20,10 +20,10 @@ use zenoh::Wait as _;
 
 use super::relay;
 use super::robot::Robot;
-use crate::cli::{PageArguments, StopCondition, StopWay};
-use crate::config::BUILT_IN;
-use crate::page::Page;
-use crate::session_stop::SessionStop;
+use crate::cli::{StopCondition, StopWay};
+use kinestream_runtime::config::BUILT_IN;
+use kinestream_runtime::page::{Page, PageOptions};
+use kinestream_runtime::session_stop::SessionStop;
 
 /// Of the control loop.
 pub(super) const PERIOD_MS: f64 = 10.0;
@@ -173,12 +173,12 @@ impl Scene {
                 // The one who asks has an open session from before the trouble.
                 let asker = Arc::new(Node::open(&self.asking, "pusht", "asker")?);
                 let page_stop = Arc::new(SessionStop::new(Arc::clone(&asker))?);
-                let arguments = PageArguments {
+                let options = PageOptions {
                     host: Ipv4Addr::LOCALHOST.into(),
                     port: 0,
                     token_file: None,
                 };
-                let page = Page::open_with(&arguments, &self.page_ended, Some(page_stop))?;
+                let page = Page::open_with(&options, &self.page_ended, Some(page_stop))?;
                 self.page = Some(page);
                 self.asker = Some(asker);
                 return Ok(());

@@ -26,15 +26,16 @@ use tch::Device;
 
 use self::report::Done;
 use crate::cli::DemoArguments;
-use crate::nodes::character::acts::Acts;
-use crate::nodes::character::live::{Live, skeleton_info};
-use crate::nodes::character::{
+use crate::output;
+use kinestream_runtime::character::acts::Acts;
+use kinestream_runtime::character::live::{Live, skeleton_info};
+use kinestream_runtime::character::{
     CharacterNode, Company, Ended, Performance, PoseRate, character, perform,
 };
-use crate::nodes::engines::{EngineOptions, Engines};
-use crate::page::Page;
-use crate::recording::{CheckpointIdentity, Opening, Tap};
-use crate::{checkpoint, device, output, recording, shutdown};
+use kinestream_runtime::engines::{EngineOptions, Engines};
+use kinestream_runtime::page::Page;
+use kinestream_runtime::recording::{CheckpointIdentity, Opening, Tap};
+use kinestream_runtime::{checkpoint, device, recording, shutdown};
 
 /// Where requests to perform something are taken, and where they come out.
 type Desk = (Acts, Receiver<Act>);
@@ -95,7 +96,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let acts = Acts::new(clips.as_ref().map(|clips| clips.repertoire().clone()));
     let live = Live::new(character(model, clips, arguments.seed)?, arguments.seed);
     let stop = shutdown::flag()?;
-    crate::descriptors::raise();
+    kinestream_runtime::descriptors::raise();
     let character = live.controller();
     let skeleton = skeleton_info(character.skeleton(), character.feet());
     let engines = Engines::open(
@@ -161,7 +162,7 @@ fn steered(
     tap: &Tap,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
-    let page = Page::<Character>::open(&arguments.page, stop)?;
+    let page = Page::<Character>::open(&arguments.page.options(), stop)?;
     let node = open(
         arguments,
         arguments.listen.as_deref().unwrap_or(USUAL_ADDRESS),

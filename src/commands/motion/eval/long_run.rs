@@ -13,8 +13,8 @@ use tch::Device;
 use super::Judge;
 use crate::cli::EvalArguments;
 use crate::output::{self, say};
-use crate::recording::CheckpointIdentity;
-use crate::shutdown;
+use kinestream_runtime::recording::CheckpointIdentity;
+use kinestream_runtime::shutdown;
 
 /// Minutes of a period whose distance is compared with that of others.
 const PERIOD: u64 = 10;

@@ -20,7 +20,8 @@ use super::train::read_data;
 use crate::cli::EvalArguments;
 use crate::commands::bench::motion::{frames_per_second, prepared};
 use crate::motion::MotionConfig;
-use crate::{checkpoint, device, output};
+use crate::output;
+use kinestream_runtime::{checkpoint, device};
 
 /// Seconds that each crowd of a comparison is timed for, and its sizes.
 const TIMED: f64 = 3.0;
@@ -108,7 +109,7 @@ impl Judge {
             checkpoint::locate(&config.evaluation.extractor)
         };
         let extractor = Extractor::load(&extractor_folder, device)?;
-        let fingerprint = crate::recording::sha256(&[
+        let fingerprint = kinestream_runtime::recording::sha256(&[
             extractor_folder.join(kinestream_motion::extractor::WEIGHTS_FILE)
         ])?;
         let reference = match &arguments.data {

@@ -1,0 +1,405 @@
+//! The command node: the latest plan as a command at a fixed rate.
+//!
+//! The control thread reads the plan, forms the command and hands it on through a ring; it neither
+//! waits nor allocates. A publisher thread sends what comes out of the ring.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use kinestream_bridge::Node;
+use kinestream_bridge::node::{Channel, Publisher};
+use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
+use kinestream_control::fixed_rate::{self, LoopOptions, Tick};
+use kinestream_control::{
+    Clock, ControlLoop, Controller, ControllerConfig, Granted, Interpolation, Interventions,
+    LimitsConfig, MissPolicy, Monotonic, PlanReader, RealtimeConfig, Rung, StartConfig, StartFrom,
+    TickInputs, TickOutput, TimingGauge, TimingReport, WatchdogConfig,
+};
+use kinestream_policy::Policy;
+use serde::{Deserialize, Serialize};
+
+use super::signals::{Gauges, Signals};
+use crate::clock::stamp;
+use crate::recording::{Tap, TickRecord, TickTap, topic};
+
+/// Numbers of an action at most.
+pub const MOST_NUMBERS: usize = 64;
+/// Commands that wait for the publisher thread at most.
+const RING: usize = 256;
+
+/// How commands are formed, limited and watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Commands per second, above 0, at most 10,000.
+    pub rate_hz: f64,
+    /// hold, linear or cubic: how a command lies between the actions of a plan.
+    pub interpolation: Interpolation,
+    /// skip, catch_up or fault: what follows when a period was missed.
+    pub missed: MissPolicy,
+    /// Groups of four columns of the action that are a quaternion x, y, z, w.
+    pub orientations: Vec<[usize; 4]>,
+    /// What the control thread asks of the operating system.
+    pub realtime: RealtimeConfig,
+    /// Position, velocity, acceleration and jerk that no command exceeds.
+    pub limits: LimitsConfig,
+    /// What is watched, and what follows.
+    pub watchdog: WatchdogConfig,
+    /// How a motion begins.
+    pub start: StartConfig,
+    /// Where `kinestream home` leads the robot, one number for each of the action; absent for nowhere. Needs velocity limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub home: Vec<f64>,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            rate_hz: 100.0,
+            interpolation: Interpolation::Hold,
+            missed: MissPolicy::default(),
+            orientations: Vec::new(),
+            realtime: RealtimeConfig::default(),
+            limits: LimitsConfig::default(),
+            watchdog: WatchdogConfig::default(),
+            start: StartConfig::default(),
+            home: Vec::new(),
+        }
+    }
+}
+
+impl ControlConfig {
+    /// The engine of the loop.
+    pub fn controller(&self, action_size: usize) -> Result<Controller> {
+        ensure!(
+            (1..=MOST_NUMBERS).contains(&action_size),
+            "actions have {action_size} numbers, commands carry 1 to {MOST_NUMBERS}"
+        );
+        ensure!(
+            self.rate_hz > 0.0 && self.rate_hz <= 10_000.0,
+            "control.rate_hz is {}, expected above 0, at most 10000",
+            self.rate_hz
+        );
+        let config = ControllerConfig {
+            interpolation: self.interpolation,
+            orientations: self.orientations.clone(),
+            limits: self.limits.clone(),
+            watchdog: self.watchdog,
+            start: self.start.clone(),
+            home: self.home.clone(),
+        };
+        let period_ns = (1e9 / self.rate_hz).round() as u64;
+        Ok(Controller::new(&config, action_size, period_ns)?)
+    }
+
+    /// The columns of the observation that say where the robot is, as `[control.start]` has it, else those of the plan's primer;
+    /// none where motions begin at the plan.
+    pub fn measured_columns(&self, policy: &Policy) -> Result<Option<Vec<usize>>> {
+        let start = &self.start;
+        let columns = match start.from {
+            Some(StartFrom::Plan) => {
+                ensure!(
+                    start.columns.is_none() && start.farthest.is_none(),
+                    "control.start.from is plan, which leaves no use for control.start.columns and farthest; leave them out"
+                );
+                return Ok(None);
+            }
+            _ => start
+                .columns
+                .clone()
+                .or_else(|| policy.config().plan.primer_columns.clone()),
+        };
+        let (observed, actions) = (policy.observation_size(), policy.action_size());
+        let Some(columns) = columns else {
+            ensure!(
+                start.from.is_none(),
+                "control.start.from is measured, but nothing says where the robot is; control.start.columns names the \
+                 numbers of the observation that are the action's present values"
+            );
+            ensure!(
+                start.farthest.is_none(),
+                "control.start.farthest needs control.start.columns, which say where the robot is"
+            );
+            return Ok(None);
+        };
+        ensure!(
+            columns.len() == actions && columns.iter().all(|&column| column < observed),
+            "control.start.columns is {columns:?}, expected {actions} columns, one for each number of the action, each \
+             below {observed}, the numbers of an observation"
+        );
+        Ok(Some(columns))
+    }
+
+    /// What a person should know before this moves a robot, a sentence each.
+    pub fn cautions(&self, action_size: usize, is_measured: bool) -> Vec<String> {
+        let mut cautions = Vec::new();
+        let joints = action_size - 4 * self.orientations.len().min(action_size / 4);
+        let turns = self.orientations.is_empty() || self.limits.angular_velocity.is_some();
+        if (joints > 0 && self.limits.velocity.is_none()) || !turns {
+            cautions.push(format!(
+                "control.limits has no {}: a command may leap as far as the plan does",
+                if turns {
+                    "velocity"
+                } else {
+                    "angular_velocity"
+                }
+            ));
+        }
+        if !is_measured {
+            cautions.push(
+                "nothing says where the robot is, so a motion begins at the plan's first action: bring the robot there first, \
+                 or name the numbers of the observation that say so in control.start.columns"
+                    .to_owned(),
+            );
+        }
+        cautions
+    }
+}
+
+/// One command on its way to the publisher thread.
+#[derive(Debug, Clone, Copy)]
+struct Outgoing {
+    due_ns: u64,
+    output: TickOutput,
+    size: usize,
+    values: [f32; MOST_NUMBERS],
+}
+
+/// Where commands go, on the publisher thread.
+pub(crate) trait CommandSink: Send + 'static {
+    /// Sends a command; whether it went out.
+    ///
+    /// # Errors
+    /// Sending is over for good.
+    fn send(&mut self, command: &ActionSlice<'_>) -> Result<bool>;
+
+    /// Whether the way to the robot is open, and whether somebody receives commands.
+    fn reach(&self) -> (bool, bool);
+}
+
+/// Commands as messages on a robot's `act` key.
+pub(crate) struct SessionSink {
+    actions: Publisher,
+    node: Arc<Node>,
+}
+
+impl SessionSink {
+    /// The key of a node.
+    ///
+    /// # Errors
+    /// The session is closed.
+    pub(crate) fn new(node: &Arc<Node>) -> Result<Self> {
+        Ok(Self {
+            actions: node.publisher(Channel::Action)?,
+            node: Arc::clone(node),
+        })
+    }
+}
+
+impl CommandSink for SessionSink {
+    fn send(&mut self, command: &ActionSlice<'_>) -> Result<bool> {
+        Ok(self.actions.publish(command)?)
+    }
+
+    fn reach(&self) -> (bool, bool) {
+        (self.node.is_open(), self.actions.is_matched())
+    }
+}
+
+/// What a command node reads from, and tells.
+pub(crate) struct Wiring {
+    pub(crate) plans: PlanReader,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) tap: Tap,
+}
+
+/// A running command node.
+pub(crate) struct CommandNode {
+    control: ControlLoop,
+    publisher: JoinHandle<Result<()>>,
+}
+
+impl CommandNode {
+    /// Starts the control thread and the publisher thread.
+    pub(crate) fn start(
+        sink: impl CommandSink,
+        config: &ControlConfig,
+        action_size: usize,
+        wiring: Wiring,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let Wiring {
+            plans,
+            signals,
+            gauges,
+            tap,
+        } = wiring;
+        let controller = config.controller(action_size)?;
+        let (sender, receiver) = rtrb::RingBuffer::new(RING);
+        let mut turn = Turn {
+            controller,
+            plans,
+            signals: Arc::clone(&signals),
+            gauges: Arc::clone(&gauges),
+            sender,
+            tap: tap.ticks(),
+            missed_is_fault: config.missed == MissPolicy::Fault,
+        };
+        let publisher = Sender {
+            sink,
+            receiver,
+            signals,
+            gauges,
+            tap,
+        };
+        let seen = Arc::clone(&stop);
+        let publisher = std::thread::Builder::new()
+            .name("publisher".into())
+            .spawn(move || publisher.run(&seen))
+            .context("cannot start the publisher thread")?;
+        let options = LoopOptions {
+            rate_hz: config.rate_hz,
+            missed: config.missed,
+            realtime: config.realtime,
+        };
+        let control = fixed_rate::spawn(&options, stop, move |tick| turn.take(&tick))?;
+        Ok(Self { control, publisher })
+    }
+
+    /// What the operating system granted to the control thread.
+    pub(crate) fn granted(&self) -> &Granted {
+        self.control.granted()
+    }
+
+    /// How well the rate is kept, at any time.
+    pub(crate) fn timing(&self) -> Arc<TimingGauge> {
+        self.control.gauge()
+    }
+
+    /// Waits for both threads; returns how well the rate was kept.
+    pub(crate) fn join(self) -> Result<TimingReport> {
+        let report = self.control.join()?;
+        match self.publisher.join() {
+            Ok(result) => result?,
+            Err(_) => bail!("the publisher thread panicked"),
+        }
+        Ok(report)
+    }
+}
+
+/// What the control thread does in a period. Nothing in here waits, allocates or prints.
+struct Turn {
+    controller: Controller,
+    plans: PlanReader,
+    signals: Arc<Signals>,
+    gauges: Arc<Gauges>,
+    sender: rtrb::Producer<Outgoing>,
+    tap: TickTap,
+    missed_is_fault: bool,
+}
+
+impl Turn {
+    fn take(&mut self, tick: &Tick) -> ControlFlow<()> {
+        let inputs = TickInputs {
+            index: tick.index,
+            deadline_ns: tick.deadline_ns,
+            now_ns: tick.now_ns,
+            facts: self.signals.facts(self.missed_is_fault && tick.missed > 0),
+        };
+        let plan = self.plans.latest();
+        let output = self.controller.tick(&inputs, plan);
+        let command = self.controller.command();
+        if output.publish {
+            let mut values = [0.0; MOST_NUMBERS];
+            for (slot, value) in values.iter_mut().zip(command) {
+                *slot = *value as f32;
+            }
+            let outgoing = Outgoing {
+                due_ns: tick.deadline_ns,
+                output,
+                size: command.len(),
+                values,
+            };
+            // A full ring means that the publisher thread is behind: this command is left out.
+            if self.sender.push(outgoing).is_err() {
+                self.gauges.command_dropped();
+            }
+        }
+        let record = TickRecord {
+            inputs,
+            plan: plan.map(|plan| plan.header().chunk),
+            output,
+            command,
+        };
+        self.tap.tick(tick.now_ns, &record);
+        self.gauges.record(&output, &self.controller);
+        ControlFlow::Continue(())
+    }
+}
+
+/// What the publisher thread owns.
+struct Sender<S> {
+    sink: S,
+    receiver: rtrb::Consumer<Outgoing>,
+    signals: Arc<Signals>,
+    gauges: Arc<Gauges>,
+    tap: Tap,
+}
+
+impl<S: CommandSink> Sender<S> {
+    fn run(mut self, stop: &AtomicBool) -> Result<()> {
+        let (mut sequence, mut met) = (0, false);
+        loop {
+            // Looked at before the ring: what was commanded until then is sent, the last command above all.
+            let is_ending = stop.load(Ordering::SeqCst);
+            // Commands that nobody receives any more move nothing: the watchdog should know.
+            let (is_open, matched) = self.sink.reach();
+            met |= matched;
+            self.signals.set_reach(is_open, met && !matched);
+            let Ok(outgoing) = self.receiver.pop() else {
+                if is_ending {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_micros(500));
+                continue;
+            };
+            sequence += 1;
+            let output = &outgoing.output;
+            let message = ActionSlice {
+                stamp: Stamp {
+                    monotonic_ns: outgoing.due_ns,
+                    ..stamp(sequence, output.stream)
+                },
+                chunk: output.chunk,
+                position: output.position as f64,
+                noise: 0.0,
+                flags: flags(output),
+                values: &outgoing.values[..outgoing.size],
+            };
+            if self.sink.send(&message)? {
+                self.gauges.command_published();
+            }
+            self.tap.wire(topic::ACTION, Monotonic.now_ns(), &message);
+        }
+    }
+}
+
+fn flags(output: &TickOutput) -> ActionFlags {
+    let mut flags = match output.rung {
+        Rung::Waiting | Rung::Holding => ActionFlags::HOLDING,
+        Rung::Running | Rung::Continuing if output.late || output.between_motions => {
+            ActionFlags::HOLDING
+        }
+        Rung::Running | Rung::Continuing => ActionFlags::NONE,
+        Rung::SafeStop | Rung::EmergencyStop => ActionFlags::HOLDING.with(ActionFlags::STOPPING),
+    };
+    if output.interventions != Interventions::NONE {
+        flags = flags.with(ActionFlags::LIMITED);
+    }
+    flags
+}

@@ -1,0 +1,156 @@
+//! Where observations arrive: on the receiving thread, whatever the policy computes meanwhile.
+//!
+//! They get their time of arrival here, and the watchdog hears of those that are good. Nothing in here waits, logs or takes
+//! a lock that anybody else holds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kinestream_bridge::Observation;
+use kinestream_bridge::wire::{Decode, ObservationView, Stamp};
+use kinestream_control::{Clock, Monotonic};
+use kinestream_policy::arrivals::{Arrival, Arrivals};
+
+use super::robot::numbers;
+use crate::signals::Signals;
+
+/// An observation with the time at which it arrived, in nanoseconds of the monotonic clock.
+pub(super) struct Arrived {
+    pub(super) observation: Observation,
+    pub(super) arrived_ns: u64,
+}
+
+/// Receives a robot's observations.
+pub(super) struct Reception {
+    /// Numbers that the policy observes.
+    size: usize,
+    signals: Arc<Signals>,
+    /// Whether the newest observation that the policy thread took had its pictures; one without them is no valid one.
+    pub(super) has_pictures: Arc<AtomicBool>,
+    /// For receiving threads alone.
+    order: Mutex<Order>,
+}
+
+/// What of a stream has arrived.
+struct Order {
+    stream: u32,
+    arrivals: Arrivals,
+}
+
+impl Reception {
+    /// For a policy that observes `size` numbers, and pictures with them or none, and has `period_ns` nanoseconds an action.
+    pub(super) fn new(
+        size: usize,
+        with_pictures: bool,
+        period_ns: u64,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Self {
+            size,
+            signals,
+            has_pictures: Arc::new(AtomicBool::new(!with_pictures)),
+            order: Mutex::new(Order {
+                stream: 0,
+                arrivals: Arrivals::new(period_ns),
+            }),
+        }
+    }
+
+    /// Stamps an observation, and tells the watchdog where it is news and can be planned from.
+    pub(super) fn take(&self, view: &ObservationView<'_>) -> Arrived {
+        let arrived_ns = Monotonic.now_ns();
+        if self.is_whole(view)
+            && self.is_news(&view.stamp)
+            && self.has_pictures.load(Ordering::Relaxed)
+        {
+            self.signals.observed(arrived_ns);
+        }
+        Arrived {
+            observation: Observation::from_view(view),
+            arrived_ns,
+        }
+    }
+
+    /// As [`Reception::take`], for an observation that never was a message.
+    pub(super) fn take_owned(&self, observation: Observation) -> Arrived {
+        let arrived_ns = Monotonic.now_ns();
+        let is_whole = observation.dims() == self.size
+            && observation.is_finite()
+            && numbers(&observation).iter().all(|it| it.is_finite());
+        if is_whole && self.is_news(&observation.stamp) && self.has_pictures.load(Ordering::Relaxed)
+        {
+            self.signals.observed(arrived_ns);
+        }
+        Arrived {
+            observation,
+            arrived_ns,
+        }
+    }
+
+    /// Whether there are as many numbers as the policy observes, all of them finite as it takes them.
+    fn is_whole(&self, view: &ObservationView<'_>) -> bool {
+        let number = |at: usize| {
+            view.values
+                .get(at)
+                .is_some_and(|it| (it as f32).is_finite())
+        };
+        view.dims() == self.size && (0..self.size).all(number)
+    }
+
+    fn is_news(&self, stamp: &Stamp) -> bool {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        if order.stream != stamp.stream {
+            order.stream = stamp.stream;
+            order.arrivals.reset();
+        }
+        let arrival = order.arrivals.take(stamp.sequence, stamp.monotonic_ns);
+        matches!(arrival, Arrival::News { .. } | Arrival::Anew)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinestream_bridge::wire::{Encode, Name, Values};
+
+    use super::*;
+
+    const PERIOD_NS: u64 = 100_000_000;
+
+    #[test]
+    fn the_watchdog_hears_of_what_can_be_planned_from() {
+        let signals = Arc::new(Signals::new(Arc::default(), false));
+        let reception = Reception::new(2, true, PERIOD_NS, Arc::clone(&signals));
+        let is_heard = |sequence: u64, values: Values| {
+            let observation = Observation {
+                stamp: Stamp {
+                    sequence,
+                    monotonic_ns: sequence * PERIOD_NS,
+                    stream: 1,
+                    ..Stamp::default()
+                },
+                name: Name::new("state").unwrap(),
+                values,
+            };
+            let before = signals.facts(false).observation_ns;
+            let mut bytes = Vec::new();
+            observation.encode_into(&mut bytes).unwrap();
+            let arrived = reception.take(&Observation::<Values>::view(&bytes).unwrap());
+            assert_eq!(arrived.observation.stamp, observation.stamp);
+            let heard = signals.facts(false).observation_ns;
+            assert!(heard == before || heard == arrived.arrived_ns);
+            heard != before
+        };
+        let good = || Values::F64(vec![1.0, 2.0]);
+        assert!(!is_heard(1, good()), "without its pictures");
+        reception.has_pictures.store(true, Ordering::Relaxed);
+        assert!(is_heard(2, good()));
+        assert!(!is_heard(2, good()), "the same once more");
+        assert!(!is_heard(1, good()), "an older one");
+        assert!(!is_heard(3, Values::F32(vec![1.0])), "too short");
+        assert!(!is_heard(3, Values::F32(vec![1.0; 3])), "too long");
+        for bad in [f64::NAN, f64::INFINITY, 1e300] {
+            assert!(!is_heard(3, Values::F64(vec![1.0, bad])), "{bad}");
+        }
+        assert!(is_heard(3, good()));
+    }
+}
