@@ -7,7 +7,7 @@ use kinestream_motion::data::DataConfig;
 use kinestream_motion::emdm::{EmdmConfig, Labels};
 use kinestream_motion::recogniser::RecogniserConfig;
 use kinestream_motion::training::EmdmTraining;
-use kinestream_motion::training::config::Descent;
+use kinestream_motion::training::config::OptimizerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::motion;
@@ -62,7 +62,7 @@ pub(crate) struct RecogniserTable {
     /// Its layers.
     pub(crate) network: RecogniserConfig,
     /// Steps, batch, rates.
-    pub(crate) descent: Descent,
+    pub(crate) descent: OptimizerConfig,
 }
 
 /// How a model of whole clips is judged.
@@ -101,7 +101,7 @@ impl ClipsConfig {
     }
 
     /// The optimizer settings of everything that is trained, each with its key.
-    pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+    pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut OptimizerConfig)> {
         let recogniser = self.recogniser.as_mut();
         let recogniser = recogniser.map(|table| ("recogniser.descent", &mut table.descent));
         self.training

@@ -6,17 +6,17 @@ use anyhow::{Result, ensure};
 use kinestream_control::Latencies;
 use kinestream_policy::image::Image;
 use kinestream_policy::{Observation, Policy};
-use kinestream_sim::delay::Planning;
+use kinestream_sim::delay::AsyncPolicy;
 use kinestream_sim::evaluation::Controller;
 use kinestream_sim::pusht::PushT;
 
-use kinestream_runtime::sight::{Seen, Sight};
+use kinestream_runtime::sight::{ObservationMode, PushtObservation};
 
 /// Drives Push-T with a policy: in lock step as a [`Controller`], or with late plans as what
-/// [`Planning`] asks for.
+/// [`AsyncPolicy`] asks for.
 pub(crate) struct PolicyController {
     policy: Policy,
-    sight: Sight,
+    sight: ObservationMode,
     /// Times from observations to actions, a batch at a time, without the first.
     latencies: Latencies,
     batches: u64,
@@ -26,7 +26,7 @@ pub(crate) struct PolicyController {
 impl PolicyController {
     /// A controller, if the policy fits Push-T.
     pub(crate) fn new(policy: Policy) -> Result<Self> {
-        let sight = Sight::of(&policy.config().task, Some(policy.observation_size()))?;
+        let sight = ObservationMode::of(&policy.config().task, Some(policy.observation_size()))?;
         ensure!(
             policy.action_size() == 2,
             "the checkpoint makes actions of {} numbers, Push-T takes 2: train it with configs/pusht-state.toml",
@@ -42,7 +42,7 @@ impl PolicyController {
     }
 
     /// What the policy sees.
-    pub(crate) fn sight(&self) -> &Sight {
+    pub(crate) fn sight(&self) -> &ObservationMode {
         &self.sight
     }
 
@@ -66,10 +66,11 @@ impl Controller for PolicyController {
     }
 
     fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error> {
-        let seen: Vec<Seen> = worlds.iter().map(|world| self.sight.see(world)).collect();
+        let seen: Vec<PushtObservation> =
+            worlds.iter().map(|world| self.sight.see(world)).collect();
         let images: Vec<Vec<Image<'_>>> = seen
             .iter()
-            .map(|(_, picture)| Sight::images(picture.as_ref()))
+            .map(|(_, picture)| ObservationMode::images(picture.as_ref()))
             .collect();
         let rows = seen.iter().zip(&images);
         let observations: Vec<Observation<'_>> = rows
@@ -87,7 +88,7 @@ impl Controller for PolicyController {
     }
 }
 
-impl Planning for PolicyController {
+impl AsyncPolicy for PolicyController {
     type Error = kinestream_policy::Error;
 
     fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error> {
@@ -99,7 +100,7 @@ impl Planning for PolicyController {
         slots.iter().zip(worlds).try_for_each(|(slot, world)| {
             let (numbers, picture) = self.sight.see(world);
             self.policy
-                .observe_images(*slot, &numbers, &Sight::images(picture.as_ref()))
+                .observe_images(*slot, &numbers, &ObservationMode::images(picture.as_ref()))
         })
     }
 
@@ -126,7 +127,7 @@ fn target(action: &[f32]) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use kinestream_policy::config::PlanMode;
-    use kinestream_sim::delay::{Delay, Delayed, Entry};
+    use kinestream_sim::delay::{Delay, DelayedController, Entry};
     use kinestream_sim::evaluation::{Episode, evaluate};
     use tch::Device;
 
@@ -148,7 +149,7 @@ mod tests {
             action_steps: 4,
             entry,
         };
-        let mut late = Delayed::new(controller(mode), delay);
+        let mut late = DelayedController::new(controller(mode), delay);
         let episodes = evaluate(&mut late, &SEEDS, STEPS, |_, _| {}).unwrap();
         (episodes, late.planning().evaluations_per_action())
     }

@@ -10,7 +10,7 @@ use kinestream_motion::data::DataConfig;
 use kinestream_motion::extractor::ExtractorConfig;
 use kinestream_motion::model::ModelConfig;
 use kinestream_motion::training::TrainingConfig;
-use kinestream_motion::training::config::Descent;
+use kinestream_motion::training::config::OptimizerConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ pub(crate) struct ExtractorTable {
     /// Windows and network.
     pub(crate) network: ExtractorConfig,
     /// Steps, batch, rates.
-    pub(crate) descent: Descent,
+    pub(crate) descent: OptimizerConfig,
 }
 
 /// How a motion model is judged.
@@ -107,7 +107,7 @@ pub(crate) fn is_motion(path: &Path) -> bool {
 
 impl MotionConfig {
     /// The optimizer settings of everything that is trained, each with its key.
-    pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+    pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut OptimizerConfig)> {
         let extractor = self.extractor.as_mut();
         let extractor = extractor.map(|table| ("extractor.descent", &mut table.descent));
         self.training

@@ -51,8 +51,8 @@ pub struct Health {
     /// Time since the runtime started, s.
     pub uptime_s: f64,
     /// What the robot gets at this moment.
-    pub rung: Rung,
-    /// Why it is not [`Rung::Running`], in words; none if it is. See [`shortened`].
+    pub rung: SafetyState,
+    /// Why it is not [`SafetyState::Running`], in words; none if it is. See [`shortened`].
     pub reason: Option<String>,
     /// Time on this rung, s.
     pub rung_since_s: f64,
@@ -73,7 +73,7 @@ pub struct Health {
 /// Rungs of the watchdog's ladder, best first: what the robot gets when plans or observations fail to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rung {
+pub enum SafetyState {
     /// Not armed: a first valid observation and a plan are awaited. No commands.
     #[default]
     Waiting,
@@ -89,7 +89,7 @@ pub enum Rung {
     EmergencyStop,
 }
 
-impl Rung {
+impl SafetyState {
     /// All rungs, best first.
     pub const ALL: [Self; 6] = [
         Self::Waiting,
@@ -118,37 +118,37 @@ impl Rung {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RungCounts {
-    /// Times [`Rung::Waiting`] was entered; the start counts.
+    /// Times [`SafetyState::Waiting`] was entered; the start counts.
     pub waiting: u64,
-    /// Times [`Rung::Running`] was entered.
+    /// Times [`SafetyState::Running`] was entered.
     pub running: u64,
-    /// Times [`Rung::Continuing`] was entered.
+    /// Times [`SafetyState::Continuing`] was entered.
     pub continuing: u64,
-    /// Times [`Rung::Holding`] was entered.
+    /// Times [`SafetyState::Holding`] was entered.
     pub holding: u64,
-    /// Times [`Rung::SafeStop`] was entered.
+    /// Times [`SafetyState::SafeStop`] was entered.
     pub safe_stop: u64,
-    /// Times [`Rung::EmergencyStop`] was entered.
+    /// Times [`SafetyState::EmergencyStop`] was entered.
     pub emergency_stop: u64,
 }
 
 impl RungCounts {
     /// How often `rung` was entered.
     #[must_use]
-    pub fn of(&self, rung: Rung) -> u64 {
+    pub fn of(&self, rung: SafetyState) -> u64 {
         let mut counts = *self;
         *counts.entry(rung)
     }
 
     /// The count of `rung`, to be changed.
-    pub fn entry(&mut self, rung: Rung) -> &mut u64 {
+    pub fn entry(&mut self, rung: SafetyState) -> &mut u64 {
         match rung {
-            Rung::Waiting => &mut self.waiting,
-            Rung::Running => &mut self.running,
-            Rung::Continuing => &mut self.continuing,
-            Rung::Holding => &mut self.holding,
-            Rung::SafeStop => &mut self.safe_stop,
-            Rung::EmergencyStop => &mut self.emergency_stop,
+            SafetyState::Waiting => &mut self.waiting,
+            SafetyState::Running => &mut self.running,
+            SafetyState::Continuing => &mut self.continuing,
+            SafetyState::Holding => &mut self.holding,
+            SafetyState::SafeStop => &mut self.safe_stop,
+            SafetyState::EmergencyStop => &mut self.emergency_stop,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::health::{
     ControlHealth, Delay, Health, LimitHealth, PolicyHealth, PolicyLatency, Quantiles,
-    RecorderHealth, Rung, RungCounts, Scheduling, lateness_buckets,
+    RecorderHealth, RungCounts, SafetyState, Scheduling, lateness_buckets,
 };
 
 impl Health {
@@ -18,7 +18,7 @@ impl Health {
             node: "runtime".into(),
             version: "0.1.0".into(),
             uptime_s: 3725.0,
-            rung: Rung::Holding,
+            rung: SafetyState::Holding,
             reason: Some("no observation for 0.4 s".into()),
             rung_since_s: 2.5,
             rung_counts: RungCounts {

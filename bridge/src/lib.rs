@@ -21,7 +21,7 @@ pub mod stop_socket;
 pub mod wire;
 
 pub use act::ActRequest;
-pub use health::{Health, Rung};
+pub use health::{Health, SafetyState};
 pub use keys::{KeyError, Keys};
 pub use log_throttle::LogThrottle;
 pub use node::{

@@ -9,7 +9,7 @@ use crate::blend::Blend;
 use crate::curve::{Curve, Interpolation, Motion};
 use crate::orientation::{OrientationCurve, Orientations};
 use crate::quaternion::{Quaternion, Turn};
-use crate::timeline::{Place, Plan, PlanHeader};
+use crate::timeline::{Plan, PlanHeader, PlanPhase};
 
 /// What a command rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,15 +149,15 @@ impl CommandEngine {
         self.turn_orientations(plan, now_ns);
         self.last_ns = Some(now_ns);
         match plan.place(now_ns) {
-            Place::Before => {
+            PlanPhase::Before => {
                 self.counts.early += 1;
                 CommandStatus::Early
             }
-            Place::In { position, .. } if position < plan.header().committed => {
+            PlanPhase::In { position, .. } if position < plan.header().committed => {
                 self.counts.active += 1;
                 CommandStatus::Active { position }
             }
-            Place::In { position, .. } => {
+            PlanPhase::In { position, .. } => {
                 self.counts.late += 1;
                 CommandStatus::Late { position }
             }

@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use crate::command::{CommandEngine, CommandStatus};
 use crate::curve::Interpolation;
-use crate::limiter::{Interventions, LimitCounts, Limiter};
+use crate::limiter::{LimitCounts, LimitFlags, Limiter};
 use crate::limits::{LimitsConfig, LimitsError};
 use crate::orientation::{OrientationError, Orientations};
 use crate::start::{StartConfig, StartConfigError, StartFrom};
-use crate::supervisor::{Cause, Facts, Rung, Situation, Supervisor};
+use crate::supervisor::{HealthInputs, SafetyReason, SafetyState, Situation, Supervisor};
 use crate::timeline::Plan;
 use crate::watchdog::{WatchdogConfig, WatchdogError};
 
@@ -61,22 +61,22 @@ pub struct TickInputs {
     /// When it was woken, in nanoseconds.
     pub now_ns: u64,
     /// What is known about the rest of the program.
-    pub facts: Facts,
+    pub facts: HealthInputs,
 }
 
 /// What a tick did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TickOutput {
     /// Where the watchdog stands.
-    pub rung: Rung,
+    pub rung: SafetyState,
     /// Why it is not running.
-    pub cause: Cause,
+    pub cause: SafetyReason,
     /// Whether there is a command to send.
     pub publish: bool,
     /// Whether the command has come to rest, on the rungs that stop.
     pub at_rest: bool,
     /// Which limits the plan would have broken.
-    pub interventions: Interventions,
+    pub interventions: LimitFlags,
     /// The stream that the command belongs to.
     pub stream: u32,
     /// The plan that it comes from, by its count; the last one where none is followed.
@@ -188,13 +188,18 @@ impl Controller {
         let mut step = None;
         let mut followed = None;
         match (rung, plan) {
-            (Rung::Running, Some(plan)) if cause == Cause::Homing => step = self.go_home(plan),
-            (Rung::Running | Rung::Continuing, Some(plan)) => {
+            (SafetyState::Running, Some(plan)) if cause == SafetyReason::Homing => {
+                step = self.go_home(plan)
+            }
+            (SafetyState::Running | SafetyState::Continuing, Some(plan)) => {
                 (step, followed) = self.follow(plan, inputs.now_ns);
             }
             _ => {}
         }
-        if matches!(rung, Rung::Waiting | Rung::SafeStop | Rung::EmergencyStop) {
+        if matches!(
+            rung,
+            SafetyState::Waiting | SafetyState::SafeStop | SafetyState::EmergencyStop
+        ) {
             self.motion = None;
         }
         let interventions = step.unwrap_or_else(|| self.stop(inputs.now_ns));
@@ -208,10 +213,10 @@ impl Controller {
             chunk: self.chunk,
             position: self.position,
             late: followed.unwrap_or(false),
-            between_motions: rung <= Rung::Continuing
-                && rung != Rung::Waiting
+            between_motions: rung <= SafetyState::Continuing
+                && rung != SafetyState::Waiting
                 && followed.is_none()
-                && cause != Cause::Homing,
+                && cause != SafetyReason::Homing,
         }
     }
 
@@ -233,14 +238,14 @@ impl Controller {
         self.limiter.counts()
     }
 
-    /// The start that was refused last, for as long as the cause is [`Cause::FarStart`].
+    /// The start that was refused last, for as long as the cause is [`SafetyReason::FarStart`].
     #[must_use]
     pub fn far_start(&self) -> Option<FarStart> {
         self.far_start
     }
 
     /// The command on the plan, or on the way to where its motion begins; and, on the plan, whether it is late.
-    fn follow(&mut self, plan: &Plan, now_ns: u64) -> (Option<Interventions>, Option<bool>) {
+    fn follow(&mut self, plan: &Plan, now_ns: u64) -> (Option<LimitFlags>, Option<bool>) {
         let header = plan.header();
         if self.motion != Some(header.stream) {
             match self.enter(plan) {
@@ -310,20 +315,20 @@ impl Controller {
     }
 
     /// What speaks against a plan's motion, if it has not begun.
-    fn check_start(&mut self, plan: &Plan) -> Result<(), Cause> {
+    fn check_start(&mut self, plan: &Plan) -> Result<(), SafetyReason> {
         if self.motion == Some(plan.header().stream) {
             return Ok(());
         }
         if !self.is_located(plan) {
-            return Err(Cause::NotMeasured);
+            return Err(SafetyReason::NotMeasured);
         }
         place(plan, &mut self.reference);
         if self.limiter.check_start(&self.reference).is_err() {
-            return Err(Cause::OutsideLimits);
+            return Err(SafetyReason::OutsideLimits);
         }
         self.far_start = self.farthest_from(plan);
         match self.far_start {
-            Some(_) => Err(Cause::FarStart),
+            Some(_) => Err(SafetyReason::FarStart),
             None => Ok(()),
         }
     }
@@ -344,7 +349,7 @@ impl Controller {
             .max_by(|one, other| excess(one).total_cmp(&excess(other)))
     }
 
-    fn go_home(&mut self, plan: &Plan) -> Option<Interventions> {
+    fn go_home(&mut self, plan: &Plan) -> Option<LimitFlags> {
         if !self.limiter.is_started() && !self.locate(plan) {
             return None;
         }
@@ -368,13 +373,13 @@ impl Controller {
             && self.command.iter().zip(&self.home).all(within)
     }
 
-    fn stop(&mut self, now_ns: u64) -> Interventions {
+    fn stop(&mut self, now_ns: u64) -> LimitFlags {
         self.approach = None;
         self.engine.command(None, now_ns, &mut self.reference);
         if self.stream.is_some() {
             self.limiter.brake(&mut self.command);
         }
-        Interventions::NONE
+        LimitFlags::NONE
     }
 }
 
@@ -385,7 +390,7 @@ const HOME_TOLERANCE: f64 = 1e-6;
 enum Entry {
     Begun,
     /// Commands go to where it begins.
-    Approach(Interventions),
+    Approach(LimitFlags),
     /// The last one comes to rest first.
     Rest,
 }

@@ -41,11 +41,11 @@ fn inputs(now_ns: u64) -> TickInputs {
         index: now_ns / PERIOD,
         deadline_ns: now_ns,
         now_ns,
-        facts: Facts {
+        facts: HealthInputs {
             observation_ns: START,
             policy_alive: true,
             session_alive: true,
-            ..Facts::default()
+            ..HealthInputs::default()
         },
     }
 }
@@ -54,8 +54,8 @@ fn inputs(now_ns: u64) -> TickInputs {
 fn nothing_is_said_before_the_first_plan() {
     let mut controller = controller();
     let output = controller.tick(&inputs(START), None);
-    assert_eq!((output.rung, output.publish), (Rung::Waiting, false));
-    assert_eq!(output.cause, Cause::NoPlan);
+    assert_eq!((output.rung, output.publish), (SafetyState::Waiting, false));
+    assert_eq!(output.cause, SafetyReason::NoPlan);
     assert!(output.at_rest);
 }
 
@@ -64,7 +64,7 @@ fn a_motion_begins_where_the_robot_is() {
     let mut controller = controller();
     let plan = plan(1, START, 90.0, 40.0);
     let output = controller.tick(&inputs(START), Some(&plan));
-    assert_eq!((output.rung, output.publish), (Rung::Running, true));
+    assert_eq!((output.rung, output.publish), (SafetyState::Running, true));
     assert!(!output.interventions.is_empty());
     assert!((controller.command()[0] - 40.0).abs() < 1e-3);
     for tick in 1..150 {
@@ -79,11 +79,11 @@ fn a_robot_outside_its_limits_is_not_moved() {
     let mut controller = controller();
     for measured in [-1.0, 101.0] {
         let output = controller.tick(&inputs(START), Some(&plan(1, START, 50.0, measured)));
-        assert_eq!((output.rung, output.publish), (Rung::Waiting, false));
-        assert_eq!(output.cause, Cause::OutsideLimits);
+        assert_eq!((output.rung, output.publish), (SafetyState::Waiting, false));
+        assert_eq!(output.cause, SafetyReason::OutsideLimits);
     }
     let output = controller.tick(&inputs(START), Some(&plan(1, START, 50.0, 50.0)));
-    assert_eq!(output.rung, Rung::Running);
+    assert_eq!(output.rung, SafetyState::Running);
 }
 
 #[test]
@@ -128,7 +128,10 @@ fn another_action_size_is_no_plan() {
     };
     let wide = Plan::new(wide, vec![0.0; 8]).unwrap();
     let output = controller.tick(&inputs(START), Some(&wide));
-    assert_eq!((output.rung, output.cause), (Rung::Waiting, Cause::NoPlan));
+    assert_eq!(
+        (output.rung, output.cause),
+        (SafetyState::Waiting, SafetyReason::NoPlan)
+    );
 }
 
 /// Limits, motions and faults at random: no command leaves the limits, whatever comes.
@@ -323,10 +326,10 @@ mod any_motion {
             ..ControllerConfig::default()
         };
         let mut controller = Controller::new(&config, 2, case.period_ns).unwrap();
-        let mut facts = Facts {
+        let mut facts = HealthInputs {
             policy_alive: true,
             session_alive: true,
-            ..Facts::default()
+            ..HealthInputs::default()
         };
         let (mut now_ns, mut stream, mut chunk) = (START, 1, 0);
         let (mut plan, mut silent) = (None, false);
@@ -386,7 +389,7 @@ mod any_motion {
                 if output.publish {
                     seen.commands += 1;
                     seen.approaches += u64::from(output.between_motions);
-                    seen.homes += u64::from(output.cause == Cause::Homing);
+                    seen.homes += u64::from(output.cause == SafetyReason::Homing);
                     seen.motions += u64::from(followed.is_some_and(|last| last != output.stream));
                     followed = Some(output.stream);
                     // The first command belongs to a plan that says where the robot is.
@@ -399,7 +402,10 @@ mod any_motion {
                     let command = controller.command();
                     track.take(case, measured, [command[0], command[1]]);
                 }
-                if facts.stop_requests > 0 && output.rung == Rung::EmergencyStop && output.at_rest {
+                if facts.stop_requests > 0
+                    && output.rung == SafetyState::EmergencyStop
+                    && output.at_rest
+                {
                     let last = &track.last;
                     let moved = last.len() > 1 && last[last.len() - 1] != last[last.len() - 2];
                     let again = controller.tick(&inputs, plan.as_ref());

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::timeline::{Place, Plan};
+use crate::timeline::{Plan, PlanPhase};
 
 /// How commands are formed between the positions of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,8 +63,8 @@ impl<'a> Curve<'a> {
     /// The path at `now_ns`.
     pub(crate) fn at(self, now_ns: u64) -> Motion {
         let (position, fraction) = match self.plan.place(now_ns) {
-            Place::Before => return Motion::at_rest(self.position(0)),
-            Place::In { position, fraction } => (position, fraction),
+            PlanPhase::Before => return Motion::at_rest(self.position(0)),
+            PlanPhase::In { position, fraction } => (position, fraction),
         };
         if self.interpolation == Interpolation::Hold || position >= self.last() {
             return Motion::at_rest(self.position(position));

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::allocations::{is_counting, thread_allocations};
 use crate::clock::{Clock, Monotonic};
-use crate::realtime::{self, Granted, RealtimeConfig, RealtimeError};
+use crate::realtime::{self, RealtimeConfig, RealtimeError, RealtimeStatus};
 use crate::schedule::{MissPolicy, Schedule};
 use crate::timing::{Timing, TimingReport};
 use crate::timing_gauge::TimingGauge;
@@ -72,7 +72,7 @@ pub enum LoopError {
 #[derive(Debug)]
 pub struct ControlLoop {
     stop: Arc<AtomicBool>,
-    granted: Granted,
+    granted: RealtimeStatus,
     gauge: Arc<TimingGauge>,
     thread: JoinHandle<Result<Timing, LoopError>>,
 }
@@ -175,7 +175,7 @@ where
 impl ControlLoop {
     /// What the operating system gave the thread.
     #[must_use]
-    pub fn granted(&self) -> &Granted {
+    pub fn granted(&self) -> &RealtimeStatus {
         &self.granted
     }
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::curve::{Interpolation, period_s};
 use crate::quaternion::{Quaternion, Turn};
-use crate::timeline::{Place, Plan};
+use crate::timeline::{Plan, PlanPhase};
 
 /// The orientations in an action of a known size; checked when made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,8 +134,8 @@ impl<'a> OrientationCurve<'a> {
     /// The path at `now_ns`; none where no committed position says an orientation.
     pub(crate) fn at(self, now_ns: u64) -> Option<Turn> {
         let (position, fraction) = match self.plan.place(now_ns) {
-            Place::Before => return self.knot(0).map(Turn::at_rest),
-            Place::In { position, fraction } => (position, fraction),
+            PlanPhase::Before => return self.knot(0).map(Turn::at_rest),
+            PlanPhase::In { position, fraction } => (position, fraction),
         };
         let from = self.knot(position)?;
         if self.interpolation == Interpolation::Hold || position >= self.last() {
@@ -148,8 +148,8 @@ impl<'a> OrientationCurve<'a> {
     /// Whether the position due at `now_ns` says an orientation.
     pub(crate) fn is_said(self, now_ns: u64) -> bool {
         let position = match self.plan.place(now_ns) {
-            Place::Before => 0,
-            Place::In { position, .. } => position.min(self.last()),
+            PlanPhase::Before => 0,
+            PlanPhase::In { position, .. } => position.min(self.last()),
         };
         self.said(position).is_some()
     }

@@ -1,7 +1,7 @@
 //! What a control thread asks of the operating system, and what it was given.
 //!
 //! [`apply`] asks for a real-time priority, a processor of its own, memory that stays, and processors that stay awake. Then
-//! it asks the system what is in force now: [`Granted`] says what is, not what was wanted. On systems other than Linux
+//! it asks the system what is in force now: [`RealtimeStatus`] says what is, not what was wanted. On systems other than Linux
 //! nothing is granted.
 
 use std::fmt;
@@ -72,7 +72,7 @@ impl RealtimeConfig {
 
 /// What is in force for a thread, as the system reported it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Granted {
+pub struct RealtimeStatus {
     /// `SCHED_FIFO`, `SCHED_OTHER` and so on; `unknown` where the system does not say.
     pub scheduling_policy: String,
     /// Priority under SCHED_FIFO or SCHED_RR, 0 under any other.
@@ -110,7 +110,7 @@ pub enum RealtimeError {
 /// A thread's settings, as long as they are needed.
 #[derive(Debug)]
 pub struct Realtime {
-    granted: Granted,
+    granted: RealtimeStatus,
     /// The bound on idle states holds while this is open.
     _idle: Option<File>,
 }
@@ -118,7 +118,7 @@ pub struct Realtime {
 impl Realtime {
     /// What is in force.
     #[must_use]
-    pub fn granted(&self) -> &Granted {
+    pub fn granted(&self) -> &RealtimeStatus {
         &self.granted
     }
 }
@@ -162,7 +162,7 @@ pub fn apply(config: &RealtimeConfig) -> Result<Realtime, RealtimeError> {
     if config.strict && !refused.is_empty() {
         return Err(RealtimeError::Refused { refused });
     }
-    let granted = Granted {
+    let granted = RealtimeStatus {
         idle_latency_us: config.idle_latency_us.filter(|_| idle.is_some()),
         refused,
         ..in_force()
@@ -175,9 +175,9 @@ pub fn apply(config: &RealtimeConfig) -> Result<Realtime, RealtimeError> {
 
 /// What is in force for the calling thread, without changing anything.
 #[must_use]
-pub fn in_force() -> Granted {
+pub fn in_force() -> RealtimeStatus {
     let (scheduling_policy, priority) = system::scheduling();
-    Granted {
+    RealtimeStatus {
         scheduling_policy,
         priority,
         cpus: system::cpus(),
@@ -218,7 +218,7 @@ pub fn would_refuse(config: &RealtimeConfig) -> Vec<String> {
     refused
 }
 
-impl fmt::Display for Granted {
+impl fmt::Display for RealtimeStatus {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.scheduling_policy)?;
         if self.priority > 0 {

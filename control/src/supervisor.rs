@@ -1,6 +1,6 @@
 //! The watchdog: on which rung of the ladder the control loop stands, from continuing to a safe stop.
 //!
-//! Clock-free: it is told the time and what is known, once a period, and answers with a [`Rung`]. It goes up the ladder at
+//! Clock-free: it is told the time and what is known, once a period, and answers with a [`SafetyState`]. It goes up the ladder at
 //! once and down only when everything it watches is well again. It arms after the first valid observation *and* a plan for
 //! it; an emergency stop is left by an explicit request only, a safe stop as [`Rearm`] says. All arithmetic on times
 //! saturates, so a clock that steps does no harm.
@@ -15,7 +15,7 @@ use crate::watchdog::{LatePlan, Rearm, WatchdogConfig, WatchdogError};
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Rung {
+pub enum SafetyState {
     /// Not armed: no valid observation, or no plan for it yet. Nothing is commanded.
     #[default]
     Waiting,
@@ -31,10 +31,10 @@ pub enum Rung {
     EmergencyStop,
 }
 
-/// Why the loop is not [`Rung::Running`].
+/// Why the loop is not [`SafetyState::Running`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum SafetyReason {
     /// Nothing is wrong.
     #[default]
     None,
@@ -76,7 +76,7 @@ pub enum Cause {
     Home,
 }
 
-impl Cause {
+impl SafetyReason {
     /// A sentence for people.
     #[must_use]
     pub fn text(self) -> &'static str {
@@ -118,7 +118,7 @@ impl Cause {
 
 /// What is known in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Facts {
+pub struct HealthInputs {
     /// When the newest valid observation arrived, in nanoseconds; 0 for none yet.
     pub observation_ns: u64,
     /// Whether the policy thread lives.
@@ -160,7 +160,7 @@ pub enum Activity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Situation {
     /// Whether the plan's motion goes on or can begin, or what speaks against it.
-    pub start: Result<(), Cause>,
+    pub start: Result<(), SafetyReason>,
     /// Whether it is known where the robot is, so that it can go home.
     pub located: bool,
     /// Whether commands are at home and at rest.
@@ -175,8 +175,8 @@ pub struct Supervisor {
     safe_stop_after_ns: u64,
     late_plan: LatePlan,
     rearm: Rearm,
-    rung: Rung,
-    cause: Cause,
+    rung: SafetyState,
+    cause: SafetyReason,
     since_ns: u64,
     /// When holding began, as long as it lasts.
     holding_since_ns: Option<u64>,
@@ -211,8 +211,8 @@ impl Supervisor {
             safe_stop_after_ns: nanoseconds(config.safe_stop_after_ms),
             late_plan: config.late_plan,
             rearm: config.rearm,
-            rung: Rung::Waiting,
-            cause: Cause::NoObservation,
+            rung: SafetyState::Waiting,
+            cause: SafetyReason::NoObservation,
             since_ns: 0,
             holding_since_ns: None,
             fresh_after_ns: 0,
@@ -228,20 +228,20 @@ impl Supervisor {
     pub fn judge(
         &mut self,
         now_ns: u64,
-        facts: &Facts,
+        facts: &HealthInputs,
         plan: Option<&Plan>,
         situation: Situation,
-    ) -> Rung {
+    ) -> SafetyState {
         let stopped = facts.stop_requests > self.stop_requests;
         let rearmed = facts.rearm_requests > self.rearm_requests;
         self.stop_requests = self.stop_requests.max(facts.stop_requests);
         self.rearm_requests = self.rearm_requests.max(facts.rearm_requests);
         let (rung, cause) = if stopped {
             // Wins over a request to re-arm of the same period.
-            (Rung::EmergencyStop, Cause::StopRequest)
-        } else if rearmed && self.rung >= Rung::SafeStop {
+            (SafetyState::EmergencyStop, SafetyReason::StopRequest)
+        } else if rearmed && self.rung >= SafetyState::SafeStop {
             self.fresh_after_ns = now_ns;
-            (Rung::Waiting, Cause::NoObservation)
+            (SafetyState::Waiting, SafetyReason::NoObservation)
         } else {
             self.next(now_ns, facts, plan, situation)
         };
@@ -251,7 +251,7 @@ impl Supervisor {
 
     /// Why the loop is not running.
     #[must_use]
-    pub fn cause(&self) -> Cause {
+    pub fn cause(&self) -> SafetyReason {
         self.cause
     }
 
@@ -261,7 +261,7 @@ impl Supervisor {
         self.since_ns
     }
 
-    /// How often each rung was entered, in the order of [`Rung`].
+    /// How often each rung was entered, in the order of [`SafetyState`].
     #[must_use]
     pub fn entered(&self) -> [u64; 6] {
         self.entered
@@ -276,47 +276,49 @@ impl Supervisor {
     fn next(
         &self,
         now_ns: u64,
-        facts: &Facts,
+        facts: &HealthInputs,
         plan: Option<&Plan>,
         situation: Situation,
-    ) -> (Rung, Cause) {
+    ) -> (SafetyState, SafetyReason) {
         let obstacle = || self.obstacle(now_ns, facts, plan, situation);
         match self.rung {
-            Rung::EmergencyStop => (self.rung, self.cause),
-            Rung::SafeStop if self.rearm == Rearm::Request => (self.rung, self.cause),
-            Rung::Waiting => match obstacle() {
-                (Rung::Running, cause) => (Rung::Running, cause),
-                (Rung::Continuing, _) => (Rung::Running, Cause::None),
-                (_, cause) => (Rung::Waiting, cause),
+            SafetyState::EmergencyStop => (self.rung, self.cause),
+            SafetyState::SafeStop if self.rearm == Rearm::Request => (self.rung, self.cause),
+            SafetyState::Waiting => match obstacle() {
+                (SafetyState::Running, cause) => (SafetyState::Running, cause),
+                (SafetyState::Continuing, _) => (SafetyState::Running, SafetyReason::None),
+                (_, cause) => (SafetyState::Waiting, cause),
             },
-            Rung::SafeStop => match obstacle() {
-                (Rung::Running, cause) => (Rung::Running, cause),
+            SafetyState::SafeStop => match obstacle() {
+                (SafetyState::Running, cause) => (SafetyState::Running, cause),
                 _ => (self.rung, self.cause),
             },
-            Rung::Running | Rung::Continuing | Rung::Holding => {
+            SafetyState::Running | SafetyState::Continuing | SafetyState::Holding => {
                 let (rung, cause) = obstacle();
                 let held_ns = self
                     .holding_since_ns
                     .map_or(0, |since| now_ns.saturating_sub(since));
                 match rung {
                     // The plan was taken back, as between two episodes: whoever did that knows that it rests.
-                    _ if cause == Cause::NoPlan => (Rung::Waiting, cause),
+                    _ if cause == SafetyReason::NoPlan => (SafetyState::Waiting, cause),
                     // Rest was asked for: it is no fault, however long it lasts.
-                    _ if matches!(cause, Cause::Pause | Cause::Home) => (rung, cause),
+                    _ if matches!(cause, SafetyReason::Pause | SafetyReason::Home) => (rung, cause),
                     // What was held is taken up again by a plan that is on time only.
-                    Rung::Continuing if self.rung == Rung::Holding => self.hold(held_ns, cause),
-                    Rung::Holding => self.hold(held_ns, cause),
+                    SafetyState::Continuing if self.rung == SafetyState::Holding => {
+                        self.hold(held_ns, cause)
+                    }
+                    SafetyState::Holding => self.hold(held_ns, cause),
                     _ => (rung, cause),
                 }
             }
         }
     }
 
-    fn hold(&self, held_ns: u64, cause: Cause) -> (Rung, Cause) {
+    fn hold(&self, held_ns: u64, cause: SafetyReason) -> (SafetyState, SafetyReason) {
         if held_ns >= self.safe_stop_after_ns {
-            (Rung::SafeStop, cause)
+            (SafetyState::SafeStop, cause)
         } else {
-            (Rung::Holding, cause)
+            (SafetyState::Holding, cause)
         }
     }
 
@@ -324,81 +326,85 @@ impl Supervisor {
     fn obstacle(
         &self,
         now_ns: u64,
-        facts: &Facts,
+        facts: &HealthInputs,
         plan: Option<&Plan>,
         situation: Situation,
-    ) -> (Rung, Cause) {
+    ) -> (SafetyState, SafetyReason) {
         if facts.ending {
-            return (Rung::SafeStop, Cause::Shutdown);
+            return (SafetyState::SafeStop, SafetyReason::Shutdown);
         }
         if facts.missed_period {
-            return (Rung::SafeStop, Cause::MissedPeriod);
+            return (SafetyState::SafeStop, SafetyReason::MissedPeriod);
         }
         if facts.twin_runtime {
-            return (Rung::SafeStop, Cause::TwinRuntime);
+            return (SafetyState::SafeStop, SafetyReason::TwinRuntime);
         }
         if facts.stop_keeper_missing {
-            return (Rung::Holding, Cause::NoStopKeeper);
+            return (SafetyState::Holding, SafetyReason::NoStopKeeper);
         }
         if facts.activity == Activity::Pause {
-            return (Rung::Holding, Cause::Pause);
+            return (SafetyState::Holding, SafetyReason::Pause);
         }
         if !facts.policy_alive {
-            return (Rung::Holding, Cause::PolicyThread);
+            return (SafetyState::Holding, SafetyReason::PolicyThread);
         }
         if !facts.session_alive {
-            return (Rung::Holding, Cause::Session);
+            return (SafetyState::Holding, SafetyReason::Session);
         }
         if facts.robot_gone {
-            return (Rung::Holding, Cause::RobotGone);
+            return (SafetyState::Holding, SafetyReason::RobotGone);
         }
         if facts.observation_ns == 0 || facts.observation_ns < self.fresh_after_ns {
-            return (Rung::Holding, Cause::NoObservation);
+            return (SafetyState::Holding, SafetyReason::NoObservation);
         }
         let Some(plan) = plan.filter(|plan| plan.header().start_ns >= self.fresh_after_ns) else {
-            return (Rung::Holding, Cause::NoPlan);
+            return (SafetyState::Holding, SafetyReason::NoPlan);
         };
         if now_ns.saturating_sub(facts.observation_ns) > self.observation_timeout_ns {
-            return (Rung::Holding, Cause::StaleObservation);
+            return (SafetyState::Holding, SafetyReason::StaleObservation);
         }
         if facts.activity == Activity::Home {
             return match situation {
-                Situation { at_home: true, .. } => (Rung::Holding, Cause::Home),
-                Situation { located: true, .. } => (Rung::Running, Cause::Homing),
-                _ => (Rung::Holding, Cause::NotMeasured),
+                Situation { at_home: true, .. } => (SafetyState::Holding, SafetyReason::Home),
+                Situation { located: true, .. } => (SafetyState::Running, SafetyReason::Homing),
+                _ => (SafetyState::Holding, SafetyReason::NotMeasured),
             };
         }
         if let Err(cause) = situation.start {
-            return (Rung::Holding, cause);
+            return (SafetyState::Holding, cause);
         }
         if now_ns.saturating_sub(plan.header().start_ns) <= self.plan_timeout_ns {
-            return (Rung::Running, Cause::None);
+            return (SafetyState::Running, SafetyReason::None);
         }
         let rung = match self.late_plan {
-            LatePlan::Continue if now_ns < plan.due_ns(plan.header().committed) => Rung::Continuing,
-            LatePlan::Continue | LatePlan::Hold => Rung::Holding,
-            LatePlan::Stop => Rung::SafeStop,
+            LatePlan::Continue if now_ns < plan.due_ns(plan.header().committed) => {
+                SafetyState::Continuing
+            }
+            LatePlan::Continue | LatePlan::Hold => SafetyState::Holding,
+            LatePlan::Stop => SafetyState::SafeStop,
         };
-        (rung, Cause::LatePlan)
+        (rung, SafetyReason::LatePlan)
     }
 
-    fn enter(&mut self, now_ns: u64, rung: Rung, cause: Cause) {
+    fn enter(&mut self, now_ns: u64, rung: SafetyState, cause: SafetyReason) {
         if rung != self.rung {
             self.since_ns = now_ns;
             self.entered[rung as usize] += 1;
         }
         self.holding_since_ns = match rung {
-            Rung::Holding => Some(self.holding_since_ns.unwrap_or(now_ns)),
+            SafetyState::Holding => Some(self.holding_since_ns.unwrap_or(now_ns)),
             _ => None,
         };
         match rung {
-            Rung::Running | Rung::Continuing => {
+            SafetyState::Running | SafetyState::Continuing => {
                 self.measure_gap(now_ns);
                 self.followed_ns = Some(now_ns);
             }
-            Rung::Holding => self.measure_gap(now_ns),
+            SafetyState::Holding => self.measure_gap(now_ns),
             // Standing still is what is wanted there.
-            Rung::Waiting | Rung::SafeStop | Rung::EmergencyStop => self.followed_ns = None,
+            SafetyState::Waiting | SafetyState::SafeStop | SafetyState::EmergencyStop => {
+                self.followed_ns = None
+            }
         }
         self.rung = rung;
         self.cause = cause;

@@ -22,12 +22,12 @@ fn plan(start_ns: u64) -> Plan {
     Plan::new(header, vec![0.0; 16]).unwrap()
 }
 
-fn well(observation_ns: u64) -> Facts {
-    Facts {
+fn well(observation_ns: u64) -> HealthInputs {
+    HealthInputs {
         observation_ns,
         policy_alive: true,
         session_alive: true,
-        ..Facts::default()
+        ..HealthInputs::default()
     }
 }
 
@@ -43,7 +43,7 @@ fn armed(change: impl FnOnce(&mut WatchdogConfig)) -> Supervisor {
     let start = 1000 * MS;
     assert_eq!(
         supervisor.judge(start, &well(start), Some(&plan(start)), CLEAR),
-        Rung::Running
+        SafetyState::Running
     );
     supervisor
 }
@@ -53,41 +53,41 @@ fn arms_on_an_observation_and_a_plan_together() {
     let mut supervisor = supervisor(|_| ());
     let now = 1000 * MS;
     let first = [
-        (well(0), None, Cause::NoObservation),
-        (well(0), Some(plan(now)), Cause::NoObservation),
-        (well(now), None, Cause::NoPlan),
+        (well(0), None, SafetyReason::NoObservation),
+        (well(0), Some(plan(now)), SafetyReason::NoObservation),
+        (well(now), None, SafetyReason::NoPlan),
     ];
     for (facts, plan, cause) in first {
         assert_eq!(
             supervisor.judge(now, &facts, plan.as_ref(), CLEAR),
-            Rung::Waiting
+            SafetyState::Waiting
         );
         assert_eq!(supervisor.cause(), cause);
     }
     assert_eq!(
         supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
-        Rung::Running
+        SafetyState::Running
     );
-    assert_eq!(supervisor.cause(), Cause::None);
+    assert_eq!(supervisor.cause(), SafetyReason::None);
 }
 
 #[test]
 fn what_is_dead_from_the_start_never_arms() {
     let mut supervisor = supervisor(|_| ());
     let now = 1000 * MS;
-    let facts = Facts {
+    let facts = HealthInputs {
         policy_alive: false,
         ..well(now)
     };
     assert_eq!(
         supervisor.judge(now, &facts, Some(&plan(now)), CLEAR),
-        Rung::Waiting
+        SafetyState::Waiting
     );
-    assert_eq!(supervisor.cause(), Cause::PolicyThread);
+    assert_eq!(supervisor.cause(), SafetyReason::PolicyThread);
 }
 
 /// Rungs at times in milliseconds, with the last plan and observation at 1 s and nothing new after it.
-fn silence(supervisor: &mut Supervisor, times_ms: &[u64], observing: bool) -> Vec<Rung> {
+fn silence(supervisor: &mut Supervisor, times_ms: &[u64], observing: bool) -> Vec<SafetyState> {
     let last = plan(1000 * MS);
     times_ms
         .iter()
@@ -102,7 +102,7 @@ fn silence(supervisor: &mut Supervisor, times_ms: &[u64], observing: bool) -> Ve
 #[test]
 fn late_plans_do_as_configured() {
     let times = [1499, 1500, 1501, 1799, 1800, 3799, 3800, 9000];
-    use Rung::{Continuing, Holding, Running, SafeStop};
+    use SafetyState::{Continuing, Holding, Running, SafeStop};
     let expected = [
         (
             LatePlan::Continue,
@@ -130,7 +130,7 @@ fn late_plans_do_as_configured() {
             rungs,
             "{late_plan:?}"
         );
-        assert_eq!(supervisor.cause(), Cause::LatePlan);
+        assert_eq!(supervisor.cause(), SafetyReason::LatePlan);
     }
 }
 
@@ -140,9 +140,14 @@ fn stale_observations_hold_and_then_stop() {
     let found = silence(&mut supervisor, &[1500, 1501, 3500, 3501], false);
     assert_eq!(
         found,
-        [Rung::Running, Rung::Holding, Rung::Holding, Rung::SafeStop]
+        [
+            SafetyState::Running,
+            SafetyState::Holding,
+            SafetyState::Holding,
+            SafetyState::SafeStop
+        ]
     );
-    assert_eq!(supervisor.cause(), Cause::StaleObservation);
+    assert_eq!(supervisor.cause(), SafetyReason::StaleObservation);
     assert_eq!(supervisor.longest_without_ns(), 2000 * MS);
 }
 
@@ -154,29 +159,29 @@ fn times_of_zero_are_not_watched() {
     });
     assert_eq!(
         silence(&mut supervisor, &[5000, 900_000], false),
-        [Rung::Running; 2]
+        [SafetyState::Running; 2]
     );
 }
 
 #[test]
 fn holding_ends_with_a_new_plan_and_a_safe_stop_as_configured() {
     for (rearm, expected) in [
-        (Rearm::Automatic, Rung::Running),
-        (Rearm::Request, Rung::SafeStop),
+        (Rearm::Automatic, SafetyState::Running),
+        (Rearm::Request, SafetyState::SafeStop),
     ] {
         let mut supervisor = armed(|config| config.rearm = rearm);
         assert_eq!(
             silence(&mut supervisor, &[1900, 2000], true),
-            [Rung::Holding; 2]
+            [SafetyState::Holding; 2]
         );
         let now = 2100 * MS;
         assert_eq!(
             supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
-            Rung::Running
+            SafetyState::Running
         );
         assert_eq!(
             silence(&mut supervisor, &[3000, 5000], true),
-            [Rung::Holding, Rung::SafeStop]
+            [SafetyState::Holding, SafetyState::SafeStop]
         );
         let now = 5100 * MS;
         assert_eq!(
@@ -189,77 +194,81 @@ fn holding_ends_with_a_new_plan_and_a_safe_stop_as_configured() {
 #[test]
 fn an_emergency_stop_needs_a_request_and_news_to_leave() {
     let mut supervisor = armed(|config| config.rearm = Rearm::Automatic);
-    let (now, stop) = (1100 * MS, |rearms| Facts {
+    let (now, stop) = (1100 * MS, |rearms| HealthInputs {
         stop_requests: 1,
         rearm_requests: rearms,
         ..well(1100 * MS)
     });
     assert_eq!(
         supervisor.judge(now, &stop(0), Some(&plan(now)), CLEAR),
-        Rung::EmergencyStop
+        SafetyState::EmergencyStop
     );
     assert_eq!(
         supervisor.judge(now + MS, &stop(0), Some(&plan(now)), CLEAR),
-        Rung::EmergencyStop
+        SafetyState::EmergencyStop
     );
     // Re-armed: what was known before does not count.
     assert_eq!(
         supervisor.judge(now + 2 * MS, &stop(1), Some(&plan(now)), CLEAR),
-        Rung::Waiting
+        SafetyState::Waiting
     );
     assert_eq!(
         supervisor.judge(now + 3 * MS, &stop(1), Some(&plan(now)), CLEAR),
-        Rung::Waiting
+        SafetyState::Waiting
     );
-    let news = Facts {
+    let news = HealthInputs {
         observation_ns: now + 4 * MS,
         ..stop(1)
     };
     assert_eq!(
         supervisor.judge(now + 5 * MS, &news, Some(&plan(now + 4 * MS)), CLEAR),
-        Rung::Running
+        SafetyState::Running
     );
 }
 
 #[test]
 fn a_stop_wins_over_rearming_in_the_same_period() {
     let mut supervisor = armed(|_| ());
-    let both = Facts {
+    let both = HealthInputs {
         stop_requests: 1,
         rearm_requests: 1,
         ..well(1000 * MS)
     };
     assert_eq!(
         supervisor.judge(1001 * MS, &both, None, CLEAR),
-        Rung::EmergencyStop
+        SafetyState::EmergencyStop
     );
     assert_eq!(
         supervisor.judge(1002 * MS, &both, None, CLEAR),
-        Rung::EmergencyStop
+        SafetyState::EmergencyStop
     );
 }
 
 #[test]
 fn a_lost_thread_session_or_period_shows() {
     let now = 1010 * MS;
-    type Change = fn(&mut Facts);
-    let cases: [(Change, Rung, Cause); 4] = [
+    type Change = fn(&mut HealthInputs);
+    let cases: [(Change, SafetyState, SafetyReason); 4] = [
         (
             |facts| facts.policy_alive = false,
-            Rung::Holding,
-            Cause::PolicyThread,
+            SafetyState::Holding,
+            SafetyReason::PolicyThread,
         ),
         (
             |facts| facts.session_alive = false,
-            Rung::Holding,
-            Cause::Session,
+            SafetyState::Holding,
+            SafetyReason::Session,
         ),
         (
             |facts| facts.missed_period = true,
-            Rung::SafeStop,
-            Cause::MissedPeriod,
+            SafetyState::SafeStop,
+            SafetyReason::MissedPeriod,
         ),
-        (|facts| facts.ending = true, Rung::SafeStop, Cause::Shutdown),
+        (
+            |facts| facts.ending = true,
+            SafetyState::SafeStop,
+            SafetyReason::Shutdown,
+        ),
     ];
     for (change, rung, cause) in cases {
         let mut supervisor = armed(|_| ());
@@ -279,15 +288,15 @@ fn clocks_that_step_do_no_harm() {
     let last = plan(1000 * MS);
     assert_eq!(
         supervisor.judge(5, &well(1000 * MS), Some(&last), CLEAR),
-        Rung::Running
+        SafetyState::Running
     );
     assert_eq!(
         supervisor.judge(u64::MAX, &well(1000 * MS), Some(&last), CLEAR),
-        Rung::Holding
+        SafetyState::Holding
     );
     assert_eq!(
         supervisor.judge(0, &well(1000 * MS), Some(&last), CLEAR),
-        Rung::Running
+        SafetyState::Running
     );
 }
 
@@ -313,38 +322,44 @@ fn a_plan_that_is_taken_back_is_waited_for_without_end() {
         let now = ms * MS;
         assert_eq!(
             supervisor.judge(now, &well(1000 * MS), None, CLEAR),
-            Rung::Waiting
+            SafetyState::Waiting
         );
-        assert_eq!(supervisor.cause(), Cause::NoPlan);
+        assert_eq!(supervisor.cause(), SafetyReason::NoPlan);
     }
     let now = 60_100 * MS;
     assert_eq!(
         supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR),
-        Rung::Running
+        SafetyState::Running
     );
 }
 
 #[test]
 fn a_pause_holds_without_end_and_a_resume_goes_on() {
     let mut supervisor = armed(|_| ());
-    let pause = |now| Facts {
+    let pause = |now| HealthInputs {
         activity: Activity::Pause,
         ..well(now)
     };
     for seconds in [2, 10, 3600] {
         let now = seconds * 1000 * MS;
         let rung = supervisor.judge(now, &pause(now), Some(&plan(now)), CLEAR);
-        assert_eq!((rung, supervisor.cause()), (Rung::Holding, Cause::Pause));
+        assert_eq!(
+            (rung, supervisor.cause()),
+            (SafetyState::Holding, SafetyReason::Pause)
+        );
     }
     let now = 3601 * 1000 * MS;
     let rung = supervisor.judge(now, &well(now), Some(&plan(now)), CLEAR);
-    assert_eq!((rung, supervisor.cause()), (Rung::Running, Cause::None));
+    assert_eq!(
+        (rung, supervisor.cause()),
+        (SafetyState::Running, SafetyReason::None)
+    );
 }
 
 #[test]
 fn home_is_gone_to_and_held() {
     let mut supervisor = armed(|_| ());
-    let home = |now| Facts {
+    let home = |now| HealthInputs {
         activity: Activity::Home,
         ..well(now)
     };
@@ -354,26 +369,36 @@ fn home_is_gone_to_and_held() {
     };
     let mut now = 1100 * MS;
     let rung = supervisor.judge(now, &home(now), Some(&plan(now)), CLEAR);
-    assert_eq!((rung, supervisor.cause()), (Rung::Running, Cause::Homing));
+    assert_eq!(
+        (rung, supervisor.cause()),
+        (SafetyState::Running, SafetyReason::Homing)
+    );
     for seconds in [2, 100] {
         now = seconds * 1000 * MS;
         let rung = supervisor.judge(now, &home(now), Some(&plan(now)), there);
-        assert_eq!((rung, supervisor.cause()), (Rung::Holding, Cause::Home));
+        assert_eq!(
+            (rung, supervisor.cause()),
+            (SafetyState::Holding, SafetyReason::Home)
+        );
     }
     // A stop is obeyed on the way as anywhere, and home does not lead out of it.
-    let stop = Facts {
+    let stop = HealthInputs {
         stop_requests: 1,
         ..home(now)
     };
     let rung = supervisor.judge(now, &stop, Some(&plan(now)), CLEAR);
-    assert_eq!(rung, Rung::EmergencyStop);
+    assert_eq!(rung, SafetyState::EmergencyStop);
     let rung = supervisor.judge(now + MS, &stop, Some(&plan(now)), CLEAR);
-    assert_eq!(rung, Rung::EmergencyStop);
+    assert_eq!(rung, SafetyState::EmergencyStop);
 }
 
 #[test]
 fn what_speaks_against_a_start_is_told() {
-    for cause in [Cause::OutsideLimits, Cause::FarStart, Cause::NotMeasured] {
+    for cause in [
+        SafetyReason::OutsideLimits,
+        SafetyReason::FarStart,
+        SafetyReason::NotMeasured,
+    ] {
         let mut supervisor = supervisor(|_| ());
         let against = Situation {
             start: Err(cause),
@@ -381,6 +406,6 @@ fn what_speaks_against_a_start_is_told() {
         };
         let now = 1000 * MS;
         let rung = supervisor.judge(now, &well(now), Some(&plan(now)), against);
-        assert_eq!((rung, supervisor.cause()), (Rung::Waiting, cause));
+        assert_eq!((rung, supervisor.cause()), (SafetyState::Waiting, cause));
     }
 }

@@ -38,7 +38,7 @@ pub struct Plan {
 
 /// Where a moment lies in a plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Place {
+pub enum PlanPhase {
     /// Before position 0 is due.
     Before,
     /// In the period of a position.
@@ -229,13 +229,13 @@ impl Plan {
 
     /// Where `now_ns` lies.
     #[must_use]
-    pub fn place(&self, now_ns: u64) -> Place {
+    pub fn place(&self, now_ns: u64) -> PlanPhase {
         let Some(elapsed) = now_ns.checked_sub(self.header.start_ns) else {
-            return Place::Before;
+            return PlanPhase::Before;
         };
         let into = elapsed % self.header.period_ns;
         let fraction = into as f64 / self.header.period_ns as f64;
-        Place::In {
+        PlanPhase::In {
             position: self.consumed(now_ns),
             fraction,
         }
@@ -294,17 +294,17 @@ mod tests {
     fn time_finds_the_position() {
         let plan = Plan::new(header(), vec![0.0; 6]).unwrap();
         assert_eq!(plan.positions(), 3);
-        assert_eq!(plan.place(999), Place::Before);
+        assert_eq!(plan.place(999), PlanPhase::Before);
         assert_eq!(
             plan.place(1000),
-            Place::In {
+            PlanPhase::In {
                 position: 0,
                 fraction: 0.0
             }
         );
         assert_eq!(
             plan.place(1125),
-            Place::In {
+            PlanPhase::In {
                 position: 1,
                 fraction: 0.25
             }

@@ -7,8 +7,8 @@
 mod support;
 
 use kinestream_control::{
-    CommandEngine, Interpolation, Interventions, Limiter, LimitsConfig, Orientations, PerJoint,
-    Plan, PlanHeader, StartError,
+    CommandEngine, Interpolation, LimitFlags, Limiter, LimitsConfig, Orientations, PerJoint, Plan,
+    PlanHeader, StartError,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -70,7 +70,7 @@ proptest! {
             let admissible = step(&mut first, reference).0;
             let (command, interventions) = step(&mut second, Some((admissible, 0.0)));
             prop_assert_eq!(command.to_bits(), admissible.to_bits(), "{:?}", interventions);
-            prop_assert_eq!(interventions, Interventions::NONE);
+            prop_assert_eq!(interventions, LimitFlags::NONE);
         }
         prop_assert_eq!(second.counts().limited, 0);
     }
@@ -87,7 +87,7 @@ proptest! {
             let refused = reference.is_some() && finite.is_none();
             let expected = finite.unwrap_or(before);
             prop_assert!(command == expected || (command.is_nan() && before.is_nan()));
-            prop_assert_eq!(interventions.contains(Interventions::NOT_FINITE), refused);
+            prop_assert_eq!(interventions.contains(LimitFlags::NOT_FINITE), refused);
             before = command;
         }
     }
@@ -125,7 +125,7 @@ proptest! {
             let (command, interventions) = step(&mut scene.limiter, Some((reference, rate)));
             if index >= most {
                 prop_assert_eq!(command, reference, "{} of {}, {:?}", index, most, &bounds);
-                prop_assert_eq!(interventions, Interventions::NONE);
+                prop_assert_eq!(interventions, LimitFlags::NONE);
             }
         }
     }
@@ -194,13 +194,13 @@ fn a_reference_through_the_wall_ends_at_the_wall() {
             (command, interventions) = step(&mut limiter, Some((reference, 0.9)));
             checker.check(command).unwrap();
             if reference > 3.0 {
-                assert!(interventions.contains(Interventions::POSITION));
+                assert!(interventions.contains(LimitFlags::POSITION));
             }
         }
         assert_eq!(command, 3.0);
         assert!(limiter.is_at_rest());
         let (command, interventions) = step(&mut limiter, Some((3.0, 0.0)));
-        assert_eq!((command, interventions), (3.0, Interventions::NONE));
+        assert_eq!((command, interventions), (3.0, LimitFlags::NONE));
         for period in 0..1000 {
             let reference = 3.0 - 0.5 * f64::from(period) * 2e-3;
             checker
@@ -230,7 +230,7 @@ fn a_number_that_is_not_finite_brakes_all_joints() {
     let limited = limiter.counts().limited;
     for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let interventions = limiter.follow(&[odd, -1.0], &[0.0; 2], &mut out);
-        assert_eq!(interventions, Interventions::NOT_FINITE);
+        assert_eq!(interventions, LimitFlags::NOT_FINITE);
     }
     limiter.follow(&[1.0], &[0.0; 2], &mut out);
     while !limiter.is_at_rest() {
@@ -243,7 +243,7 @@ fn a_number_that_is_not_finite_brakes_all_joints() {
     limiter.follow(&[f64::NAN; 2], &[0.0; 2], &mut out);
     assert_eq!(out, resting);
     let interventions = limiter.follow(&resting, &[f64::NAN, f64::INFINITY], &mut out);
-    assert_eq!((interventions, out), (Interventions::NONE, resting));
+    assert_eq!((interventions, out), (LimitFlags::NONE, resting));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_limiter_starts_where_the_robot_is() {
     assert!(limiter.is_at_rest() && !limiter.is_started());
     let first = [5.0, 0.5, 0.0, 0.0, 0.0, -1.0];
     let interventions = limiter.follow(&first, &[0.0; 6], &mut out);
-    assert_eq!(interventions, Interventions::POSITION);
+    assert_eq!(interventions, LimitFlags::POSITION);
     assert_eq!(
         out,
         [1.0, 0.5, 0.0, 0.0, 0.0, -1.0],
@@ -320,17 +320,14 @@ fn orientations_turn_no_faster_than_allowed() {
             apart.fold(0.0, f64::max) < 1e-12,
             "{out:?} in period {period}"
         );
-        assert_eq!(interventions.contains(Interventions::VELOCITY), period < 50);
+        assert_eq!(interventions.contains(LimitFlags::VELOCITY), period < 50);
     }
     let near = about_z(0.252);
-    assert_eq!(
-        limiter.follow(&near, &[0.0; 4], &mut out),
-        Interventions::NONE
-    );
+    assert_eq!(limiter.follow(&near, &[0.0; 4], &mut out), LimitFlags::NONE);
     assert_eq!(out, near, "bit for bit");
     assert_eq!(
         limiter.follow(&[0.0; 4], &[0.0; 4], &mut out),
-        Interventions::NOT_FINITE
+        LimitFlags::NOT_FINITE
     );
     assert_eq!(out, near);
     limiter.brake(&mut out);

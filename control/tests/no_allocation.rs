@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinestream_control::allocations::{CountingAllocator, is_counting};
 use kinestream_control::{
-    Activity, Clock, Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, LoopOptions,
-    MissPolicy, PerJoint, Plan, PlanHeader, PlanWriter, RealtimeConfig, StartConfig, TickInputs,
-    Timing, TimingGauge, WatchdogConfig, fixed_rate, latest_plan,
+    Activity, Clock, Controller, ControllerConfig, HealthInputs, Interpolation, LimitsConfig,
+    LoopOptions, MissPolicy, PerJoint, Plan, PlanHeader, PlanWriter, RealtimeConfig, StartConfig,
+    TickInputs, Timing, TimingGauge, WatchdogConfig, fixed_rate, latest_plan,
 };
 
 #[global_allocator]
@@ -108,7 +108,7 @@ fn inputs(index: u64, deadline_ns: u64, now_ns: u64) -> TickInputs {
         index,
         deadline_ns,
         now_ns,
-        facts: Facts {
+        facts: HealthInputs {
             observation_ns: now_ns - now_ns % 60_000_000,
             policy_alive: !index.is_multiple_of(911),
             session_alive: !index.is_multiple_of(787),
@@ -119,7 +119,7 @@ fn inputs(index: u64, deadline_ns: u64, now_ns: u64) -> TickInputs {
                 200..250 => Activity::Pause,
                 _ => Activity::Policy,
             },
-            ..Facts::default()
+            ..HealthInputs::default()
         },
     }
 }

@@ -14,7 +14,8 @@ use kinestream_diffusion::mixture::Mixture;
 use kinestream_diffusion::sampler::timestep_tensor;
 use kinestream_diffusion::schedule::BetaSchedule;
 use kinestream_diffusion::{
-    Denoiser, Descent, NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver,
+    Denoiser, DiffusionSampler, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
+    ScheduleConfig, Solver,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -38,12 +39,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("\n|---|{}", "---|".repeat(EVALUATIONS.len()));
     for (name, solver) in Solver::NAMED {
         let config = SamplerConfig {
-            prediction: Prediction::Sample,
+            prediction: PredictionType::Sample,
             solver,
             clip_sample: None,
         };
         let sampler = Sampler::new(config, schedule.clone())?;
-        if Descent::new(sampler.clone(), 4, 1, 1)?.needs_noise(&[3]) {
+        if DiffusionSampler::new(sampler.clone(), 4, 1, 1)?.needs_noise(&[3]) {
             continue;
         }
         for (way, error) in [("chunk", chunk as Way), ("rolling", rolling as Way)] {
@@ -61,8 +62,12 @@ type Way = fn(&Sampler, usize) -> kinestream_diffusion::Result<f64>;
 
 /// All quantiles at one level.
 fn chunk(sampler: &Sampler, evaluations: usize) -> kinestream_diffusion::Result<f64> {
-    let mut descent = Descent::new(sampler.clone(), evaluations, 1, QUANTILES)?;
-    let problem = Mixture::three_peaks(sampler.schedule().clone(), Prediction::Sample, QUANTILES);
+    let mut descent = DiffusionSampler::new(sampler.clone(), evaluations, 1, QUANTILES)?;
+    let problem = Mixture::three_peaks(
+        sampler.schedule().clone(),
+        PredictionType::Sample,
+        QUANTILES,
+    );
     let mut plan = Mixture::spread(QUANTILES);
     for level in (1..=evaluations).rev() {
         plan = step(&mut descent, &problem, &plan, &[level; QUANTILES]);
@@ -72,8 +77,12 @@ fn chunk(sampler: &Sampler, evaluations: usize) -> kinestream_diffusion::Result<
 
 /// One quantile after the other, at the end of a plan that rolls by one action per evaluation.
 fn rolling(sampler: &Sampler, evaluations: usize) -> kinestream_diffusion::Result<f64> {
-    let mut descent = Descent::new(sampler.clone(), evaluations, 1, evaluations)?;
-    let problem = Mixture::three_peaks(sampler.schedule().clone(), Prediction::Sample, evaluations);
+    let mut descent = DiffusionSampler::new(sampler.clone(), evaluations, 1, evaluations)?;
+    let problem = Mixture::three_peaks(
+        sampler.schedule().clone(),
+        PredictionType::Sample,
+        evaluations,
+    );
     let levels: Vec<usize> = (1..=evaluations).collect();
     let kept = evaluations - 1;
     let noise = Mixture::spread(QUANTILES);
@@ -91,7 +100,12 @@ fn rolling(sampler: &Sampler, evaluations: usize) -> kinestream_diffusion::Resul
     Ok(off(&problem, sampler, &plan))
 }
 
-fn step(descent: &mut Descent, problem: &Mixture, plan: &Tensor, levels: &[usize]) -> Tensor {
+fn step(
+    descent: &mut DiffusionSampler,
+    problem: &Mixture,
+    plan: &Tensor,
+    levels: &[usize],
+) -> Tensor {
     let timesteps = descent.timesteps(levels);
     let timesteps = timestep_tensor(&timesteps, levels.len() as i64, Device::Cpu);
     let output = problem.evaluate(plan, &timesteps, plan);

@@ -12,17 +12,17 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::guidance::Guide;
+use crate::guidance::Guidance;
 use crate::sampler::{Transition, table};
 use crate::solver::Form;
 use crate::solver::rows::{Row, Rows};
-use crate::{Ladder, NoiseSchedule, Result, Sampler};
+use crate::{NoiseSchedule, Result, Sampler, TimestepSchedule};
 
 /// Takes steps down a ladder for a number of independent streams, each a plan of T positions.
 #[derive(Debug)]
-pub struct Descent {
+pub struct DiffusionSampler {
     sampler: Sampler,
-    ladder: Ladder,
+    ladder: TimestepSchedule,
     steps: Option<Steps>,
     memory: Memory,
 }
@@ -54,7 +54,7 @@ const CONVERSION: usize = 5;
 /// Columns of a step: the conversion, sample, clean, noise, and four outputs.
 const COLUMNS: usize = CONVERSION + 7;
 
-impl Descent {
+impl DiffusionSampler {
     /// The way down `levels` levels that are spaced as the sampler's schedule says and
     /// laid out for its solver, for `streams` plans of `horizon` positions.
     ///
@@ -66,7 +66,7 @@ impl Descent {
     }
 
     /// The way down a given ladder, which is laid out for the sampler's solver.
-    pub fn on(sampler: Sampler, ladder: Ladder, streams: usize, horizon: usize) -> Self {
+    pub fn on(sampler: Sampler, ladder: TimestepSchedule, streams: usize, horizon: usize) -> Self {
         let solver = sampler.config().solver;
         let ladder = ladder.laid_out_for(solver, sampler.schedule());
         let steps = (!solver.without_table()).then(|| Steps::new(&sampler, &ladder));
@@ -94,7 +94,7 @@ impl Descent {
     }
 
     /// The ladder, laid out for the solver.
-    pub fn ladder(&self) -> &Ladder {
+    pub fn ladder(&self) -> &TimestepSchedule {
         &self.ladder
     }
 
@@ -129,7 +129,7 @@ impl Descent {
         output: &Tensor,
         levels: &[usize],
         noise: Option<&Tensor>,
-        guide: Option<&Guide>,
+        guide: Option<&Guidance>,
     ) -> Tensor {
         let transitions = self.transitions(levels);
         let Some(steps) = &mut self.steps else {
@@ -195,7 +195,7 @@ impl Descent {
         output: &[f32],
         levels: &[usize],
         noise: Option<&[f32]>,
-        guide: Option<&Guide>,
+        guide: Option<&Guidance>,
     ) {
         if self.steps.is_none() && guide.is_none() {
             let transitions = self.transitions(levels);
@@ -258,7 +258,7 @@ impl Descent {
 }
 
 impl Steps {
-    fn new(sampler: &Sampler, ladder: &Ladder) -> Self {
+    fn new(sampler: &Sampler, ladder: &TimestepSchedule) -> Self {
         let (solver, schedule) = (sampler.config().solver, sampler.schedule());
         let steps = Rows::new(solver, ladder, schedule);
         let levels = 0..=ladder.levels();

@@ -24,7 +24,7 @@ use tch::Tensor;
 
 /// Where a step draws the clean estimate to, and how strongly.
 #[derive(Debug)]
-pub struct Guide {
+pub struct Guidance {
     /// Target Y, [B, T, D].
     pub target: Tensor,
     /// g W, [B, T, 1]; 0 leaves a position alone, 1 puts the target in place of the estimate, more
@@ -32,7 +32,7 @@ pub struct Guide {
     pub pull: Tensor,
 }
 
-impl Guide {
+impl Guidance {
     /// The clean estimate [B, T, D], drawn. A pull of 1 gives the bits of the target.
     pub(crate) fn draw(&self, x0: &Tensor) -> Tensor {
         x0 * (1.0 - &self.pull) + &self.target * &self.pull
@@ -77,9 +77,9 @@ mod tests {
     use super::*;
     use crate::noise::NoiseStream;
     use crate::sampler::Transition;
-    use crate::{NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver};
+    use crate::{NoiseSchedule, PredictionType, Sampler, SamplerConfig, ScheduleConfig, Solver};
 
-    fn sampler(prediction: Prediction, solver: Solver, clip_sample: Option<f64>) -> Sampler {
+    fn sampler(prediction: PredictionType, solver: Solver, clip_sample: Option<f64>) -> Sampler {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
         let config = SamplerConfig {
             prediction,
@@ -97,8 +97,8 @@ mod tests {
         f64::try_from((a - b).abs().max()).unwrap()
     }
 
-    fn guide(target: &Tensor, pull: &[f32]) -> Guide {
-        Guide {
+    fn guide(target: &Tensor, pull: &[f32]) -> Guidance {
+        Guidance {
             target: target.shallow_clone(),
             pull: Tensor::from_slice(pull).view([1, -1, 1]),
         }
@@ -175,7 +175,7 @@ mod tests {
             let mut random = NoiseStream::new(seed);
             let mut draw = || Tensor::from_slice(&random.normals(6)).view([1, 3, 2]);
             let (sample, x0, target) = (draw(), draw(), draw());
-            let sampler = sampler(Prediction::Sample, Solver::Ddim { eta: 0.0 }, None);
+            let sampler = sampler(PredictionType::Sample, Solver::Ddim { eta: 0.0 }, None);
             let (before, after) = (
                 sampler.schedule().alpha_cumprod(from),
                 sampler.schedule().alpha_cumprod(to),
@@ -207,9 +207,9 @@ mod tests {
             Solver::Ddim { eta: 0.5 },
         ] {
             for prediction in [
-                Prediction::Epsilon,
-                Prediction::Sample,
-                Prediction::Velocity,
+                PredictionType::Epsilon,
+                PredictionType::Sample,
+                PredictionType::Velocity,
             ] {
                 let sampler = sampler(prediction, solver, Some(1.0));
                 let moves = [(99, 80), (50, 49), (3, -1), (-1, -1)]
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_overshooting_pull_stays_within_the_clipping_bound() {
-        let sampler = sampler(Prediction::Sample, Solver::Ddim { eta: 0.0 }, Some(1.0));
+        let sampler = sampler(PredictionType::Sample, Solver::Ddim { eta: 0.0 }, Some(1.0));
         let zeros = Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu));
         let target = Tensor::from_slice(&[0.5_f32, -0.5]).view([1, 1, 2]);
         let moves = [Transition { from: 3, to: -1 }];

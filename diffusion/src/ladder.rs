@@ -12,7 +12,7 @@ use crate::{Error, NoiseSchedule, Result};
 
 /// The timesteps of the levels of a rolling plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ladder {
+pub struct TimestepSchedule {
     timesteps: Vec<i64>,
     /// Evaluations of a whole step of the solver.
     stages: usize,
@@ -27,7 +27,7 @@ pub struct Stage {
     pub size: usize,
 }
 
-impl Ladder {
+impl TimestepSchedule {
     /// `levels` levels spread evenly over `train_timesteps` timesteps, the highest being the last
     /// timestep ("trailing" spacing): level k stands for timestep floor(N k / K) - 1.
     ///
@@ -117,12 +117,12 @@ impl Ladder {
         }
     }
 
-    /// As [`Ladder::even`], the lowest level being the first timestep ("leading" spacing of the
+    /// As [`TimestepSchedule::even`], the lowest level being the first timestep ("leading" spacing of the
     /// `diffusers` schedulers, which LeRobot's checkpoints are run with): level k stands for timestep
     /// floor(N / K) (k - 1). The highest level is not quite pure noise there.
     ///
     /// # Errors
-    /// As [`Ladder::even`].
+    /// As [`TimestepSchedule::even`].
     pub fn leading(levels: usize, train_timesteps: usize) -> Result<Self> {
         let mut ladder = Self::even(levels, train_timesteps)?;
         let step = (train_timesteps / levels) as i64;
@@ -155,20 +155,20 @@ mod tests {
 
     #[test]
     fn one_level_per_timestep_is_the_schedule_itself() {
-        let ladder = Ladder::even(100, 100).unwrap();
+        let ladder = TimestepSchedule::even(100, 100).unwrap();
         assert!((0..=100).all(|level| ladder.timestep(level) == level as i64 - 1));
     }
 
     #[test]
     fn sixteen_levels_span_clean_to_pure_noise() {
-        let ladder = Ladder::even(16, 100).unwrap();
+        let ladder = TimestepSchedule::even(16, 100).unwrap();
         assert_eq!((ladder.timestep(0), ladder.timestep(16)), (-1, 99));
         assert!((1..=16).all(|level| ladder.timestep(level) > ladder.timestep(level - 1)));
     }
 
     #[test]
     fn resting_levels_of_the_released_defaults() {
-        let ladder = Ladder::even(100, 100).unwrap();
+        let ladder = TimestepSchedule::even(100, 100).unwrap();
         let levels: Vec<_> = (0..3).map(|chunk| ladder.resting_level(chunk, 3)).collect();
         assert_eq!(levels, [33, 66, 100]);
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn steps_of_several_evaluations_end_where_the_levels_were() {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        let even = Ladder::even(12, 100).unwrap();
+        let even = TimestepSchedule::even(12, 100).unwrap();
         for (name, _) in Solver::NAMED {
             let solver = Solver::named(name).unwrap();
             let ladder = even.clone().laid_out_for(solver, &schedule);
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn as_many_levels_as_timesteps_leave_room_for_every_evaluation() {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        let ladder = Ladder::even(100, 100).unwrap();
+        let ladder = TimestepSchedule::even(100, 100).unwrap();
         for name in ["dpm-2s", "dpm-3s"] {
             let solver = Solver::named(name).unwrap();
             assert_eq!(
@@ -217,26 +217,26 @@ mod tests {
     #[test]
     fn timesteps_that_do_not_rise_are_refused() {
         for timesteps in [vec![], vec![-1], vec![-2, 3], vec![4, 4]] {
-            assert!(Ladder::new(timesteps).is_err());
+            assert!(TimestepSchedule::new(timesteps).is_err());
         }
     }
 
     #[test]
     fn leading_levels_begin_at_the_first_timestep() {
-        let ladder = Ladder::leading(10, 100).unwrap();
+        let ladder = TimestepSchedule::leading(10, 100).unwrap();
         let timesteps: Vec<_> = (0..=10).map(|level| ladder.timestep(level)).collect();
         assert_eq!(timesteps, [-1, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
         assert_eq!(
-            Ladder::leading(100, 100).unwrap(),
-            Ladder::even(100, 100).unwrap()
+            TimestepSchedule::leading(100, 100).unwrap(),
+            TimestepSchedule::even(100, 100).unwrap()
         );
         // Steps that do not divide the schedule leave its end out.
-        assert_eq!(Ladder::leading(7, 100).unwrap().timestep(7), 84);
+        assert_eq!(TimestepSchedule::leading(7, 100).unwrap().timestep(7), 84);
     }
 
     #[test]
     fn too_many_levels_are_refused() {
-        assert!(Ladder::even(0, 100).is_err());
-        assert!(Ladder::even(101, 100).is_err());
+        assert!(TimestepSchedule::even(0, 100).is_err());
+        assert!(TimestepSchedule::even(101, 100).is_err());
     }
 }

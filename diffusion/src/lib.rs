@@ -5,7 +5,7 @@
 //! number comes from a seeded [`noise::NoiseStream`], so equal seeds give equal plans.
 //!
 //! Vocabulary: a *timestep* is an index into the training schedule (0 is the least noisy, -1 stands
-//! for a clean position); a *level* is an index into a [`ladder::Ladder`] (0 is clean); a *position*
+//! for a clean position); a *level* is an index into a [`ladder::TimestepSchedule`] (0 is clean); a *position*
 //! is a place in the horizon of a plan.
 
 pub mod descent;
@@ -23,12 +23,12 @@ pub mod schedule;
 pub mod solver;
 pub mod weights;
 
-pub use descent::Descent;
+pub use descent::DiffusionSampler;
 pub use error::{Error, Result};
 pub use executor::{Execution, Executor, Precision};
-pub use guidance::Guide;
-pub use ladder::Ladder;
+pub use guidance::Guidance;
+pub use ladder::TimestepSchedule;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};
-pub use sampler::{Prediction, Sampler, SamplerConfig};
+pub use sampler::{PredictionType, Sampler, SamplerConfig};
 pub use schedule::{NoiseSchedule, ScheduleConfig};
 pub use solver::{Solver, Stepping};

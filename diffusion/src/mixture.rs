@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::network::Dimensions;
 use crate::schedule::NoiseLevel;
-use crate::{Denoiser, NoiseSchedule, Prediction};
+use crate::{Denoiser, NoiseSchedule, PredictionType};
 
 /// One Gaussian of a mixture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Component {
 pub struct Mixture {
     components: Vec<Component>,
     schedule: NoiseSchedule,
-    prediction: Prediction,
+    prediction: PredictionType,
     dimensions: Dimensions,
     /// Signal and noise of the timesteps from -1 on, [N + 1] each.
     levels: [Tensor; 2],
@@ -42,7 +42,7 @@ impl Mixture {
     pub fn new(
         components: Vec<Component>,
         schedule: NoiseSchedule,
-        prediction: Prediction,
+        prediction: PredictionType,
         horizon: usize,
     ) -> Self {
         let timesteps = schedule.train_timesteps() as i64;
@@ -67,7 +67,11 @@ impl Mixture {
     }
 
     /// Two narrow peaks and a wide one, as a plan that may pass left or right.
-    pub fn three_peaks(schedule: NoiseSchedule, prediction: Prediction, horizon: usize) -> Self {
+    pub fn three_peaks(
+        schedule: NoiseSchedule,
+        prediction: PredictionType,
+        horizon: usize,
+    ) -> Self {
         let component = |share, mean, deviation| Component {
             share,
             mean,
@@ -140,10 +144,10 @@ impl Denoiser for Mixture {
         // A clean position has no noise to speak of, and must not become NaN by that.
         let epsilon = || (sample - &signal * &clean) / noise.clamp_min(1e-12);
         match self.prediction {
-            Prediction::Sample => clean,
-            Prediction::Epsilon => epsilon(),
-            Prediction::Velocity => &signal * epsilon() - &noise * clean,
-            Prediction::FlowVelocity => epsilon() - clean,
+            PredictionType::Sample => clean,
+            PredictionType::Epsilon => epsilon(),
+            PredictionType::Velocity => &signal * epsilon() - &noise * clean,
+            PredictionType::FlowVelocity => epsilon() - clean,
         }
     }
 
@@ -163,7 +167,7 @@ mod tests {
 
     fn mixture() -> Mixture {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        Mixture::three_peaks(schedule, Prediction::Epsilon, 9)
+        Mixture::three_peaks(schedule, PredictionType::Epsilon, 9)
     }
 
     #[test]

@@ -12,16 +12,16 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::guidance::Guide;
+use crate::guidance::Guidance;
 use crate::schedule::{BetaSchedule, NoiseLevel};
-use crate::{Error, Ladder, NoiseSchedule, Result};
+use crate::{Error, NoiseSchedule, Result, TimestepSchedule};
 
 pub use crate::solver::Solver;
 
 /// What the network predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Prediction {
+pub enum PredictionType {
     /// The noise in the sample.
     Epsilon,
     /// The clean sample.
@@ -33,7 +33,7 @@ pub enum Prediction {
     FlowVelocity,
 }
 
-impl Prediction {
+impl PredictionType {
     /// How the clean sample and the noise follow from sample and output at a level: both solve
     /// sample = signal x0 + noise epsilon together with what the output is.
     pub(crate) fn conversion(self, level: NoiseLevel) -> Conversion {
@@ -75,7 +75,7 @@ pub(crate) struct Conversion {
 #[serde(deny_unknown_fields)]
 pub struct SamplerConfig {
     /// What the network predicts.
-    pub prediction: Prediction,
+    pub prediction: PredictionType,
     /// How a step goes from one noise level to the next.
     pub solver: Solver,
     /// Largest magnitude of the predicted clean sample; absent for no clipping.
@@ -145,7 +145,7 @@ impl Sampler {
     /// noise on the straight path, whose last level says nothing of the clean sample then.
     pub fn new(config: SamplerConfig, schedule: NoiseSchedule) -> Result<Self> {
         config.solver.check()?;
-        if schedule.shape() == BetaSchedule::Flow && config.prediction == Prediction::Epsilon {
+        if schedule.shape() == BetaSchedule::Flow && config.prediction == PredictionType::Epsilon {
             return Err(Error::Config {
                 key: "sampler.prediction",
                 found: "epsilon with schedule.beta_schedule flow".into(),
@@ -169,7 +169,7 @@ impl Sampler {
     ///
     /// # Errors
     /// No level at all, or more levels than timesteps.
-    pub fn ladder(&self, levels: usize) -> Result<Ladder> {
+    pub fn ladder(&self, levels: usize) -> Result<TimestepSchedule> {
         let ladder = self.schedule.ladder(levels)?;
         Ok(ladder.laid_out_for(self.config.solver, &self.schedule))
     }
@@ -196,7 +196,7 @@ impl Sampler {
     /// `sample` and `output` (the network's) are [B, T, D]; `transitions` has B T entries, row by
     /// row; `noise`, standard normal [B, T, D], is needed where [`Self::needs_noise`] says so and
     /// counts as zero when absent. Returns the next sample [B, T, D]. Solvers of higher order need
-    /// what [`crate::Descent`] remembers; alone a step of theirs is that of DDIM.
+    /// what [`crate::DiffusionSampler`] remembers; alone a step of theirs is that of DDIM.
     pub fn step(
         &self,
         sample: &Tensor,
@@ -268,7 +268,7 @@ impl Sampler {
         output: &Tensor,
         transitions: &[Transition],
         noise: Option<&Tensor>,
-        guide: &Guide,
+        guide: &Guidance,
     ) -> Tensor {
         self.any_step(sample, output, transitions, noise, Some(guide))
     }
@@ -279,7 +279,7 @@ impl Sampler {
         output: &Tensor,
         transitions: &[Transition],
         noise: Option<&Tensor>,
-        guide: Option<&Guide>,
+        guide: Option<&Guidance>,
     ) -> Tensor {
         let table = self.coefficients(sample, transitions);
         let column = |index: i64| table.select(2, index).unsqueeze(-1);
@@ -362,14 +362,14 @@ impl Sampler {
     /// The training target for clean samples, noise and timesteps, all [B, T, D] and B T.
     pub fn target(&self, clean: &Tensor, noise: &Tensor, timesteps: &[i64]) -> Tensor {
         match self.config.prediction {
-            Prediction::Epsilon => noise.shallow_clone(),
-            Prediction::Sample => clean.shallow_clone(),
+            PredictionType::Epsilon => noise.shallow_clone(),
+            PredictionType::Sample => clean.shallow_clone(),
             // v has the form of add_noise with the roles of signal and noise exchanged.
-            Prediction::Velocity => {
+            PredictionType::Velocity => {
                 let column = |value: fn(NoiseLevel) -> f64| self.column(clean, timesteps, value);
                 noise * column(|level| level.signal) - clean * column(|level| level.noise)
             }
-            Prediction::FlowVelocity => noise - clean,
+            PredictionType::FlowVelocity => noise - clean,
         }
     }
 

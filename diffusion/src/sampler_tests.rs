@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ScheduleConfig;
 
-fn sampler(prediction: Prediction, solver: Solver) -> Sampler {
+fn sampler(prediction: PredictionType, solver: Solver) -> Sampler {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     Sampler::new(
         SamplerConfig {
@@ -38,9 +38,9 @@ fn steps_on_the_host_are_those_of_libtorch_bit_for_bit() {
         })
         .collect();
     for prediction in [
-        Prediction::Epsilon,
-        Prediction::Sample,
-        Prediction::Velocity,
+        PredictionType::Epsilon,
+        PredictionType::Sample,
+        PredictionType::Velocity,
     ] {
         for solver in [
             Solver::Ddpm,
@@ -77,9 +77,9 @@ fn a_perfect_prediction_is_recovered_whatever_is_predicted() {
     let noise = Tensor::from_slice(&[1.1_f32, -0.4, 0.2, -1.9]).view([1, 4, 1]);
     let timesteps = [2_i64, 30, 60, 90];
     for prediction in [
-        Prediction::Epsilon,
-        Prediction::Sample,
-        Prediction::Velocity,
+        PredictionType::Epsilon,
+        PredictionType::Sample,
+        PredictionType::Velocity,
     ] {
         let sampler = sampler(prediction, Solver::Ddim { eta: 0.0 });
         let sample = sampler.add_noise(&clean, &noise, &timesteps);
@@ -105,7 +105,7 @@ fn a_perfect_prediction_is_recovered_whatever_is_predicted() {
 fn clipping_bounds_the_clean_estimate() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let config = SamplerConfig {
-        prediction: Prediction::Sample,
+        prediction: PredictionType::Sample,
         solver: Solver::Ddim { eta: 0.0 },
         clip_sample: Some(1.0),
     };
@@ -118,7 +118,7 @@ fn clipping_bounds_the_clean_estimate() {
 
 #[test]
 fn the_last_ddpm_step_adds_no_noise() {
-    let sampler = sampler(Prediction::Epsilon, Solver::Ddpm);
+    let sampler = sampler(PredictionType::Epsilon, Solver::Ddpm);
     assert!(!sampler.needs_noise(&[Transition { from: 0, to: -1 }]));
     assert!(sampler.needs_noise(&[Transition { from: 1, to: 0 }]));
 }
@@ -127,7 +127,7 @@ fn the_last_ddpm_step_adds_no_noise() {
 fn bad_settings_are_refused_by_name() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let config = SamplerConfig {
-        prediction: Prediction::Epsilon,
+        prediction: PredictionType::Epsilon,
         solver: Solver::Ddim { eta: 1.5 },
         clip_sample: None,
     };
@@ -141,7 +141,7 @@ proptest! {
         from in prop::collection::vec(-1_i64..100, 6), seed in 0_u64..1000
     ) {
         for solver in [Solver::Ddpm, Solver::Ddim { eta: 0.5 }] {
-            let sampler = sampler(Prediction::Epsilon, solver);
+            let sampler = sampler(PredictionType::Epsilon, solver);
             let mut noise = crate::noise::NoiseStream::new(seed);
             let mut random = || Tensor::from_slice(&noise.normals(12)).view([1, 6, 2]);
             let (sample, out, fresh) = (random(), random(), random());

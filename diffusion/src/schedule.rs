@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Ladder, Result};
+use crate::{Error, Result, TimestepSchedule};
 
 /// Shape of the noise schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +51,12 @@ impl NoiseLevel {
 /// Which timesteps the noise levels of a plan stand for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Spacing {
-    /// The highest level is the last timestep, pure noise: [`Ladder::even`].
+pub enum TimestepSpacing {
+    /// The highest level is the last timestep, pure noise: [`TimestepSchedule::even`].
     #[default]
     Trailing,
     /// The lowest level is the first timestep, as the `diffusers` schedulers have it by default:
-    /// [`Ladder::leading`]. For checkpoints that are compared with LeRobot or Diffusion Policy.
+    /// [`TimestepSchedule::leading`]. For checkpoints that are compared with LeRobot or Diffusion Policy.
     Leading,
 }
 
@@ -64,7 +64,7 @@ pub enum Spacing {
 /// single precision, which moves a plan of 100 steps by 3e-5.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StepBeta {
+pub enum PosteriorBeta {
     /// The timestep's own, as in `diffusers` 0.11, which Diffusion Policy and SDP used; over more
     /// timesteps what the ratio of the alpha-bars leaves of 1.
     #[default]
@@ -87,10 +87,10 @@ pub struct ScheduleConfig {
     pub beta_end: f64,
     /// Which timesteps the noise levels of a plan stand for.
     #[serde(skip_serializing_if = "is_default")]
-    pub spacing: Spacing,
+    pub spacing: TimestepSpacing,
     /// Where the betas of DDPM's steps come from.
     #[serde(skip_serializing_if = "is_default")]
-    pub step_beta: StepBeta,
+    pub step_beta: PosteriorBeta,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -104,8 +104,8 @@ impl Default for ScheduleConfig {
             train_timesteps: 100,
             beta_start: 1e-4,
             beta_end: 0.02,
-            spacing: Spacing::default(),
-            step_beta: StepBeta::default(),
+            spacing: TimestepSpacing::default(),
+            step_beta: PosteriorBeta::default(),
         }
     }
 }
@@ -116,8 +116,8 @@ pub struct NoiseSchedule {
     betas: Vec<f32>,
     alphas_cumprod: Vec<f32>,
     shape: BetaSchedule,
-    spacing: Spacing,
-    step_beta: StepBeta,
+    spacing: TimestepSpacing,
+    step_beta: PosteriorBeta,
 }
 
 /// Mean and deviation of a step: next = `clean` x0 + `sample` x + `deviation` noise.
@@ -209,10 +209,10 @@ impl NoiseSchedule {
     ///
     /// # Errors
     /// No level at all, or more levels than timesteps.
-    pub fn ladder(&self, levels: usize) -> Result<Ladder> {
+    pub fn ladder(&self, levels: usize) -> Result<TimestepSchedule> {
         match self.spacing {
-            Spacing::Trailing => Ladder::even(levels, self.train_timesteps()),
-            Spacing::Leading => Ladder::leading(levels, self.train_timesteps()),
+            TimestepSpacing::Trailing => TimestepSchedule::even(levels, self.train_timesteps()),
+            TimestepSpacing::Leading => TimestepSchedule::leading(levels, self.train_timesteps()),
         }
     }
 
@@ -299,9 +299,9 @@ impl NoiseSchedule {
     fn step_beta(&self, from: i64, to: i64) -> f64 {
         let (alpha, previous) = (self.alpha_cumprod(from), self.alpha_cumprod(to));
         match self.step_beta {
-            StepBeta::Own if to == from - 1 => self.beta(from),
-            StepBeta::Own => 1.0 - alpha / previous,
-            StepBeta::Ratio => f64::from(1.0 - alpha as f32 / previous as f32),
+            PosteriorBeta::Own if to == from - 1 => self.beta(from),
+            PosteriorBeta::Own => 1.0 - alpha / previous,
+            PosteriorBeta::Ratio => f64::from(1.0 - alpha as f32 / previous as f32),
         }
     }
 

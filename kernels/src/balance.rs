@@ -18,7 +18,7 @@ const LONGEST: u32 = 4096;
 
 /// What evaluations took alone and shared, and which way the next one goes.
 #[derive(Debug)]
-pub(crate) struct Balance {
+pub(crate) struct ParallelismTuner {
     is_shared: bool,
     /// Evaluations of the present stretch to come.
     left: u32,
@@ -44,7 +44,7 @@ impl Stretch {
     }
 }
 
-impl Balance {
+impl ParallelismTuner {
     /// Begins alone.
     pub(crate) fn new() -> Self {
         Self {
@@ -98,7 +98,7 @@ mod tests {
 
     /// Share of 20,000 evaluations that were shared, where they take so many microseconds.
     fn shared(alone: impl Fn(u32) -> u64, together: impl Fn(u32) -> u64) -> f64 {
-        let mut balance = Balance::new();
+        let mut balance = ParallelismTuner::new();
         let mut count = 0;
         for at in 0..20_000 {
             let took = if balance.is_shared() {

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
-use crate::isa::{Activation, Finish, Functions, LANES, Modulation, Normalise, Scratch};
+use crate::isa::{Activation, Epilogue, Functions, LANES, Modulation, Normalise, Scratch};
 use crate::product::{Output, Packed, Window};
 use crate::shared::Shared;
 
@@ -225,7 +225,7 @@ impl Program {
             activation: self.activation,
             modulation: norm.modulation.map(|place| place.modulation(step, terms)),
         });
-        let finish = Finish {
+        let finish = Epilogue {
             panels: self.workspace.pointer(step.panels),
             positions: step.positions,
             range,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::balance::Balance;
+use crate::balance::ParallelismTuner;
 use crate::processors::{allowed, current, pin};
 use crate::{Error, Result};
 
@@ -27,17 +27,17 @@ const SHORT: u32 = 256;
 /// What a job's parts do: called with the number of the part.
 type Job<'a> = dyn Fn(usize) + Sync + 'a;
 
-struct Board {
+struct JobSlot {
     /// Counts jobs.
     ticket: AtomicU64,
     job: UnsafeCell<Option<&'static Job<'static>>>,
-    helpers: Vec<Helper>,
+    helpers: Vec<WorkerState>,
     stop: AtomicBool,
 }
 
 #[derive(Default)]
 #[repr(align(64))]
-struct Helper {
+struct WorkerState {
     /// The last job that it has done.
     done: AtomicU64,
     /// Whether it looks for jobs rather than sleeping.
@@ -48,15 +48,15 @@ struct Helper {
 
 // SAFETY: `job` is written by the owner of the pool alone, while no helper reads it: helpers read it
 // after a new ticket, and the owner waits until all are done with that ticket.
-unsafe impl Sync for Board {}
+unsafe impl Sync for JobSlot {}
 
 /// The threads, and how they have done.
 pub(crate) struct Workers {
-    board: Arc<Board>,
+    board: Arc<JobSlot>,
     threads: Vec<JoinHandle<()>>,
     /// Processors that the process may use, the last first.
     allowed: Vec<usize>,
-    balance: Balance,
+    balance: ParallelismTuner,
     begun: Instant,
     /// Whether one of them was waited for long in this evaluation.
     late: bool,
@@ -69,17 +69,17 @@ impl Workers {
     /// The system starts no thread.
     pub(crate) fn new(threads: usize) -> Result<Self> {
         let helpers = threads.saturating_sub(1);
-        let board = Arc::new(Board {
+        let board = Arc::new(JobSlot {
             ticket: AtomicU64::new(0),
             job: UnsafeCell::new(None),
-            helpers: (0..helpers).map(|_| Helper::default()).collect(),
+            helpers: (0..helpers).map(|_| WorkerState::default()).collect(),
             stop: AtomicBool::new(false),
         });
         let mut pool = Self {
             board,
             threads: Vec::with_capacity(helpers),
             allowed: allowed(),
-            balance: Balance::new(),
+            balance: ParallelismTuner::new(),
             begun: Instant::now(),
             late: false,
         };
@@ -107,7 +107,7 @@ impl Workers {
         self.begun = Instant::now();
         if self.balance.is_shared() {
             let own = current().map_or(usize::MAX, |cpu| cpu + 1);
-            let shared = |helper: &Helper| helper.place.load(Ordering::Relaxed) == own;
+            let shared = |helper: &WorkerState| helper.place.load(Ordering::Relaxed) == own;
             if self.board.helpers.iter().any(shared) {
                 self.place();
             }
@@ -183,7 +183,7 @@ impl Drop for Workers {
 
 /// Waits for the helpers, even where the caller's own part panics.
 struct Waiting<'a> {
-    board: &'a Board,
+    board: &'a JobSlot,
     threads: &'a [JoinHandle<()>],
     ticket: u64,
 }
@@ -216,7 +216,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Board {
+impl JobSlot {
     /// The life of a helper.
     fn help(&self, index: usize) {
         let helper = &self.helpers[index];

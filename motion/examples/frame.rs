@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use kinestream_diffusion::{Execution, Executor, Precision};
-use kinestream_motion::crowd::{Crowd, Wish};
+use kinestream_motion::crowd::{CharacterBatch, SteeringTarget};
 use kinestream_motion::model::MotionModel;
 use kinestream_motion::trajectory::Root;
 use nalgebra::Vector2;
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             let first = model.starts().narrow(0, 0, 1).repeat([size as i64, 1]);
             let seeds: Vec<u64> = (0..size as u64).collect();
-            let mut crowd = Crowd::new(model, &first, &seeds)?;
+            let mut crowd = CharacterBatch::new(model, &first, &seeds)?;
             for _ in 0..WARM_UP {
                 crowd.advance(&wishes(&crowd))?;
             }
@@ -87,14 +87,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Everyone is to walk in a circle.
-fn wishes(crowd: &Crowd) -> Vec<Wish> {
+fn wishes(crowd: &CharacterBatch) -> Vec<SteeringTarget> {
     let wish = |character: usize| {
         let root = crowd.root(character);
         let ahead = [0.33, 0.67, 1.0].map(|seconds: f64| Root {
             position: root.position + root.outwards(Vector2::new(0.1 * seconds, 1.3 * seconds)),
             heading: root.heading + 0.3 * seconds,
         });
-        Wish {
+        SteeringTarget {
             ahead: Some(ahead),
             motion: Some((root.outwards(Vector2::new(0.0, 1.3)), 0.3)),
             strength: (0.3, 0.3),

@@ -10,7 +10,7 @@ use nalgebra::Vector2;
 use crate::features::{Contacts, HEADING_WINDOW, POSITION_WINDOW};
 use crate::foot::{Feet, FootLock, FootLockConfig};
 use crate::rotation::yaw;
-use crate::trajectory::{Landmarks, Root, turned};
+use crate::trajectory::{HeadingJoints, Root, turned};
 use crate::{Clip, GlobalPose, Pose, Result};
 
 /// A curve along a path.
@@ -49,7 +49,7 @@ pub fn bent(clip: &Clip, contacts: &[Contacts], curve: &Curve) -> Result<Clip> {
         .iter()
         .map(|pose| skeleton.forward(pose))
         .collect();
-    let roots = Landmarks::of(skeleton)?.trajectory(
+    let roots = HeadingJoints::of(skeleton)?.trajectory(
         &poses,
         clip.frame_rate,
         POSITION_WINDOW,

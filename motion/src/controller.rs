@@ -25,15 +25,15 @@ use nalgebra::{Vector2, Vector3};
 pub use self::control::{FARTHEST, Goal, MAX_KNOB, Taken};
 pub use self::guard::FrameLimits;
 pub use self::measures::{Figures, Measures};
-use self::pursuit::{Following, Pursuit};
+use self::pursuit::{GoalFollower, GoalMode};
 pub use self::source::FrameSource;
-use crate::crowd::{Crowd, Wish};
+use crate::crowd::{CharacterBatch, SteeringTarget};
 use crate::data::FRAME_RATE;
 use crate::foot::between::{Placed, between};
 use crate::foot::{Feet, FootLock, FootLockConfig, FootState};
 use crate::rotation::wrapped;
 use crate::steering::AHEAD;
-use crate::stick::{Stick, StickFollower, StickOptions};
+use crate::stick::{JoystickInput, StickFollower, StickOptions};
 use crate::trajectory::Root;
 use crate::{GlobalPose, Pose, Result, Skeleton, character};
 
@@ -116,14 +116,14 @@ pub struct LivePose {
 
 /// One character and what it is to do.
 #[derive(Debug)]
-pub struct Controller<S = Crowd> {
+pub struct Controller<S = CharacterBatch> {
     source: S,
     options: ControllerOptions,
     skeleton: Skeleton,
     feet: Feet,
     lock: FootLock,
     follower: StickFollower,
-    pursuit: Pursuit,
+    pursuit: GoalFollower,
     diversity: f64,
     strength: f64,
     frames: [Frame; 2],
@@ -161,7 +161,7 @@ impl<S: FrameSource> Controller<S> {
             skeleton,
             feet,
             lock,
-            pursuit: Pursuit::default(),
+            pursuit: GoalFollower::default(),
             diversity: 1.0,
             strength: 1.0,
             frames: Default::default(),
@@ -180,7 +180,7 @@ impl<S: FrameSource> Controller<S> {
         let mut controller = Self {
             source: self.source.restart(seed)?,
             follower: StickFollower::new(self.options.stick),
-            pursuit: Pursuit::default(),
+            pursuit: GoalFollower::default(),
             phase: 1.0,
             ..self
         };
@@ -209,20 +209,20 @@ impl<S: FrameSource> Controller<S> {
         let fastest = self.options.stick.fastest;
         let checked = match goal {
             Goal::Stick(stick) => control::stick(stick, fastest)
-                .map(|(stick, clamped)| (Following::Stick(stick), clamped)),
+                .map(|(stick, clamped)| (GoalMode::Stick(stick), clamped)),
             Goal::Path(points) => control::path(points, &self.frames[1].root, fastest)
-                .map(|(path, clamped)| (Following::Path(path), clamped)),
+                .map(|(path, clamped)| (GoalMode::Path(path), clamped)),
         };
         let Some((goal, clamped)) = checked else {
             self.counts.taken_refused += 1;
             return Taken::Refused;
         };
-        if let (Following::Path(_), Following::Stick(_)) = (&self.pursuit.goal, &goal) {
+        if let (GoalMode::Path(_), GoalMode::Stick(_)) = (&self.pursuit.goal, &goal) {
             // The spring goes on with the motion that the character has.
             let (velocity, turn) = self.root_motion();
             self.follower.go_on(velocity, turn);
         }
-        self.pursuit = Pursuit {
+        self.pursuit = GoalFollower {
             goal,
             age: 0,
             clamped,
@@ -310,14 +310,14 @@ impl<S: FrameSource> Controller<S> {
     }
 
     /// What is wanted for the next frame; and whether more was asked.
-    fn wish(&mut self) -> (Wish, bool) {
+    fn wish(&mut self) -> (SteeringTarget, bool) {
         let root = self.source.root();
         let fastest = self.options.stick.fastest;
         let scaled = |(along, about): (f64, f64), strength: f64| {
             ((along * strength).min(1.0), (about * strength).min(1.0))
         };
         let (wish, clamped) = match &self.pursuit.goal {
-            Following::Stick(_) => {
+            GoalMode::Stick(_) => {
                 let strength = scaled(self.options.stick.strength, self.strength);
                 self.follower.options_mut().strength = strength;
                 let stick = self.pursuit.stick(self.options.patience);
@@ -325,7 +325,7 @@ impl<S: FrameSource> Controller<S> {
                 let (wish, _) = control::within_reach(self.follower.wish(&root), &root, fastest);
                 (wish, false)
             }
-            Following::Path(path) => {
+            GoalMode::Path(path) => {
                 let strength = scaled(self.options.path_strength, self.strength);
                 let gain = self.options.path_gain;
                 let wish = path.wish(self.pursuit.seconds(), &root, gain, strength);
@@ -387,7 +387,7 @@ impl<S: FrameSource> Controller<S> {
     }
 
     /// The stick that counts; none on a path.
-    pub fn stick(&self) -> Option<Stick> {
+    pub fn stick(&self) -> Option<JoystickInput> {
         self.pursuit.stick(self.options.patience)
     }
 

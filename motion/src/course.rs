@@ -6,7 +6,7 @@
 use nalgebra::Vector2;
 
 use crate::data::FRAME_RATE;
-use crate::stick::{Stick, StickFollower, StickOptions, TimedPath, Waypoint};
+use crate::stick::{JoystickInput, StickFollower, StickOptions, TimedPath, Waypoint};
 use crate::trajectory::Root;
 use crate::{Error, Result};
 
@@ -67,7 +67,7 @@ const SLALOM: f64 = 4.0;
 
 /// A course as a path, and when each of its legs begins.
 #[derive(Debug, Clone)]
-pub struct Course {
+pub struct TestCourse {
     /// Where to be at which time.
     pub path: TimedPath,
     /// Legs with the seconds at which they begin.
@@ -90,7 +90,7 @@ pub const SPRING: StickOptions = StickOptions {
 ///
 /// # Errors
 /// Never: its legs are finite.
-pub fn course() -> Result<Course> {
+pub fn course() -> Result<TestCourse> {
     lay_out(&COURSE, SPRING)
 }
 
@@ -98,7 +98,7 @@ pub fn course() -> Result<Course> {
 ///
 /// # Errors
 /// No leg, or numbers that are not finite.
-pub fn lay_out(legs: &[Leg], options: StickOptions) -> Result<Course> {
+pub fn lay_out(legs: &[Leg], options: StickOptions) -> Result<TestCourse> {
     let mut follower = StickFollower::new(options);
     let mut root = Root::default();
     let mut points = vec![Waypoint {
@@ -116,7 +116,7 @@ pub fn lay_out(legs: &[Leg], options: StickOptions) -> Result<Course> {
             let within = frame as f64 / FRAME_RATE - start;
             let sway = one.sway * (std::f64::consts::TAU * within / SLALOM).sin();
             let direction = (one.direction + sway).to_radians();
-            follower.want(Stick {
+            follower.want(JoystickInput {
                 velocity: Vector2::new(direction.sin(), direction.cos()) * one.speed,
                 facing: one.facing.map(f64::to_radians),
             });
@@ -132,7 +132,7 @@ pub fn lay_out(legs: &[Leg], options: StickOptions) -> Result<Course> {
             });
         }
     }
-    Ok(Course {
+    Ok(TestCourse {
         path: TimedPath::new(points).map_err(|reason| Error::Config {
             key: "course",
             found: reason,

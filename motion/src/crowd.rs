@@ -9,15 +9,15 @@ use kinestream_diffusion::noise::NoiseStream;
 use nalgebra::Vector2;
 use tch::{Device, Kind, Tensor};
 
-use crate::model::{MotionModel, Pull, Wanted};
-use crate::placing::Told;
+use crate::model::{ModelInputs, MotionModel, RootGuidance};
+use crate::placing::DecodedFrames;
 use crate::steering::{self, steering};
 use crate::trajectory::Root;
 use crate::{Error, Pose, Result};
 
 /// What is wanted of a character for its next frame.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wish {
+pub struct SteeringTarget {
     /// Where the root should be [`steering::AHEAD`] of now, in the world; none for free motion.
     pub ahead: Option<[Root; 3]>,
     /// Motion of the root towards the next frame: displacement in the world in m/s, turn in rad/s.
@@ -32,7 +32,7 @@ pub const MOST_FUSED: usize = 8;
 
 /// Wishes of B characters as a model takes them.
 #[derive(Debug, Default)]
-struct Asked {
+struct BatchedTargets {
     /// `[B, S]`, zeros where there is none.
     steering: Vec<f32>,
     /// 1 where there is `[B]`.
@@ -44,9 +44,9 @@ struct Asked {
     pulled: bool,
 }
 
-impl Asked {
+impl BatchedTargets {
     /// Takes the wishes of characters whose roots are there.
-    fn take(&mut self, wishes: &[Wish], roots: &[Root]) {
+    fn take(&mut self, wishes: &[SteeringTarget], roots: &[Root]) {
         self.steering.clear();
         self.steered.clear();
         self.root.clear();
@@ -70,8 +70,8 @@ impl Asked {
     }
 
     /// For the host.
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn wanted(&self) -> ModelInputs<'_> {
+        ModelInputs {
             steering: &self.steering,
             steered: &self.steered,
             // None if nobody wants one.
@@ -110,20 +110,20 @@ impl State {
 
 /// Characters and the model that moves them.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct CharacterBatch {
     model: MotionModel,
     state: State,
-    asked: Asked,
+    asked: BatchedTargets,
     roots: Vec<Root>,
     streams: Vec<NoiseStream>,
     /// The last frames, one for each character.
-    told: Told,
+    told: DecodedFrames,
     refused: Vec<u64>,
     /// Factor of all random numbers: 1 as trained, 0 for the most probable motion.
     diversity: f64,
 }
 
-impl Crowd {
+impl CharacterBatch {
     /// Characters at the origin with given first states `[B, 2 E]` (see [`MotionModel::starts`]) and
     /// seeds.
     ///
@@ -135,8 +135,8 @@ impl Crowd {
             streams: seeds.iter().map(|seed| NoiseStream::new(*seed)).collect(),
             refused: vec![0; seeds.len()],
             state: State::new(&model, first)?,
-            asked: Asked::default(),
-            told: Told::default(),
+            asked: BatchedTargets::default(),
+            told: DecodedFrames::default(),
             model,
             diversity: 1.0,
         };
@@ -221,7 +221,7 @@ impl Crowd {
     ///
     /// # Errors
     /// Too few wishes, or LibTorch refused.
-    pub fn advance(&mut self, wishes: &[Wish]) -> Result<()> {
+    pub fn advance(&mut self, wishes: &[SteeringTarget]) -> Result<()> {
         if wishes.len() != self.len() {
             return Err(Error::Request {
                 key: "number of wishes",
@@ -259,7 +259,7 @@ impl Crowd {
                 .to_device(device)
         };
         let [root, weight] = [&asked.root, &asked.weight].map(|numbers| tensor(numbers, 3));
-        let pull = asked.pulled.then_some(Pull {
+        let pull = asked.pulled.then_some(RootGuidance {
             root: &root,
             weight: &weight,
         });
@@ -318,7 +318,7 @@ impl Crowd {
             host.decode(last, &mut self.told);
             return Ok(());
         }
-        self.told = Told::of(&self.model.embedding, &self.embedded())?;
+        self.told = DecodedFrames::of(&self.model.embedding, &self.embedded())?;
         Ok(())
     }
 

@@ -18,8 +18,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::data::MotionSet;
 use crate::features::Layout;
-use crate::learner::Learner;
-use crate::training::config::Descent;
+use crate::learner::OptimizerState;
+use crate::training::config::OptimizerConfig;
 use crate::training::{Losses, Stage, read_state, refuse};
 use crate::{Error, Result, character};
 
@@ -257,8 +257,8 @@ impl Extractor {
 /// Trains an extractor.
 pub struct ExtractorStage {
     extractor: Extractor,
-    learner: Learner,
-    descent: Descent,
+    learner: OptimizerState,
+    descent: OptimizerConfig,
     windows: Tensor,
     seed: u64,
     step: u64,
@@ -271,7 +271,7 @@ impl ExtractorStage {
     /// No sequence as long as a window.
     pub fn new(
         config: &ExtractorConfig,
-        descent: &Descent,
+        descent: &OptimizerConfig,
         set: &MotionSet,
         device: Device,
         seed: u64,
@@ -302,7 +302,7 @@ impl ExtractorStage {
             })?;
         extractor.config = config.clone();
         Ok(Self {
-            learner: Learner::new(
+            learner: OptimizerState::new(
                 &extractor.store,
                 (0.9, 0.999),
                 descent.weight_decay,

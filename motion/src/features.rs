@@ -21,7 +21,7 @@ use nalgebra::{Vector2, Vector3};
 
 use crate::rotation::{to_six, wrapped, yaw};
 use crate::skeleton::GlobalPose;
-use crate::trajectory::{Landmarks, Root};
+use crate::trajectory::{HeadingJoints, Root};
 use crate::{Clip, Error, Result, Skeleton};
 
 /// Contact of left heel, left toe, right heel, right toe.
@@ -105,7 +105,7 @@ pub fn extract(clip: &Clip, contacts: &[Contacts]) -> Result<Features> {
         )));
     }
     let skeleton = &clip.skeleton;
-    let landmarks = Landmarks::of(skeleton)?;
+    let landmarks = HeadingJoints::of(skeleton)?;
     let feet = ankles(skeleton)?;
     let poses: Vec<GlobalPose> = clip
         .frames

@@ -7,7 +7,7 @@
 //! on finding where it already was.
 
 use kinestream_diffusion::network::{seeded, timestep_table};
-use kinestream_diffusion::schedule::{BetaSchedule, Spacing, StepBeta};
+use kinestream_diffusion::schedule::{BetaSchedule, PosteriorBeta, TimestepSpacing};
 use kinestream_diffusion::{Mlp, NoiseSchedule, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
@@ -388,12 +388,12 @@ pub(crate) fn check_schedule(schedule: &ScheduleConfig) -> Result<()> {
             "linear, scaled_linear or squaredcos_cap_v2: motion models have no flow matching";
         return refuse("schedule.beta_schedule", "flow", expected);
     }
-    if schedule.spacing != Spacing::default() {
+    if schedule.spacing != TimestepSpacing::default() {
         let expected =
             "trailing: motion models spread their steps from the first timestep to the last";
         return refuse("schedule.spacing", "leading", expected);
     }
-    if schedule.step_beta != StepBeta::default() {
+    if schedule.step_beta != PosteriorBeta::default() {
         let expected = "own: motion models step by the schedule's posterior";
         return refuse("schedule.step_beta", "ratio", expected);
     }
@@ -449,14 +449,14 @@ mod tests {
             (
                 "schedule.spacing",
                 ScheduleConfig {
-                    spacing: Spacing::Leading,
+                    spacing: TimestepSpacing::Leading,
                     ..plain.clone()
                 },
             ),
             (
                 "schedule.step_beta",
                 ScheduleConfig {
-                    step_beta: StepBeta::Ratio,
+                    step_beta: PosteriorBeta::Ratio,
                     ..plain.clone()
                 },
             ),

@@ -23,7 +23,7 @@ const FASTEST_JOINT: f64 = 15.0;
 
 /// What is added to a motion, joint by joint.
 #[derive(Debug, Clone)]
-pub struct Inertial {
+pub struct Inertialization {
     root: Offset,
     /// As rotation vectors, from the second motion to the first.
     rotations: Vec<Offset>,
@@ -46,7 +46,7 @@ impl Offset {
     }
 }
 
-impl Inertial {
+impl Inertialization {
     /// Between the last two poses of one motion and the first two of the next, `seconds` apart each and
     /// across the seam. `half_life` is the time in seconds after which half of an offset in place is
     /// left, above 0; poses that are far apart take longer, so that nothing whirls. It is counted from the
@@ -169,7 +169,7 @@ mod tests {
             let (first, second) = (f64::from(speeds.0) / 64.0, f64::from(speeds.1) / 64.0);
             let one = |frame: f64| moving(0.0, first, 0.0, turn, frame * FRAME);
             let other = |frame: f64| moving(place, second, angle, -turn, frame * FRAME);
-            let seam = Inertial::between([&one(-1.0), &one(0.0)], [&other(0.0), &other(1.0)], FRAME, 0.1);
+            let seam = Inertialization::between([&one(-1.0), &one(0.0)], [&other(0.0), &other(1.0)], FRAME, 0.1);
             // Counted in frames from the second motion's first pose.
             let blended = |frame: f64| {
                 let mut pose = other(frame);

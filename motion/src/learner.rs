@@ -10,14 +10,14 @@ use crate::Result;
 
 /// Steps one network's parameters.
 #[derive(Debug)]
-pub(crate) struct Learner {
+pub(crate) struct OptimizerState {
     optimiser: AdamW,
     average: Tensor,
     ema: EmaConfig,
     step: u64,
 }
 
-impl Learner {
+impl OptimizerState {
     pub(crate) fn new(
         store: &VarStore,
         betas: (f64, f64),
@@ -90,7 +90,7 @@ impl Learner {
 
 /// One step of several networks down the gradient of one loss; each has its own limit of the norm.
 pub(crate) fn descend_together(
-    learners: &mut [Learner],
+    learners: &mut [OptimizerState],
     loss: &Tensor,
     learning_rate: f64,
     gradient_norm: f64,

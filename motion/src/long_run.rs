@@ -17,14 +17,14 @@ use serde::Serialize;
 use tch::Tensor;
 
 use crate::character::skeleton;
-use crate::crowd::{Crowd, Wish};
+use crate::crowd::{CharacterBatch, SteeringTarget};
 use crate::data::{FRAME_RATE, MotionSet};
 use crate::evaluation::Sample;
 use crate::extractor::Extractor;
 use crate::foot::{Feet, FootLock, FootLockConfig};
 use crate::metrics::{Health, HealthConfig, HealthReport, HealthRules};
 use crate::model::MotionModel;
-use crate::stick::{Stick, StickFollower, StickOptions};
+use crate::stick::{JoystickInput, StickFollower, StickOptions};
 use crate::trajectory::Root;
 use crate::{Clip, Error, GlobalPose, Pose, Result, Skeleton};
 
@@ -169,7 +169,7 @@ impl LongRun {
         let mut players: Vec<Player> = (0..count)
             .map(|character| Player::new(stream(character, 1), self.motions[character]))
             .collect();
-        let mut crowd = Crowd::new(model, &self.state, &seeds)?;
+        let mut crowd = CharacterBatch::new(model, &self.state, &seeds)?;
         crowd.set_diversity(self.options.diversity);
         for (character, root) in self.roots.iter().enumerate() {
             crowd.place(character, *root);
@@ -187,7 +187,7 @@ impl LongRun {
         let mut before = self.roots.clone();
         for frame in 0..MINUTE {
             before.clone_from(&self.roots);
-            let wishes: Vec<Wish> = players
+            let wishes: Vec<SteeringTarget> = players
                 .iter_mut()
                 .zip(&self.roots)
                 .map(|(player, root)| player.wish(root))
@@ -339,7 +339,7 @@ impl Player {
         }
     }
 
-    fn wish(&mut self, root: &Root) -> Wish {
+    fn wish(&mut self, root: &Root) -> SteeringTarget {
         if self.left == 0 {
             let held = HELD.0 + (HELD.1 - HELD.0) * self.random.uniform();
             self.left = (held * FRAME_RATE) as usize;
@@ -353,7 +353,7 @@ impl Player {
             } else {
                 (FASTEST * share, None)
             };
-            self.follower.want(Stick {
+            self.follower.want(JoystickInput {
                 velocity: Vector2::new(direction.sin(), direction.cos()) * speed,
                 facing,
             });

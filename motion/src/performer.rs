@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 use tch::Tensor;
 
 use crate::controller::FrameSource;
-use crate::crowd::{Crowd, Wish};
+use crate::crowd::{CharacterBatch, SteeringTarget};
 use crate::data::{FRAME_RATE, contacts};
-use crate::emdm::{Denoising, Emdm, Following, HALF_LIFE, Request, ending};
+use crate::emdm::{BoundaryPose, Denoising, Emdm, HALF_LIFE, Request, ending};
 use crate::features;
-use crate::inertial::{self, Inertial};
+use crate::inertial::{self, Inertialization};
 use crate::synthesis::Take;
 use crate::trajectory::Root;
 use crate::{Error, Pose, Result};
@@ -31,7 +31,7 @@ const FRAME: f64 = 1.0 / FRAME_RATE;
 
 /// What to perform.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Act {
+pub struct ActionRequest {
     /// Number of the label.
     pub label: usize,
     /// Seconds; none for as long as it usually lasts.
@@ -42,7 +42,7 @@ pub struct Act {
 
 /// What a performer is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Performing {
+pub enum PlaybackState {
     /// It is steered.
     Nothing,
     /// It goes on while a clip with this label is being made.
@@ -53,30 +53,30 @@ pub enum Performing {
 
 /// One steered character, and the model of its clips.
 #[derive(Debug)]
-pub struct Performer {
-    crowd: Crowd,
+pub struct ClipPlayer {
+    crowd: CharacterBatch,
     clips: Option<Emdm>,
     /// Denoise steps of a clip; 0 for all.
     steps: usize,
     /// The pose that clips end with where nothing is asked afterwards: that of the beginning.
-    standing: Option<Following>,
+    standing: Option<BoundaryPose>,
     /// Whether steering asked it to go somewhere at the last frame.
     goes: bool,
-    preparing: Option<Box<Preparation>>,
-    acting: Option<Acting>,
+    preparing: Option<Box<PendingClip>>,
+    acting: Option<ActiveClip>,
     /// The last poses shown, with the newest behind.
     shown: VecDeque<Pose>,
     root: Root,
     contacts: [f64; 4],
     /// What is left of the motion before, and seconds since its seam.
-    seam: Option<(Inertial, f64)>,
+    seam: Option<(Inertialization, f64)>,
     /// Clips refused: not finite.
     refused: u64,
 }
 
 /// A clip that is being performed.
 #[derive(Debug)]
-struct Acting {
+struct ActiveClip {
     take: Take,
     /// Its frame that comes next.
     next: usize,
@@ -87,7 +87,7 @@ struct Acting {
 
 /// A clip that is being made.
 #[derive(Debug)]
-struct Preparation {
+struct PendingClip {
     denoising: Denoising,
     request: Request,
     /// Where the character was when it began.
@@ -95,10 +95,10 @@ struct Preparation {
     label: usize,
 }
 
-impl Performer {
+impl ClipPlayer {
     /// A character that is steered by `crowd`, one of one, and performs clips of a model, if there is
     /// one, in so many denoise steps.
-    pub fn new(crowd: Crowd, clips: Option<Emdm>, steps: usize) -> Self {
+    pub fn new(crowd: CharacterBatch, clips: Option<Emdm>, steps: usize) -> Self {
         let pose = crowd.pose(0);
         let standing = clips
             .as_ref()
@@ -125,11 +125,11 @@ impl Performer {
     }
 
     /// What it is at.
-    pub fn performing(&self) -> Performing {
+    pub fn performing(&self) -> PlaybackState {
         match (&self.preparing, &self.acting) {
-            (Some(preparation), _) => Performing::Preparing(preparation.label),
-            (None, Some(acting)) => Performing::Acting(acting.label),
-            (None, None) => Performing::Nothing,
+            (Some(preparation), _) => PlaybackState::Preparing(preparation.label),
+            (None, Some(acting)) => PlaybackState::Acting(acting.label),
+            (None, None) => PlaybackState::Nothing,
         }
     }
 
@@ -137,7 +137,7 @@ impl Performer {
     ///
     /// # Errors
     /// No model of clips, a label or a length that it does not know. The character goes on as before.
-    pub fn act(&mut self, act: Act) -> Result<()> {
+    pub fn act(&mut self, act: ActionRequest) -> Result<()> {
         let Some(clips) = &self.clips else {
             return Err(Error::Request {
                 key: "action",
@@ -157,7 +157,7 @@ impl Performer {
         };
         let denoising =
             clips.begin(std::slice::from_ref(&request), clips.guidance(), self.steps)?;
-        self.preparing = Some(Box::new(Preparation {
+        self.preparing = Some(Box::new(PendingClip {
             denoising,
             from: self.root,
             label: act.label,
@@ -178,7 +178,7 @@ impl Performer {
         let Some(done) = self.preparing.take() else {
             return;
         };
-        let Preparation {
+        let PendingClip {
             denoising,
             request,
             from,
@@ -199,10 +199,10 @@ impl Performer {
         let next = settled(&take.poses);
         if let ([first, second, ..], Some([before, last])) = (&take.poses[next..], self.last_two())
         {
-            let seam = Inertial::between([before, last], [first, second], FRAME, HALF_LIFE);
+            let seam = Inertialization::between([before, last], [first, second], FRAME, HALF_LIFE);
             self.seam = Some((seam, FRAME));
         }
-        self.acting = Some(Acting {
+        self.acting = Some(ActiveClip {
             take,
             next,
             is_shown: false,
@@ -273,7 +273,7 @@ impl Performer {
     }
 
     /// Shows the next frame of the steered character; after a clip it goes on from there.
-    fn follow(&mut self, wish: &Wish, diversity: f64) -> Result<()> {
+    fn follow(&mut self, wish: &SteeringTarget, diversity: f64) -> Result<()> {
         let mut first = None;
         if self.acting.take().is_some() {
             self.hand_back()?;
@@ -282,7 +282,7 @@ impl Performer {
         FrameSource::advance(&mut self.crowd, wish, diversity)?;
         let pose = self.crowd.pose(0);
         if let (Some(first), Some(last)) = (first, self.last_two()) {
-            let seam = Inertial::at(last, [&first, &pose], FRAME, HALF_LIFE);
+            let seam = Inertialization::at(last, [&first, &pose], FRAME, HALF_LIFE);
             self.seam = Some((seam, FRAME));
         }
         self.show(pose, self.crowd.root(0), self.crowd.contacts(0));
@@ -290,7 +290,7 @@ impl Performer {
     }
 }
 
-impl FrameSource for Performer {
+impl FrameSource for ClipPlayer {
     fn restart(self, seed: u64) -> Result<Self> {
         let crowd = FrameSource::restart(self.crowd, seed)?;
         Ok(Self {
@@ -299,7 +299,7 @@ impl FrameSource for Performer {
         })
     }
 
-    fn advance(&mut self, wish: &Wish, diversity: f64) -> Result<()> {
+    fn advance(&mut self, wish: &SteeringTarget, diversity: f64) -> Result<()> {
         self.goes = wish.ahead.is_some_and(|ahead| {
             let way = ahead[ahead.len() - 1].position - self.root.position;
             way.norm() > STANDS_WITHIN
@@ -381,29 +381,29 @@ mod tests {
     use crate::emdm;
     use crate::model::testing::tiny;
 
-    fn performer(with_clips: bool) -> Performer {
+    fn performer(with_clips: bool) -> ClipPlayer {
         let model = tiny();
-        let crowd = Crowd::new(model, &start(), &[3]).unwrap();
+        let crowd = CharacterBatch::new(model, &start(), &[3]).unwrap();
         let clips = with_clips.then(|| emdm::testing::model(3));
-        Performer::new(crowd, clips, 4)
+        ClipPlayer::new(crowd, clips, 4)
     }
 
     fn start() -> Tensor {
         tiny().starts().narrow(0, 0, 1)
     }
 
-    fn act(label: usize, seed: u64) -> Act {
-        Act {
+    fn act(label: usize, seed: u64) -> ActionRequest {
+        ActionRequest {
             label,
             seconds: Some(0.8),
             seed,
         }
     }
 
-    fn advance(performer: &mut Performer, frames: usize) -> Vec<(Pose, Performing)> {
+    fn advance(performer: &mut ClipPlayer, frames: usize) -> Vec<(Pose, PlaybackState)> {
         (0..frames)
             .map(|_| {
-                FrameSource::advance(performer, &Wish::default(), 1.0).unwrap();
+                FrameSource::advance(performer, &SteeringTarget::default(), 1.0).unwrap();
                 (performer.pose(), performer.performing())
             })
             .collect()
@@ -415,13 +415,13 @@ mod tests {
         advance(&mut performer, 5);
         performer.act(act(1, 7)).unwrap();
         let shown = advance(&mut performer, 40);
-        let found: Vec<Performing> = shown.iter().map(|(_, what)| *what).collect();
+        let found: Vec<PlaybackState> = shown.iter().map(|(_, what)| *what).collect();
         // Four steps, of which the last begins the clip of 24 frames.
-        assert_eq!(found[2], Performing::Preparing(1));
-        assert_eq!(found[3], Performing::Acting(1));
-        assert_eq!(found[27], Performing::Acting(1));
-        assert_eq!(found[28], Performing::Nothing);
-        assert_eq!(found[39], Performing::Nothing);
+        assert_eq!(found[2], PlaybackState::Preparing(1));
+        assert_eq!(found[3], PlaybackState::Acting(1));
+        assert_eq!(found[27], PlaybackState::Acting(1));
+        assert_eq!(found[28], PlaybackState::Nothing);
+        assert_eq!(found[39], PlaybackState::Nothing);
     }
 
     #[test]
@@ -445,12 +445,12 @@ mod tests {
         assert!(message.contains("no model of whole clips"), "{message}");
         let mut other = performer(true);
         assert!(other.act(act(9, 1)).is_err());
-        let long = Act {
+        let long = ActionRequest {
             seconds: Some(60.0),
             ..act(0, 1)
         };
         assert!(other.act(long).is_err());
-        assert_eq!(other.performing(), Performing::Nothing);
+        assert_eq!(other.performing(), PlaybackState::Nothing);
         assert_eq!(advance(&mut plain, 10), advance(&mut other, 10));
     }
 
@@ -459,10 +459,10 @@ mod tests {
         let mut performer = performer(true);
         performer.act(act(1, 7)).unwrap();
         advance(&mut performer, 10);
-        assert_eq!(performer.performing(), Performing::Acting(1));
+        assert_eq!(performer.performing(), PlaybackState::Acting(1));
         performer.let_go();
         advance(&mut performer, 1);
-        assert_eq!(performer.performing(), Performing::Nothing);
+        assert_eq!(performer.performing(), PlaybackState::Nothing);
     }
 
     #[test]

@@ -16,14 +16,14 @@ const SIX: usize = 6 * character::JOINTS;
 
 /// Frames as a decoder tells them, on the host.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct DecodedFrames {
     /// Hand-made numbers in their own units `[N, 22]`.
     pub(crate) hand_made: Vec<f32>,
     /// Rotations as six numbers `[N, J, 6]`.
     pub(crate) six: Vec<f32>,
 }
 
-impl Told {
+impl DecodedFrames {
     /// Decodes embedded frames `[N, E]`.
     ///
     /// # Errors

@@ -20,8 +20,8 @@ use crate::emdm::Labels;
 use crate::emdm::pieces::{Piece, Pieces};
 use crate::extractor::{WEIGHTS_FILE, columns};
 use crate::features::Layout;
-use crate::learner::Learner;
-use crate::training::config::Descent;
+use crate::learner::OptimizerState;
+use crate::training::config::OptimizerConfig;
 use crate::training::{Losses, Stage, read_state, refuse};
 use crate::{Error, Result, character};
 
@@ -75,7 +75,7 @@ struct Description {
 
 /// Tells labels of clips.
 #[derive(Debug)]
-pub struct Recogniser {
+pub struct MotionClassifier {
     store: VarStore,
     layers: Vec<nn::Conv1D>,
     feature: nn::Linear,
@@ -96,7 +96,7 @@ pub struct Recognised {
     pub labels: Vec<usize>,
 }
 
-impl Recogniser {
+impl MotionClassifier {
     fn new(
         config: &RecogniserConfig,
         labels: Vec<String>,
@@ -281,9 +281,9 @@ fn mask(lengths: &[usize], most: i64, device: Device) -> Tensor {
 
 /// Trains a recogniser.
 pub struct RecogniserStage {
-    recogniser: Recogniser,
-    learner: Learner,
-    descent: Descent,
+    recogniser: MotionClassifier,
+    learner: OptimizerState,
+    descent: OptimizerConfig,
     pieces: Pieces,
     seed: u64,
     step: u64,
@@ -296,7 +296,7 @@ impl RecogniserStage {
     /// A sequence without a label.
     pub fn new(
         config: &RecogniserConfig,
-        descent: &Descent,
+        descent: &OptimizerConfig,
         (set, labels): (&MotionSet, &Labels),
         device: Device,
         seed: u64,
@@ -309,11 +309,11 @@ impl RecogniserStage {
         };
         let scales = (pick(&statistics.mean), pick(&statistics.deviation));
         let names = labels.names().map(str::to_owned).collect();
-        let recogniser = Recogniser::new(config, names, scales, device, seed);
+        let recogniser = MotionClassifier::new(config, names, scales, device, seed);
         let seen = recogniser.seen(&set.rows, set.layout);
         Ok(Self {
             pieces: Pieces::new(seen, set, labels, (PATCH, config.longest))?,
-            learner: Learner::new(
+            learner: OptimizerState::new(
                 &recogniser.store,
                 (0.9, 0.99),
                 descent.weight_decay,
@@ -330,7 +330,7 @@ impl RecogniserStage {
     ///
     /// # Errors
     /// LibTorch refused.
-    pub fn finish(mut self) -> Result<Recogniser> {
+    pub fn finish(mut self) -> Result<MotionClassifier> {
         self.learner.average_into(&self.recogniser.store)?;
         self.recogniser.store.freeze();
         Ok(self.recogniser)
@@ -406,13 +406,13 @@ mod tests {
             longest: 40,
             noise: 0.01,
         };
-        let descent = Descent {
+        let descent = OptimizerConfig {
             steps: 80,
             batch: 8,
             learning_rate: 1e-2,
             warmup_steps: 5,
             average: 0.9,
-            ..Descent::default()
+            ..OptimizerConfig::default()
         };
         let data = (&set, &labels);
         let mut stage = RecogniserStage::new(&config, &descent, data, Device::Cpu, 1).unwrap();
@@ -425,10 +425,10 @@ mod tests {
         assert_eq!(found.features.len(), 2 * recogniser.size());
         let folder = tempfile::tempdir().unwrap();
         recogniser.save(folder.path(), Precision::Fp32).unwrap();
-        let again = Recogniser::load(folder.path(), Device::Cpu).unwrap();
+        let again = MotionClassifier::load(folder.path(), Device::Cpu).unwrap();
         assert_eq!(again.recognise(&set).unwrap().features, found.features);
         assert_eq!(again.labels(), ["walk", "kick"]);
         std::fs::write(folder.path().join(CONFIG_FILE), "{}").unwrap();
-        assert!(Recogniser::load(folder.path(), Device::Cpu).is_err());
+        assert!(MotionClassifier::load(folder.path(), Device::Cpu).is_err());
     }
 }

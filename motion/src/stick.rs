@@ -6,7 +6,7 @@
 
 use nalgebra::Vector2;
 
-use crate::crowd::Wish;
+use crate::crowd::SteeringTarget;
 use crate::data::FRAME_RATE;
 use crate::rotation::wrapped;
 use crate::steering::AHEAD;
@@ -38,7 +38,7 @@ impl Default for StickOptions {
 
 /// What a player asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Stick {
+pub struct JoystickInput {
     /// Wanted velocity over the ground, x and z of the world, m/s.
     pub velocity: Vector2<f64>,
     /// Wanted facing in radians; none: the way that it moves, or as it stands.
@@ -52,7 +52,7 @@ pub struct StickFollower {
     velocity: Vector2<f64>,
     acceleration: Vector2<f64>,
     turn: f64,
-    wanted: Stick,
+    wanted: JoystickInput,
     clamped: u64,
 }
 
@@ -67,7 +67,7 @@ impl StickFollower {
             velocity: Vector2::zeros(),
             acceleration: Vector2::zeros(),
             turn: 0.0,
-            wanted: Stick::default(),
+            wanted: JoystickInput::default(),
             clamped: 0,
         }
     }
@@ -87,7 +87,7 @@ impl StickFollower {
 
     /// Takes a new wish. What is not finite leaves the last one as it is; what is too fast is
     /// slowed down. Both are counted, and the answer is whether the wish was taken as it was.
-    pub fn want(&mut self, stick: Stick) -> bool {
+    pub fn want(&mut self, stick: JoystickInput) -> bool {
         let finite = stick.velocity.iter().all(|value| value.is_finite())
             && stick.facing.is_none_or(f64::is_finite);
         if !finite {
@@ -110,7 +110,7 @@ impl StickFollower {
     }
 
     /// What is wanted of a character whose root is there, and one frame further with the spring.
-    pub fn wish(&mut self, root: &Root) -> Wish {
+    pub fn wish(&mut self, root: &Root) -> SteeringTarget {
         let goal = self.wanted.velocity;
         let facing = self.wanted.facing.unwrap_or(if goal.norm() > STANDING {
             goal.x.atan2(goal.y)
@@ -159,7 +159,7 @@ impl StickFollower {
             self.acceleration[axis] = acceleration;
         }
         self.turn = heading.towards_zero(off, self.turn, frame).1;
-        Wish {
+        SteeringTarget {
             ahead: Some(ahead),
             motion: Some((motion, turn)),
             strength: self.options.strength,
@@ -306,14 +306,20 @@ impl TimedPath {
 
     /// What is wanted of a character at a time on the path; `gain` is how much of its distance from
     /// the path is made good within a second.
-    pub fn wish(&self, seconds: f64, root: &Root, gain: f64, strength: (f64, f64)) -> Wish {
+    pub fn wish(
+        &self,
+        seconds: f64,
+        root: &Root,
+        gain: f64,
+        strength: (f64, f64),
+    ) -> SteeringTarget {
         let frame = 1.0 / FRAME_RATE;
         let (now, next) = (self.at(seconds), self.at(seconds + frame));
         let motion =
             (next.position - now.position) * FRAME_RATE + (now.position - root.position) * gain;
         let turn = wrapped(next.heading - now.heading) * FRAME_RATE
             + wrapped(now.heading - root.heading) * gain;
-        Wish {
+        SteeringTarget {
             ahead: Some(AHEAD.map(|ahead| self.at(seconds + ahead))),
             motion: Some((motion, turn)),
             strength,
@@ -347,7 +353,7 @@ mod tests {
     #[test]
     fn a_stick_leads_ahead_and_turns_the_shorter_way() {
         let mut follower = StickFollower::new(StickOptions::default());
-        assert!(follower.want(Stick {
+        assert!(follower.want(JoystickInput {
             velocity: Vector2::new(1.0, 0.0),
             facing: None,
         }));
@@ -362,12 +368,12 @@ mod tests {
     #[test]
     fn wishes_that_are_none_are_counted_and_too_fast_ones_slowed() {
         let mut follower = StickFollower::new(StickOptions::default());
-        let wrong = Stick {
+        let wrong = JoystickInput {
             velocity: Vector2::new(f64::NAN, 0.0),
             facing: None,
         };
         assert!(!follower.want(wrong));
-        let fast = Stick {
+        let fast = JoystickInput {
             velocity: Vector2::new(0.0, 99.0),
             facing: Some(0.0),
         };

@@ -1,6 +1,6 @@
 //! Motion made by a model, kept as clips that can be measured, drawn and written.
 
-use crate::crowd::{Crowd, Wish};
+use crate::crowd::{CharacterBatch, SteeringTarget};
 use crate::data::FRAME_RATE;
 use crate::trajectory::Root;
 use crate::{Clip, Pose, Result, character};
@@ -34,7 +34,7 @@ impl Take {
         self.contacts.drain(..frames);
     }
 
-    fn push(&mut self, crowd: &Crowd, character: usize) {
+    fn push(&mut self, crowd: &CharacterBatch, character: usize) {
         self.poses.push(crowd.pose(character));
         self.roots.push(crowd.root(character));
         self.contacts.push(crowd.contacts(character));
@@ -47,14 +47,14 @@ impl Take {
 /// # Errors
 /// LibTorch refused.
 pub fn perform(
-    crowd: &mut Crowd,
+    crowd: &mut CharacterBatch,
     frames: usize,
-    mut wish: impl FnMut(usize, usize, &Root) -> Wish,
+    mut wish: impl FnMut(usize, usize, &Root) -> SteeringTarget,
     mut watch: impl FnMut(usize),
 ) -> Result<Vec<Take>> {
     let mut takes = vec![Take::default(); crowd.len()];
     for frame in 0..frames {
-        let wishes: Vec<Wish> = (0..crowd.len())
+        let wishes: Vec<SteeringTarget> = (0..crowd.len())
             .map(|character| wish(character, frame, &crowd.root(character)))
             .collect();
         crowd.advance(&wishes)?;

@@ -76,7 +76,7 @@ pub fn turned(vector: Vector2<f64>, heading: f64) -> Vector2<f64> {
 
 /// The joints that say where a character is and which way it faces.
 #[derive(Debug, Clone, Copy)]
-pub struct Landmarks {
+pub struct HeadingJoints {
     hips: usize,
     left_leg: usize,
     right_leg: usize,
@@ -84,7 +84,7 @@ pub struct Landmarks {
     right_arm: usize,
 }
 
-impl Landmarks {
+impl HeadingJoints {
     /// Finds them by name.
     ///
     /// # Errors

@@ -7,13 +7,13 @@ use nalgebra::Vector2;
 use serde::Serialize;
 
 use crate::controller::{Controller, ControllerOptions, Goal};
-use crate::crowd::Crowd;
+use crate::crowd::CharacterBatch;
 use crate::data::FRAME_RATE;
 use crate::emdm::Emdm;
 use crate::metrics::statistics::quantile;
 use crate::model::MotionModel;
-use crate::performer::{Act, Performer, Performing};
-use crate::stick::Stick;
+use crate::performer::{ActionRequest, ClipPlayer, PlaybackState};
+use crate::stick::JoystickInput;
 use crate::{Clip, Error, GlobalPose, Pose, Result, Skeleton, character};
 
 /// Frames from a seam on that count as at it.
@@ -128,8 +128,8 @@ pub fn transitions(
     let limit = captured(truth)?;
     let labels = clips.labels().len();
     let starts = model.starts().narrow(0, 0, 1);
-    let crowd = Crowd::new(model, &starts, &[options.seed])?;
-    let performer = Performer::new(crowd, Some(clips), 0);
+    let crowd = CharacterBatch::new(model, &starts, &[options.seed])?;
+    let performer = ClipPlayer::new(crowd, Some(clips), 0);
     let mut controller = Controller::new(performer, options.seed, ControllerOptions::default())?;
     let mut random = NoiseStream::with_stream(options.seed, 0x7472_616e);
     let mut gauge = Gauge {
@@ -140,26 +140,26 @@ pub fn transitions(
     let (mut done, mut waiting, mut since) = (0, SETTLING, 0);
     let (mut was_acting, mut at_seam) = (false, usize::MAX);
     let mut label = 0;
-    let mut stick = Stick::default();
+    let mut stick = JoystickInput::default();
     while done < options.requests {
         if all.len() % HELD == 0 {
             let (angle, speed) = (
                 std::f64::consts::TAU * random.uniform(),
                 FASTEST * random.uniform(),
             );
-            stick = Stick {
+            stick = JoystickInput {
                 velocity: Vector2::new(angle.sin(), angle.cos()) * speed,
                 facing: None,
             };
         }
         controller.steer(Goal::Stick(stick));
         let performing = controller.source().performing();
-        if performing == Performing::Nothing {
+        if performing == PlaybackState::Nothing {
             since = 0;
             waiting = waiting.saturating_sub(1);
             if waiting == 0 {
                 label = random.below(labels);
-                controller.source_mut().act(Act {
+                controller.source_mut().act(ActionRequest {
                     label,
                     seconds: None,
                     seed: random.below(usize::MAX) as u64,

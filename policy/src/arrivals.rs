@@ -4,7 +4,7 @@
 //! the newest is told apart and must not enter the history; every other one says by how many actions the plan rolls.
 //! Nothing that a sender says shuts its stream: it is heard again with the second observation of a new beginning.
 
-use crate::roll::Roll;
+use crate::roll::ActionClock;
 
 /// Messages are under way for so long at most, in nanoseconds: what is older than that beside the newest is no late one.
 const LONGEST_WAY_NS: u64 = 1_000_000_000;
@@ -32,8 +32,8 @@ pub enum Arrival {
 
 /// The order of one stream's observations.
 #[derive(Debug, Clone)]
-pub struct Arrivals {
-    roll: Roll,
+pub struct ObservationOrder {
+    roll: ActionClock,
     period_ns: u64,
     newest: Option<Stamp>,
     /// The one that was the newest before.
@@ -55,11 +55,11 @@ impl Stamp {
     }
 }
 
-impl Arrivals {
+impl ObservationOrder {
     /// Expects observations of a policy with `period_ns` nanoseconds per action.
     pub fn new(period_ns: u64) -> Self {
         Self {
-            roll: Roll::new(period_ns),
+            roll: ActionClock::new(period_ns),
             period_ns: period_ns.max(1),
             newest: None,
             before: None,
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn order_is_kept() {
-        let mut arrivals = Arrivals::new(100);
+        let mut arrivals = ObservationOrder::new(100);
         let found = [
             (1, 1000),
             (2, 1100),
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_sender_that_was_started_again_is_heard() {
-        let mut arrivals = Arrivals::new(100);
+        let mut arrivals = ObservationOrder::new(100);
         arrivals.take(700, 1000);
         assert_eq!(arrivals.take(1, 1300), news(3));
         assert_eq!(arrivals.take(2, 1400), news(1));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_costs_one_roll() {
-        let mut arrivals = Arrivals::new(100);
+        let mut arrivals = ObservationOrder::new(100);
         arrivals.take(1, 1_000_000);
         assert_eq!(arrivals.take(2, 500), news(1));
         assert_eq!(arrivals.take(3, 600), news(1));
@@ -213,8 +213,8 @@ mod tests {
     const PERIOD: u64 = 100 * MS;
 
     /// Observations 1 to `count`, one a period from `begun_ns` on.
-    fn heard(count: u64, begun_ns: u64) -> Arrivals {
-        let mut arrivals = Arrivals::new(PERIOD);
+    fn heard(count: u64, begun_ns: u64) -> ObservationOrder {
+        let mut arrivals = ObservationOrder::new(PERIOD);
         for at in 0..count {
             assert!(matches!(
                 arrivals.take(at + 1, begun_ns + at * PERIOD),
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn ten_observations_a_period_count_every_action_once() {
-        let mut arrivals = Arrivals::new(PERIOD);
+        let mut arrivals = ObservationOrder::new(PERIOD);
         let mut total = 0;
         for at in 0..36_000_u64 {
             let Arrival::News { consumed } = arrivals.take(at, at * 10 * MS) else {
@@ -304,7 +304,7 @@ mod tests {
             sequence in 0..u64::MAX - 3,
             time_ns in 0..u64::MAX - 3 * PERIOD,
         ) {
-            let mut arrivals = Arrivals::new(PERIOD);
+            let mut arrivals = ObservationOrder::new(PERIOD);
             for (sequence, time_ns) in said {
                 arrivals.take(sequence, time_ns);
             }
@@ -322,7 +322,7 @@ mod tests {
         fn consumed_actions_never_exceed_the_time_that_passed(
             order in prop::collection::vec(0_u64..60, 1..200)
         ) {
-            let mut arrivals = Arrivals::new(100);
+            let mut arrivals = ObservationOrder::new(100);
             let (mut first, mut last, mut total) = (u64::MAX, 0, 0);
             for at in order {
                 if let Arrival::News { consumed } = arrivals.take(at, at * 100) {

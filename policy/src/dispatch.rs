@@ -32,7 +32,7 @@ const SIZES: usize = 13;
 
 /// A stream that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demand {
+pub struct InferenceRequest {
     /// The stream.
     pub stream: usize,
     /// When the oldest observation came that has had no answer, in nanoseconds.
@@ -47,21 +47,21 @@ pub struct Demand {
 
 /// Chooses who is served next.
 #[derive(Debug, Clone, Default)]
-pub struct Dispatcher {
+pub struct BatchScheduler {
     cost: BatchCost,
     choices: u64,
     /// Kept for the next choice.
-    order: Vec<Demand>,
+    order: Vec<InferenceRequest>,
     chosen: Vec<usize>,
 }
 
-impl Dispatcher {
+impl BatchScheduler {
     /// The streams that the next evaluation serves, at least one if any waits, the most urgent first.
-    pub fn choose(&mut self, now_ns: u64, waiting: &[Demand]) -> &[usize] {
+    pub fn choose(&mut self, now_ns: u64, waiting: &[InferenceRequest]) -> &[usize] {
         self.choices += 1;
         let alone = self.cost.of(1);
         let gives_share = self.choices.is_multiple_of(SHARE);
-        let rank = |demand: &Demand| match demand {
+        let rank = |demand: &InferenceRequest| match demand {
             demand if gives_share && demand.has_starved(now_ns) => (0, demand.since_ns),
             demand if demand.can_be_met(now_ns, alone) => (1, demand.deadline_ns),
             demand => (2, demand.since_ns),
@@ -84,9 +84,9 @@ impl Dispatcher {
         if self.choices.is_multiple_of(LOOK) && 2 * count <= waiting {
             return 2 * count;
         }
-        let all_met = |demands: &[Demand], from_ns: u64, streams: usize| {
+        let all_met = |demands: &[InferenceRequest], from_ns: u64, streams: usize| {
             let cost = self.cost.of(streams);
-            let missed = |demand: &Demand| {
+            let missed = |demand: &InferenceRequest| {
                 demand.can_be_met(now_ns, self.cost.of(1)) && !demand.can_be_met(from_ns, cost)
             };
             !demands.iter().any(missed)
@@ -131,7 +131,7 @@ impl Dispatcher {
     }
 }
 
-impl Demand {
+impl InferenceRequest {
     /// Whether all that is owed can be done in time, at so many nanoseconds an evaluation.
     fn can_be_met(&self, now_ns: u64, cost_ns: f64) -> bool {
         now_ns as f64 + self.owed as f64 * cost_ns <= self.deadline_ns as f64
@@ -222,7 +222,7 @@ mod tests {
         period_ns: u64,
         next_ns: u64,
         owes: usize,
-        waiting: Option<Demand>,
+        waiting: Option<InferenceRequest>,
         answered: u64,
         late: u64,
         /// Observations that a newer one came after before they were answered.
@@ -248,7 +248,7 @@ mod tests {
             while self.next_ns <= now_ns {
                 let since_ns = self.waiting.map_or(self.next_ns, |demand| demand.since_ns);
                 self.overtaken += u64::from(self.waiting.is_some());
-                self.waiting = Some(Demand {
+                self.waiting = Some(InferenceRequest {
                     stream,
                     since_ns,
                     arrived_ns: self.next_ns,
@@ -261,14 +261,15 @@ mod tests {
     }
 
     /// Runs robots in virtual time; an evaluation takes `fixed + each` a stream.
-    fn run(robots: &mut [Robot], (fixed, each): (u64, u64), end_ns: u64) -> Dispatcher {
-        let mut dispatcher = Dispatcher::default();
+    fn run(robots: &mut [Robot], (fixed, each): (u64, u64), end_ns: u64) -> BatchScheduler {
+        let mut dispatcher = BatchScheduler::default();
         let mut now_ns = 0;
         while now_ns < end_ns {
             for (stream, robot) in robots.iter_mut().enumerate() {
                 robot.observe_until(stream, now_ns);
             }
-            let waiting: Vec<Demand> = robots.iter().filter_map(|robot| robot.waiting).collect();
+            let waiting: Vec<InferenceRequest> =
+                robots.iter().filter_map(|robot| robot.waiting).collect();
             if waiting.is_empty() {
                 let next = robots.iter().map(|robot| robot.next_ns).min();
                 now_ns = next.unwrap_or(end_ns);
@@ -338,11 +339,11 @@ mod tests {
 
     #[test]
     fn the_earliest_deadline_goes_first() {
-        let mut dispatcher = Dispatcher {
+        let mut dispatcher = BatchScheduler {
             cost: measured(0, MS),
-            ..Dispatcher::default()
+            ..BatchScheduler::default()
         };
-        let demand = |stream, deadline_ns| Demand {
+        let demand = |stream, deadline_ns| InferenceRequest {
             stream,
             since_ns: 0,
             arrived_ns: 0,
@@ -361,12 +362,12 @@ mod tests {
 
     #[test]
     fn a_batch_is_no_larger_than_the_most_urgent_bears() {
-        let mut dispatcher = Dispatcher {
+        let mut dispatcher = BatchScheduler {
             cost: measured(2 * MS, MS / 10),
-            ..Dispatcher::default()
+            ..BatchScheduler::default()
         };
-        let waiting: Vec<Demand> = (0..16)
-            .map(|stream| Demand {
+        let waiting: Vec<InferenceRequest> = (0..16)
+            .map(|stream| InferenceRequest {
                 stream,
                 since_ns: 0,
                 arrived_ns: 0,

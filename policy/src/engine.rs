@@ -7,14 +7,14 @@
 //! A stream's motion begins with its first plan, when that is there: nothing was consumed before. Later plans take over at
 //! the action due when their observation arrived; one that was observed between two actions leaves them where they are.
 
-use crate::arrivals::{Arrival, Arrivals};
-use crate::dispatch::Demand;
+use crate::arrivals::{Arrival, ObservationOrder};
+use crate::dispatch::InferenceRequest;
 use crate::image::Image;
 use crate::{Error, Policy, Result};
 
 /// An observation as it arrived.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sensed<'a> {
+pub struct TimedObservation<'a> {
     /// The sender's episode; another than before begins the stream anew.
     pub stream: u32,
     /// The sender's count.
@@ -31,7 +31,7 @@ pub struct Sensed<'a> {
 
 /// What became of an observation.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Taken {
+pub enum IngestOutcome {
     /// It is in the history.
     Valid,
     /// It is the first of a stream that has begun anew under its old number: see [`Arrival::Anew`].
@@ -44,7 +44,7 @@ pub enum Taken {
 
 /// A plan from the action due when its observation arrived, in the task's units.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct ActionChunk {
     /// Counts the answers to this robot since the engine was made.
     pub chunk: u64,
     /// The stream that it belongs to.
@@ -80,7 +80,7 @@ pub struct Engine {
 /// One robot's part.
 #[derive(Debug)]
 struct Seat {
-    arrivals: Arrivals,
+    arrivals: ObservationOrder,
     stream: u32,
     /// Of the newest observation, with the time at which it was made.
     newest: u64,
@@ -112,7 +112,7 @@ struct Late {
 impl Late {
     /// Whether the sender's clock went on while the answer was made, by the next observation: it came meanwhile, or as much
     /// later as it was made. A simulator in lock step waits for the answer instead, and no time passes in it.
-    fn has_passed(&self, sensed: &Sensed<'_>, period_ns: u64) -> bool {
+    fn has_passed(&self, sensed: &TimedObservation<'_>, period_ns: u64) -> bool {
         let made_ns = i128::from(sensed.time_ns) - i128::from(self.time_ns);
         let came_ns = i128::from(sensed.arrived_ns) - i128::from(self.arrived_ns);
         let apart_ns = (came_ns - made_ns).unsigned_abs();
@@ -132,13 +132,13 @@ struct Waiting {
 impl Seat {
     /// Whether the motion goes on where it is with an observation between two actions. It does not with a sender whose clock
     /// stands still, or falls behind: its plan would grow old.
-    fn goes_on(&self, sensed: &Sensed<'_>, period_ns: u64) -> bool {
+    fn goes_on(&self, sensed: &TimedObservation<'_>, period_ns: u64) -> bool {
         let old_ns = sensed.arrived_ns.saturating_sub(self.start_ns);
         self.has_moved && sensed.time_ns > self.time_ns && old_ns <= period_ns.saturating_mul(2)
     }
 
     /// Counts actions from when the first one is due, where the first answer came late and time passed meanwhile.
-    fn settle(&mut self, next: &Sensed<'_>, period_ns: u64) {
+    fn settle(&mut self, next: &TimedObservation<'_>, period_ns: u64) {
         let is_next = |late: &mut Late| next.time_ns > late.time_ns && next.sequence > self.newest;
         if let Some(late) = self.late.take_if(is_next)
             && late.has_passed(next, period_ns)
@@ -161,7 +161,7 @@ impl Engine {
             policy.reset(seat, 0)?;
         }
         let seat = || Seat {
-            arrivals: Arrivals::new(period_ns),
+            arrivals: ObservationOrder::new(period_ns),
             stream: 0,
             newest: 0,
             time_ns: 0,
@@ -225,10 +225,10 @@ impl Engine {
     ///
     /// # Errors
     /// LibTorch refused. A bad observation is no error.
-    pub fn take(&mut self, seat: usize, sensed: &Sensed<'_>) -> Result<Taken> {
+    pub fn take(&mut self, seat: usize, sensed: &TimedObservation<'_>) -> Result<IngestOutcome> {
         self.follow(seat, sensed.stream)?;
         if let Err(error) = self.policy.check_observation(sensed.values, sensed.images) {
-            return Ok(Taken::Refused(error.to_string()));
+            return Ok(IngestOutcome::Refused(error.to_string()));
         }
         let (sequence, time_ns) = (sensed.sequence, sensed.time_ns);
         self.seats[seat].settle(sensed, self.period_ns);
@@ -239,7 +239,7 @@ impl Engine {
             arrival = self.seats[seat].arrivals.take(sequence, time_ns);
         }
         let Arrival::News { mut consumed } = arrival else {
-            return Ok(Taken::Old(arrival));
+            return Ok(IngestOutcome::Old(arrival));
         };
         let state = &mut self.seats[seat];
         if !state.has_moved {
@@ -259,7 +259,11 @@ impl Engine {
         self.policy.advance(seat, consumed);
         self.policy
             .observe_at(seat, time_ns, sensed.values, sensed.images)?;
-        Ok(if is_anew { Taken::Anew } else { Taken::Valid })
+        Ok(if is_anew {
+            IngestOutcome::Anew
+        } else {
+            IngestOutcome::Valid
+        })
     }
 
     /// Refines until no seat named owes anything, all in one batch, and reads the plans that answer
@@ -268,20 +272,20 @@ impl Engine {
     ///
     /// # Errors
     /// LibTorch refused, or a seat has no observation that waits.
-    pub fn answer(&mut self, seats: &[usize]) -> Result<Vec<Option<Answer>>> {
+    pub fn answer(&mut self, seats: &[usize]) -> Result<Vec<Option<ActionChunk>>> {
         while self.refine(seats)? > 0 {}
         seats.iter().map(|&seat| self.read(seat, 0)).collect()
     }
 
     /// What a seat waits for, if it does, to be there `within_ns` after its newest observation came. One
     /// that owes nothing has only to be read.
-    pub fn demand(&self, seat: usize, within_ns: u64) -> Option<Demand> {
+    pub fn demand(&self, seat: usize, within_ns: u64) -> Option<InferenceRequest> {
         let Waiting {
             since_ns,
             arrived_ns,
             ..
         } = self.seats[seat].waiting?;
-        Some(Demand {
+        Some(InferenceRequest {
             stream: seat,
             since_ns,
             arrived_ns,
@@ -321,7 +325,7 @@ impl Engine {
     ///
     /// # Errors
     /// No observation waits, or LibTorch refused.
-    pub fn read(&mut self, seat: usize, now_ns: u64) -> Result<Option<Answer>> {
+    pub fn read(&mut self, seat: usize, now_ns: u64) -> Result<Option<ActionChunk>> {
         let waiting = self.seats[seat].waiting.take();
         let evaluations = std::mem::take(&mut self.seats[seat].evaluations);
         let Some(waiting) = waiting else {
@@ -351,7 +355,7 @@ impl Engine {
             }
         }
         state.chunk += 1;
-        Ok(Some(Answer {
+        Ok(Some(ActionChunk {
             chunk: state.chunk,
             stream: state.stream,
             observation_sequence: state.newest,

@@ -10,7 +10,7 @@ const KEPT: usize = 8;
 
 /// The newest pictures of some cameras; `P` is what a picture is.
 #[derive(Debug, Clone)]
-pub struct Frames<P> {
+pub struct CameraSync<P> {
     cameras: Vec<Camera<P>>,
     most_apart_ns: u64,
 }
@@ -34,7 +34,7 @@ impl<P> Frame<P> {
     }
 }
 
-impl<P> Frames<P> {
+impl<P> CameraSync<P> {
     /// No pictures yet. A picture and an observation that are more than `most_apart_ns` nanoseconds apart do not belong
     /// together.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, most_apart_ns: u64) -> Self {
@@ -112,8 +112,8 @@ mod tests {
 
     use super::*;
 
-    fn frames() -> Frames<u64> {
-        Frames::new(["top", "wrist"], 50)
+    fn frames() -> CameraSync<u64> {
+        CameraSync::new(["top", "wrist"], 50)
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_found_is_within_the_bound(times in prop::collection::vec(0..1000_u64, 1..30), at in 0..1000_u64) {
-            let mut frames = Frames::new(["one"], 50);
+            let mut frames = CameraSync::new(["one"], 50);
             for time in &times {
                 frames.take(0, 0, *time, *time);
             }

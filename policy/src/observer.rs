@@ -13,7 +13,7 @@ use crate::{Error, Normaliser, PolicyConfig, Result};
 /// Normalises numbers, encodes images, and puts both in the order of `task.observation`.
 ///
 /// Images are encoded here, once per observation, whatever a plan costs.
-pub(crate) struct Observer {
+pub(crate) struct ObservationEncoder {
     numbers: Normaliser,
     vision: Option<VisionEncoder>,
     cameras: Vec<Camera>,
@@ -55,7 +55,7 @@ pub(crate) fn layout(config: &PolicyConfig, numbers: usize) -> Vec<Piece> {
     layout
 }
 
-impl Observer {
+impl ObservationEncoder {
     /// An observer for a checked configuration; `vision` belongs to it.
     pub(crate) fn new(
         config: &PolicyConfig,
@@ -97,7 +97,7 @@ impl Observer {
         cameras.map(|camera| (camera.name.as_str(), camera.size))
     }
 
-    /// Whether [`Observer::row`] takes this observation.
+    /// Whether [`ObservationEncoder::row`] takes this observation.
     ///
     /// # Errors
     /// A wrong number of values or images, an image of another size, or a value that is not finite.

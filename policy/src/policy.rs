@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::ImageSize;
 use crate::history::ObservationHistory;
 use crate::image::Image;
-use crate::observer::Observer;
+use crate::observer::ObservationEncoder;
 use crate::oddity::OddityWatch;
 use crate::plan::{self, NoiseSource, Plan, Planner};
 use crate::{Error, Normaliser, PolicyConfig, Result};
@@ -32,7 +32,7 @@ impl<'a> Observation<'a> {
 /// A policy that controls any number of independent streams.
 pub struct Policy {
     config: PolicyConfig,
-    observer: Observer,
+    observer: ObservationEncoder,
     actions: Normaliser,
     planner: Box<dyn Planner>,
     histories: Vec<ObservationHistory>,
@@ -76,7 +76,7 @@ impl Policy {
                 expected: format!("{} numbers below {observation}", sizes.action),
             });
         }
-        let observer = Observer::new(&config, &normalisers, vision, device);
+        let observer = ObservationEncoder::new(&config, &normalisers, vision, device);
         let (network, executor) = execution.denoiser(network, device)?;
         let planner = plan::planner(&config, network, device, streams)?;
         let history = ObservationHistory::new(config.plan.observation_steps, config.period_ns());

@@ -6,7 +6,7 @@
 /// point absorbs jitter below half a period; what was counted once is never counted again, and time
 /// that jumps back counts nothing.
 #[derive(Debug, Clone)]
-pub struct Roll {
+pub struct ActionClock {
     period_ns: u64,
     start_ns: Option<u64>,
     consumed: u64,
@@ -15,7 +15,7 @@ pub struct Roll {
 /// Consumed actions beyond this count as this many: the plan is used up long before.
 const MOST: u64 = 1 << 20;
 
-impl Roll {
+impl ActionClock {
     /// Counts actions of `period_ns` nanoseconds each (at least 1).
     pub fn new(period_ns: u64) -> Self {
         Self {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn jitter_and_repetition_do_not_matter() {
-        let mut roll = Roll::new(100);
+        let mut roll = ActionClock::new(100);
         assert_eq!(roll.consumed(1000), 0);
         assert_eq!(roll.consumed(1093), 1);
         assert_eq!(roll.consumed(1093), 0);
@@ -72,7 +72,7 @@ mod tests {
         fn what_is_counted_adds_up_to_the_time_that_passed(
             steps in prop::collection::vec(0_u64..1000, 1..50)
         ) {
-            let mut roll = Roll::new(100);
+            let mut roll = ActionClock::new(100);
             let mut now = 5;
             let mut total = roll.consumed(now) as u64;
             for step in steps {

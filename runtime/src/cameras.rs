@@ -4,7 +4,7 @@ use kinestream_bridge::Image;
 use kinestream_bridge::wire::{ImageEncoding, Stamp};
 use kinestream_policy::Policy;
 use kinestream_policy::config::ImageSize;
-use kinestream_policy::frames::Frames;
+use kinestream_policy::frames::CameraSync;
 use kinestream_policy::image::{Image as View, Pixels};
 
 mod jpeg;
@@ -17,7 +17,7 @@ const GREY: &str =
 /// Pictures of one robot's cameras, newest ones only.
 pub struct Cameras {
     sizes: Vec<(String, ImageSize)>,
-    frames: Frames<Vec<u8>>,
+    frames: CameraSync<Vec<u8>>,
 }
 
 impl Cameras {
@@ -31,7 +31,7 @@ impl Cameras {
         let apart_ms = apart_ms.unwrap_or(1e3 / policy.config().task.rate_hz);
         let names = sizes.iter().map(|(name, _)| name.as_str());
         Self {
-            frames: Frames::new(names, (apart_ms * 1e6) as u64),
+            frames: CameraSync::new(names, (apart_ms * 1e6) as u64),
             sizes,
         }
     }

@@ -15,16 +15,16 @@ use kinestream_bridge::node::{Channel, Publisher};
 use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
 use kinestream_control::fixed_rate::{self, LoopOptions, Tick};
 use kinestream_control::{
-    Clock, ControlLoop, Controller, ControllerConfig, Granted, Interpolation, Interventions,
-    LimitsConfig, MissPolicy, Monotonic, PlanReader, RealtimeConfig, Rung, StartConfig, StartFrom,
-    TickInputs, TickOutput, TimingGauge, TimingReport, WatchdogConfig,
+    Clock, ControlLoop, Controller, ControllerConfig, Interpolation, LimitFlags, LimitsConfig,
+    MissPolicy, Monotonic, PlanReader, RealtimeConfig, RealtimeStatus, SafetyState, StartConfig,
+    StartFrom, TickInputs, TickOutput, TimingGauge, TimingReport, WatchdogConfig,
 };
 use kinestream_policy::Policy;
 use serde::{Deserialize, Serialize};
 
-use super::signals::{Gauges, Signals};
+use super::signals::{ControlInputs, ControlMetrics};
 use crate::clock::stamp;
-use crate::recording::{Tap, TickRecord, TickTap, topic};
+use crate::recording::{RecordSink, TickRecord, TickRecordSink, topic};
 
 /// Numbers of an action at most.
 pub const MOST_NUMBERS: usize = 64;
@@ -162,7 +162,7 @@ impl ControlConfig {
 
 /// One command on its way to the publisher thread.
 #[derive(Debug, Clone, Copy)]
-struct Outgoing {
+struct CommandSample {
     due_ns: u64,
     output: TickOutput,
     size: usize,
@@ -213,9 +213,9 @@ impl CommandSink for SessionSink {
 /// What a command node reads from, and tells.
 pub(crate) struct Wiring {
     pub(crate) plans: PlanReader,
-    pub(crate) signals: Arc<Signals>,
-    pub(crate) gauges: Arc<Gauges>,
-    pub(crate) tap: Tap,
+    pub(crate) signals: Arc<ControlInputs>,
+    pub(crate) gauges: Arc<ControlMetrics>,
+    pub(crate) tap: RecordSink,
 }
 
 /// A running command node.
@@ -241,7 +241,7 @@ impl CommandNode {
         } = wiring;
         let controller = config.controller(action_size)?;
         let (sender, receiver) = rtrb::RingBuffer::new(RING);
-        let mut turn = Turn {
+        let mut turn = ControlTick {
             controller,
             plans,
             signals: Arc::clone(&signals),
@@ -272,7 +272,7 @@ impl CommandNode {
     }
 
     /// What the operating system granted to the control thread.
-    pub(crate) fn granted(&self) -> &Granted {
+    pub(crate) fn granted(&self) -> &RealtimeStatus {
         self.control.granted()
     }
 
@@ -293,17 +293,17 @@ impl CommandNode {
 }
 
 /// What the control thread does in a period. Nothing in here waits, allocates or prints.
-struct Turn {
+struct ControlTick {
     controller: Controller,
     plans: PlanReader,
-    signals: Arc<Signals>,
-    gauges: Arc<Gauges>,
-    sender: rtrb::Producer<Outgoing>,
-    tap: TickTap,
+    signals: Arc<ControlInputs>,
+    gauges: Arc<ControlMetrics>,
+    sender: rtrb::Producer<CommandSample>,
+    tap: TickRecordSink,
     missed_is_fault: bool,
 }
 
-impl Turn {
+impl ControlTick {
     fn take(&mut self, tick: &Tick) -> ControlFlow<()> {
         let inputs = TickInputs {
             index: tick.index,
@@ -319,7 +319,7 @@ impl Turn {
             for (slot, value) in values.iter_mut().zip(command) {
                 *slot = *value as f32;
             }
-            let outgoing = Outgoing {
+            let outgoing = CommandSample {
                 due_ns: tick.deadline_ns,
                 output,
                 size: command.len(),
@@ -345,10 +345,10 @@ impl Turn {
 /// What the publisher thread owns.
 struct Sender<S> {
     sink: S,
-    receiver: rtrb::Consumer<Outgoing>,
-    signals: Arc<Signals>,
-    gauges: Arc<Gauges>,
-    tap: Tap,
+    receiver: rtrb::Consumer<CommandSample>,
+    signals: Arc<ControlInputs>,
+    gauges: Arc<ControlMetrics>,
+    tap: RecordSink,
 }
 
 impl<S: CommandSink> Sender<S> {
@@ -391,14 +391,16 @@ impl<S: CommandSink> Sender<S> {
 
 fn flags(output: &TickOutput) -> ActionFlags {
     let mut flags = match output.rung {
-        Rung::Waiting | Rung::Holding => ActionFlags::HOLDING,
-        Rung::Running | Rung::Continuing if output.late || output.between_motions => {
+        SafetyState::Waiting | SafetyState::Holding => ActionFlags::HOLDING,
+        SafetyState::Running | SafetyState::Continuing if output.late || output.between_motions => {
             ActionFlags::HOLDING
         }
-        Rung::Running | Rung::Continuing => ActionFlags::NONE,
-        Rung::SafeStop | Rung::EmergencyStop => ActionFlags::HOLDING.with(ActionFlags::STOPPING),
+        SafetyState::Running | SafetyState::Continuing => ActionFlags::NONE,
+        SafetyState::SafeStop | SafetyState::EmergencyStop => {
+            ActionFlags::HOLDING.with(ActionFlags::STOPPING)
+        }
     };
-    if output.interventions != Interventions::NONE {
+    if output.interventions != LimitFlags::NONE {
         flags = flags.with(ActionFlags::LIMITED);
     }
     flags

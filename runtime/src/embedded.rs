@@ -12,15 +12,15 @@ use kinestream_bridge::wire::{
     ActionFlags, ActionSlice, ImageEncoding, Name, Request, Stamp, Values,
 };
 use kinestream_bridge::{Command, Image, Observation};
-use kinestream_control::{Activity, Rung, TimingReport, latest_plan};
+use kinestream_control::{Activity, SafetyState, TimingReport, latest_plan};
 use kinestream_policy::Policy;
 
 use crate::clock::stamp;
 use crate::commands::{CommandNode, CommandSink, ControlConfig, Wiring};
 use crate::policy::{PolicyNode, PolicyOptions, PolicyStatistics, RobotLink, Seat};
-use crate::recording::Tap;
+use crate::recording::RecordSink;
 use crate::runtime::{LAST_WORDS, POLICY_END_WITHIN, REST_WITHIN};
-use crate::signals::{Gauges, Signals};
+use crate::signals::{ControlInputs, ControlMetrics};
 
 /// A command on its way to the robot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,8 +80,8 @@ pub struct EmbeddedOptions {
 pub struct EmbeddedRobot {
     /// Until the end.
     threads: Option<(PolicyNode, CommandNode)>,
-    signals: Arc<Signals>,
-    gauges: Arc<Gauges>,
+    signals: Arc<ControlInputs>,
+    gauges: Arc<ControlMetrics>,
     stop: Arc<AtomicBool>,
     has_home: bool,
     observation_size: usize,
@@ -121,14 +121,14 @@ impl EmbeddedRobot {
         let in_time_s = plan.commit_ahead.max(1) as f64 / policy.config().task.rate_hz;
         let (writer, plans) = latest_plan(horizon, action_size);
         // Nobody outside keeps stops of a robot that has no session.
-        let signals = Arc::new(Signals::new(shutdown, false));
-        let gauges = Arc::new(Gauges::default());
+        let signals = Arc::new(ControlInputs::new(shutdown, false));
+        let gauges = Arc::new(ControlMetrics::default());
         let stop = Arc::new(AtomicBool::new(false));
         let wiring = Wiring {
             plans,
             signals: Arc::clone(&signals),
             gauges: Arc::clone(&gauges),
-            tap: Tap::off(),
+            tap: RecordSink::off(),
         };
         let sink = Actuator(actuator);
         let commands = CommandNode::start(sink, &control, action_size, wiring, Arc::clone(&stop))?;
@@ -136,7 +136,7 @@ impl EmbeddedRobot {
             link: RobotLink::Program,
             commands: writer,
             signals: Arc::clone(&signals),
-            tap: Tap::off(),
+            tap: RecordSink::off(),
             snapshot: Arc::default(),
             deadline_ns: (1e9 * in_time_s) as u64,
             measured,
@@ -247,7 +247,7 @@ impl EmbeddedRobot {
     }
 
     /// What the watchdog makes of things.
-    pub fn safety_state(&self) -> Rung {
+    pub fn safety_state(&self) -> SafetyState {
         self.gauges.rung()
     }
 
@@ -411,7 +411,12 @@ mod tests {
         assert!(robot.home().is_err());
         robot.observe(&observation).unwrap();
         wait("fifty commands", || log.all().len() > 50);
-        assert_eq!(robot.safety_state(), Rung::Running, "{}", robot.reason());
+        assert_eq!(
+            robot.safety_state(),
+            SafetyState::Running,
+            "{}",
+            robot.reason()
+        );
         robot.reset(7).unwrap();
         (observation[18], observation[19]) = (300.0, 100.0);
         robot.observe(&observation).unwrap();
@@ -419,7 +424,9 @@ mod tests {
             robot.statistics().unwrap().plans > 1
         });
         robot.stop();
-        wait("a stop", || robot.safety_state() == Rung::EmergencyStop);
+        wait("a stop", || {
+            robot.safety_state() == SafetyState::EmergencyStop
+        });
         let report = robot.finish().unwrap();
         let commands = log.all();
         assert_eq!(report.commands, commands.len() as u64);

@@ -3,7 +3,32 @@
 //! none of these and stand in crates of their own.
 //!
 //! [`runtime::Runtime`] puts policy and command loop together, as a robot sees them over zenoh; `kinestream run` is little
-//! more than it.
+//! more than it. [`embedded::EmbeddedRobot`] does the same within a program, with sensors and actuators that are functions and
+//! without a network:
+//!
+//! ```no_run
+//! use kinestream_policy::Policy;
+//! use kinestream_runtime::embedded::{EmbeddedOptions, EmbeddedRobot};
+//! use kinestream_runtime::{checkpoint, tch::Device};
+//!
+//! # fn read_sensors() -> Vec<f64> { vec![0.0; 20] }
+//! # fn write_motors(_: &[f32]) {}
+//! # fn main() -> anyhow::Result<()> {
+//! let checkpoint = checkpoint::open("models/pusht-state".as_ref(), Device::Cpu)?;
+//! let policy = Policy::new(checkpoint, Device::Cpu, 1)?;
+//! let mut options = EmbeddedOptions::default();
+//! options.control.limits.velocity = Some(300.0.into());
+//! let robot = EmbeddedRobot::start(policy, options, |command| write_motors(command.values))?;
+//! for _ in 0..100 {
+//!     robot.observe(&read_sensors())?;
+//!     std::thread::sleep(std::time::Duration::from_millis(100));
+//! }
+//! robot.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Whole programs are in `runtime/examples`.
 
 pub mod cameras;
 pub mod character;

@@ -11,13 +11,15 @@ use kinestream_bridge::health::{
 };
 use kinestream_bridge::node::{Channel, HealthPublisher, LivelinessToken, Publisher};
 use kinestream_bridge::wire::{RunState, Status};
-use kinestream_control::{Cause, Clock, Granted, Monotonic, Percentiles, Rung, TimingGauge};
+use kinestream_control::{
+    Clock, Monotonic, Percentiles, RealtimeStatus, SafetyReason, SafetyState, TimingGauge,
+};
 
 use super::policy::PolicyStatistics;
-use super::signals::Gauges;
+use super::signals::ControlMetrics;
 use super::snapshot::Snapshot;
 use crate::clock::stamp;
-use crate::recording::Tap;
+use crate::recording::RecordSink;
 
 /// Time between two status messages.
 const EVERY: Duration = Duration::from_millis(500);
@@ -32,17 +34,17 @@ pub(crate) struct Monitor {
     robot: String,
     begun: Instant,
     rate_hz: f64,
-    granted: Granted,
-    gauges: Arc<Gauges>,
+    granted: RealtimeStatus,
+    gauges: Arc<ControlMetrics>,
     timing: Arc<TimingGauge>,
-    tap: Tap,
+    tap: RecordSink,
     status: Publisher,
     health: HealthPublisher,
     latest: Option<Health>,
     snapshot: Arc<Snapshot>,
     /// Present while commands move the robot or may at once.
     token: Option<LivelinessToken>,
-    rung: Rung,
+    rung: SafetyState,
     refusal: Refusal,
     sequence: u64,
     last: Option<Instant>,
@@ -53,10 +55,10 @@ pub(crate) struct Monitor {
 /// What the monitor needs of the command node.
 pub(crate) struct Watched {
     pub(crate) rate_hz: f64,
-    pub(crate) granted: Granted,
-    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) granted: RealtimeStatus,
+    pub(crate) gauges: Arc<ControlMetrics>,
     pub(crate) timing: Arc<TimingGauge>,
-    pub(crate) tap: Tap,
+    pub(crate) tap: RecordSink,
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
@@ -85,7 +87,7 @@ impl Monitor {
             latest: None,
             snapshot,
             token: None,
-            rung: Rung::Waiting,
+            rung: SafetyState::Waiting,
             refusal: Refusal::default(),
             sequence: 0,
             last: None,
@@ -168,7 +170,7 @@ impl Monitor {
             stamp: stamp(self.sequence, 0),
             uptime_s,
             rung: wire_rung(rung),
-            reason: (gauges.cause() != Cause::None).then(|| gauges.reason()),
+            reason: (gauges.cause() != SafetyReason::None).then(|| gauges.reason()),
             rung_since_s: (age(gauges.since_ns()) / 1e9).min(uptime_s),
             longest_without_command_ms: gauges.longest_without_ns() as f64 / 1e6,
             control: ControlHealth {
@@ -222,34 +224,38 @@ impl Monitor {
             recorder: recorder(&self.tap),
             ..Health::default()
         };
-        for (rung, count) in health::Rung::ALL.into_iter().zip(gauges.entered()) {
+        for (rung, count) in health::SafetyState::ALL.into_iter().zip(gauges.entered()) {
             *health.rung_counts.entry(rung) = count;
         }
         health
     }
 
     /// The part `control` is present on the wire while commands move the robot or may at once.
-    fn announce(&mut self, rung: Rung) -> Result<()> {
+    fn announce(&mut self, rung: SafetyState) -> Result<()> {
         let (before, now) = (self.rung, rung);
         let cause = self.gauges.cause();
         let change = format!("{}: {before:?} -> {now:?}", self.robot);
         let reason = self.gauges.reason();
         match now {
-            Rung::Running | Rung::Continuing => tracing::info!("{change}"),
-            _ if matches!(cause, Cause::Pause | Cause::Home) => {
+            SafetyState::Running | SafetyState::Continuing => tracing::info!("{change}"),
+            _ if matches!(cause, SafetyReason::Pause | SafetyReason::Home) => {
                 tracing::info!("{change}: {reason}")
             }
-            _ if cause == Cause::Shutdown => tracing::debug!("{change}: {reason}"),
-            Rung::Waiting | Rung::Holding => tracing::warn!("{change}: {reason}"),
-            Rung::SafeStop | Rung::EmergencyStop => tracing::error!("{change}: {reason}"),
+            _ if cause == SafetyReason::Shutdown => tracing::debug!("{change}: {reason}"),
+            SafetyState::Waiting | SafetyState::Holding => tracing::warn!("{change}: {reason}"),
+            SafetyState::SafeStop | SafetyState::EmergencyStop => {
+                tracing::error!("{change}: {reason}")
+            }
         }
         self.rung = rung;
         self.token = match rung {
-            Rung::Running | Rung::Continuing | Rung::Holding => match self.token.take() {
-                Some(token) => Some(token),
-                None => Some(self.node.announce_part("control")?),
-            },
-            Rung::Waiting | Rung::SafeStop | Rung::EmergencyStop => None,
+            SafetyState::Running | SafetyState::Continuing | SafetyState::Holding => {
+                match self.token.take() {
+                    Some(token) => Some(token),
+                    None => Some(self.node.announce_part("control")?),
+                }
+            }
+            SafetyState::Waiting | SafetyState::SafeStop | SafetyState::EmergencyStop => None,
         };
         Ok(())
     }
@@ -258,16 +264,17 @@ impl Monitor {
 /// A motion that does not begin, which the rung, staying what it was, does not show.
 #[derive(Debug, Default)]
 struct Refusal {
-    cause: Option<Cause>,
+    cause: Option<SafetyReason>,
     since: Option<Instant>,
     told: Option<Instant>,
 }
 
 impl Refusal {
     /// Takes what holds at `now`; whether it is time to say so.
-    fn is_to_be_told(&mut self, rung: Rung, cause: Cause, now: Instant) -> bool {
-        let is_refused = matches!(rung, Rung::Waiting | Rung::Holding) && refuses_motion(cause);
-        if matches!(rung, Rung::Running | Rung::Continuing) {
+    fn is_to_be_told(&mut self, rung: SafetyState, cause: SafetyReason, now: Instant) -> bool {
+        let is_refused =
+            matches!(rung, SafetyState::Waiting | SafetyState::Holding) && refuses_motion(cause);
+        if matches!(rung, SafetyState::Running | SafetyState::Continuing) {
             *self = Self::default();
         }
         if !is_refused {
@@ -292,26 +299,29 @@ impl Refusal {
 }
 
 /// Whether a cause keeps a motion from beginning until somebody does something about it; the others pass by themselves.
-fn refuses_motion(cause: Cause) -> bool {
+fn refuses_motion(cause: SafetyReason) -> bool {
     matches!(
         cause,
-        Cause::FarStart | Cause::NotMeasured | Cause::OutsideLimits | Cause::NoStopKeeper
+        SafetyReason::FarStart
+            | SafetyReason::NotMeasured
+            | SafetyReason::OutsideLimits
+            | SafetyReason::NoStopKeeper
     )
 }
 
-fn wire_rung(rung: Rung) -> health::Rung {
+fn wire_rung(rung: SafetyState) -> health::SafetyState {
     match rung {
-        Rung::Waiting => health::Rung::Waiting,
-        Rung::Running => health::Rung::Running,
-        Rung::Continuing => health::Rung::Continuing,
-        Rung::Holding => health::Rung::Holding,
-        Rung::SafeStop => health::Rung::SafeStop,
-        Rung::EmergencyStop => health::Rung::EmergencyStop,
+        SafetyState::Waiting => health::SafetyState::Waiting,
+        SafetyState::Running => health::SafetyState::Running,
+        SafetyState::Continuing => health::SafetyState::Continuing,
+        SafetyState::Holding => health::SafetyState::Holding,
+        SafetyState::SafeStop => health::SafetyState::SafeStop,
+        SafetyState::EmergencyStop => health::SafetyState::EmergencyStop,
     }
 }
 
 /// What was recorded so far, if anything is.
-pub(super) fn recorder(tap: &Tap) -> Option<RecorderHealth> {
+pub(super) fn recorder(tap: &RecordSink) -> Option<RecorderHealth> {
     let path = || tap.path().map(|path| path.display().to_string());
     tap.status().map(|status| RecorderHealth {
         file: health::shortened(&path().unwrap_or_default()),
@@ -331,7 +341,7 @@ pub(super) fn quantiles(percentiles: &Percentiles) -> Quantiles {
     }
 }
 
-fn limits(gauges: &Gauges) -> LimitHealth {
+fn limits(gauges: &ControlMetrics) -> LimitHealth {
     let [not_finite, position, velocity, acceleration, jerk, limited] = gauges.limits();
     LimitHealth {
         not_finite,
@@ -344,14 +354,16 @@ fn limits(gauges: &Gauges) -> LimitHealth {
     }
 }
 
-fn run_state(rung: Rung, statistics: &PolicyStatistics) -> RunState {
+fn run_state(rung: SafetyState, statistics: &PolicyStatistics) -> RunState {
     match rung {
-        Rung::Waiting => RunState::Waiting,
-        Rung::Running | Rung::Continuing if statistics.fault.is_some() => RunState::Holding,
-        Rung::Running | Rung::Continuing => RunState::Running,
-        Rung::Holding => RunState::Holding,
-        Rung::SafeStop => RunState::Stopped,
-        Rung::EmergencyStop => RunState::Fault,
+        SafetyState::Waiting => RunState::Waiting,
+        SafetyState::Running | SafetyState::Continuing if statistics.fault.is_some() => {
+            RunState::Holding
+        }
+        SafetyState::Running | SafetyState::Continuing => RunState::Running,
+        SafetyState::Holding => RunState::Holding,
+        SafetyState::SafeStop => RunState::Stopped,
+        SafetyState::EmergencyStop => RunState::Fault,
     }
 }
 
@@ -363,24 +375,24 @@ mod tests {
     fn a_refusal_is_told_once_it_lasts_and_again_after_half_a_minute() {
         let begun = Instant::now();
         let mut refusal = Refusal::default();
-        let mut told = |rung: Rung, cause: Cause, after_ms: u64| {
+        let mut told = |rung: SafetyState, cause: SafetyReason, after_ms: u64| {
             refusal.is_to_be_told(rung, cause, begun + Duration::from_millis(after_ms))
         };
-        let (waiting, far) = (Rung::Waiting, Cause::FarStart);
-        assert!(!told(waiting, Cause::NoObservation, 0));
+        let (waiting, far) = (SafetyState::Waiting, SafetyReason::FarStart);
+        assert!(!told(waiting, SafetyReason::NoObservation, 0));
         assert!(!told(waiting, far, 10));
         assert!(!told(waiting, far, 150));
         assert!(told(waiting, far, 250));
         assert!(!told(waiting, far, 20_000));
         // What comes between does not make it another.
-        assert!(!told(waiting, Cause::NoPlan, 21_000));
+        assert!(!told(waiting, SafetyReason::NoPlan, 21_000));
         assert!(!told(waiting, far, 22_000));
         assert!(told(waiting, far, 31_000));
-        assert!(!told(waiting, Cause::NotMeasured, 31_010));
-        assert!(told(waiting, Cause::NotMeasured, 31_300));
+        assert!(!told(waiting, SafetyReason::NotMeasured, 31_010));
+        assert!(told(waiting, SafetyReason::NotMeasured, 31_300));
         // A motion that began meanwhile makes it news.
-        assert!(!told(Rung::Running, Cause::None, 31_400));
-        assert!(!told(Rung::Holding, far, 31_500));
-        assert!(told(Rung::Holding, far, 31_800));
+        assert!(!told(SafetyState::Running, SafetyReason::None, 31_400));
+        assert!(!told(SafetyState::Holding, far, 31_500));
+        assert!(told(SafetyState::Holding, far, 31_800));
     }
 }

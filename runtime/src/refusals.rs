@@ -51,7 +51,7 @@ where
         .with_target(OTHER_SIDE, LevelFilter::ERROR)
         .with_target(ACCESS, LevelFilter::TRACE);
     Refusals {
-        ledger: Mutex::new(Ledger::default()),
+        ledger: Mutex::new(RejectionLog::default()),
         sender,
         receiver: Mutex::new(Some(receiver)),
     }
@@ -59,7 +59,7 @@ where
 }
 
 struct Refusals {
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<RejectionLog>,
     sender: SyncSender<String>,
     /// Taken by the writing thread, which begins with the first refusal.
     receiver: Mutex<Option<Receiver<String>>>,
@@ -106,7 +106,7 @@ impl Visit for Message {
 
 /// What was told and when.
 #[derive(Default)]
-struct Ledger {
+struct RejectionLog {
     told: HashMap<String, (Instant, u64)>,
     /// Beyond [`MOST`]: when one of a kind was last told, and how many were not since.
     beyond: HashMap<String, (Instant, u64)>,
@@ -157,7 +157,7 @@ impl Refusal {
     }
 }
 
-impl Ledger {
+impl RejectionLog {
     /// The sentence to write now, if this event asks for one.
     fn hear(&mut self, target: &str, message: &str, now: Instant) -> Option<String> {
         let Refusal { sentence, kind } = match target {
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_once_and_then_by_the_hour() {
-        let mut ledger = Ledger::default();
+        let mut ledger = RejectionLog::default();
         let begun = Instant::now();
         let message = "UsrPwd extension - Recv OpenSyn. Invalid password. at usrpwd.rs:424.";
         let told = ledger.hear(PASSWORDS, message, begun);
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn permissions_that_are_only_worked_out_are_no_refusal() {
-        let mut ledger = Ledger::default();
+        let mut ledger = RejectionLog::default();
         let now = Instant::now();
         assert_eq!(ledger.hear(ACCESS, CACHING, now), None);
         assert_eq!(ledger.hear(ACCESS, WORKED_OUT, now), None);
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn an_invented_name_fills_neither_memory_nor_log() {
-        let mut ledger = Ledger::default();
+        let mut ledger = RejectionLog::default();
         let begun = Instant::now();
         let told = (0..10_000)
             .filter_map(|number| ledger.hear(ACCESS, &invented(number, "viewer"), begun))
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_kind_hides_no_other() {
-        let mut ledger = Ledger::default();
+        let mut ledger = RejectionLog::default();
         let now = Instant::now();
         for number in 0..10_000 {
             ledger.hear(ACCESS, &invented(number, "viewer"), now);
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn certificates_and_the_other_side() {
-        let mut ledger = Ledger::default();
+        let mut ledger = RejectionLog::default();
         let now = Instant::now();
         let told = ledger.hear(
             CERTIFICATES,

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use kinestream_bridge::node::{KeeperState, MotionRequest, RequestHandler, Service, StopListener};
 use kinestream_bridge::stop_socket::{StopSocket, stop_socket_path};
 use kinestream_bridge::{Health, Node, SessionOptions};
-use kinestream_control::{Activity, Cause, PlanReader, Rung, TimingReport, latest_plan};
+use kinestream_control::{
+    Activity, PlanReader, SafetyReason, SafetyState, TimingReport, latest_plan,
+};
 use kinestream_policy::Policy;
 use serde_json::{Value, json};
 
@@ -16,12 +18,12 @@ use super::commands::{CommandNode, SessionSink, Wiring};
 use super::monitor::{Monitor, Watched};
 use super::policy::{PolicyNode, PolicyOptions, PolicyStatistics, RobotLink, Seat};
 use super::ros2::config::Ros2Config;
-use super::signals::{Gauges, Signals};
+use super::signals::{ControlInputs, ControlMetrics};
 use super::snapshot::Snapshot;
 use crate::clock::wall_ns;
 use crate::config::Config;
 use crate::metrics::{self, MetricsServer};
-use crate::recording::Tap;
+use crate::recording::RecordSink;
 
 /// How long commands may take to come to rest when the program ends.
 pub(crate) const REST_WITHIN: Duration = Duration::from_secs(2);
@@ -44,8 +46,8 @@ pub struct Runtime {
 struct Robot {
     commands: CommandNode,
     monitor: Monitor,
-    signals: Arc<Signals>,
-    gauges: Arc<Gauges>,
+    signals: Arc<ControlInputs>,
+    gauges: Arc<ControlMetrics>,
     snapshot: Arc<Snapshot>,
     _stops: StopListener,
     _stop_socket: Option<StopSocket>,
@@ -74,7 +76,7 @@ impl Runtime {
         config: &Config,
         policy: Policy,
         info: &Value,
-        tap: &Tap,
+        tap: &RecordSink,
         shutdown: &Arc<AtomicBool>,
         session: Option<&SessionOptions>,
     ) -> Result<Self> {
@@ -214,7 +216,7 @@ impl Runtime {
         }
         ended?;
         if let Some(robot) = twin {
-            bail!("{robot}: {}", Cause::TwinRuntime.text());
+            bail!("{robot}: {}", SafetyReason::TwinRuntime.text());
         }
         Ok(reports)
     }
@@ -223,7 +225,7 @@ impl Runtime {
 /// What all robots of a runtime share.
 struct Shared<'a> {
     info: &'a Value,
-    tap: &'a Tap,
+    tap: &'a RecordSink,
     /// Ends the threads.
     stop: &'a Arc<AtomicBool>,
     /// Brings commands to rest.
@@ -248,8 +250,8 @@ impl Robot {
             session,
         } = *shared;
         let needs_keeper = config.control.start.keeper;
-        let signals = Arc::new(Signals::new(Arc::clone(shutdown), needs_keeper));
-        let gauges = Arc::new(Gauges::default());
+        let signals = Arc::new(ControlInputs::new(Arc::clone(shutdown), needs_keeper));
+        let gauges = Arc::new(ControlMetrics::default());
         let wiring = Wiring {
             plans,
             signals: Arc::clone(&signals),
@@ -320,8 +322,8 @@ impl Robot {
 /// Passes requests on to the control thread.
 struct Requests {
     robot: String,
-    signals: Arc<Signals>,
-    gauges: Arc<Gauges>,
+    signals: Arc<ControlInputs>,
+    gauges: Arc<ControlMetrics>,
     has_home: bool,
     needs_keeper: bool,
     /// What keepers said last, so that changes are told.
@@ -351,11 +353,14 @@ impl RequestHandler for Requests {
     fn state(&self, request: MotionRequest) -> Value {
         let begun = Instant::now();
         let seen = || match request {
-            MotionRequest::Stop => self.gauges.rung() == Rung::EmergencyStop,
-            MotionRequest::Rearm => self.gauges.rung() < Rung::SafeStop,
-            MotionRequest::Pause => self.gauges.cause() == Cause::Pause,
-            MotionRequest::Resume => self.gauges.rung() == Rung::Running,
-            MotionRequest::Home => matches!(self.gauges.cause(), Cause::Homing | Cause::Home),
+            MotionRequest::Stop => self.gauges.rung() == SafetyState::EmergencyStop,
+            MotionRequest::Rearm => self.gauges.rung() < SafetyState::SafeStop,
+            MotionRequest::Pause => self.gauges.cause() == SafetyReason::Pause,
+            MotionRequest::Resume => self.gauges.rung() == SafetyState::Running,
+            MotionRequest::Home => matches!(
+                self.gauges.cause(),
+                SafetyReason::Homing | SafetyReason::Home
+            ),
         };
         while begun.elapsed() < SEEN_WITHIN && !seen() {
             std::thread::sleep(Duration::from_millis(1));

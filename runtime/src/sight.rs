@@ -11,11 +11,11 @@ const TABLE: ImageSize = ImageSize {
 };
 
 /// Numbers and picture of an observation, as a policy takes them.
-pub type Seen = (Vec<f32>, Option<Vec<u8>>);
+pub type PushtObservation = (Vec<f32>, Option<Vec<u8>>);
 
 /// What a policy sees of Push-T.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
+pub enum ObservationMode {
     /// The nine keypoints of the T and the agent.
     Keypoints,
     /// The table from above, and the agent.
@@ -25,7 +25,7 @@ pub enum Sight {
     },
 }
 
-impl Sight {
+impl ObservationMode {
     /// What a task observes; `numbers` are those of an observation without its pictures, where they are known.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Sight {
     }
 
     /// Numbers and picture.
-    pub fn see(&self, world: &PushT) -> Seen {
+    pub fn see(&self, world: &PushT) -> PushtObservation {
         let numbers = self.numbers(world).into_iter();
         let numbers = numbers.map(|value| value as f32).collect();
         (numbers, self.picture(world))

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use kinestream_control::{
-    Activity, Cause, Controller, Facts, FarStart, Rung, StopLatch, TickOutput,
+    Activity, Controller, FarStart, HealthInputs, SafetyReason, SafetyState, StopLatch, TickOutput,
 };
 
 /// Towards the control thread. The emergency stop itself is kept in [`StopLatch`] alone.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub(crate) struct ControlInputs {
     latch: StopLatch,
     observation_ns: AtomicU64,
     policy_alive: AtomicBool,
@@ -23,7 +23,7 @@ pub(crate) struct Signals {
 
 const ACTIVITIES: [Activity; 3] = [Activity::Policy, Activity::Pause, Activity::Home];
 
-impl Signals {
+impl ControlInputs {
     /// Signals of one robot; `shutdown` is raised when the program ends, by signal handlers too. Where a keeper of stops is
     /// asked for, none is there yet.
     pub(crate) fn new(shutdown: Arc<AtomicBool>, needs_stop_keeper: bool) -> Self {
@@ -86,10 +86,10 @@ impl Signals {
     }
 
     /// All of it, for one period.
-    pub(crate) fn facts(&self, missed_period: bool) -> Facts {
+    pub(crate) fn facts(&self, missed_period: bool) -> HealthInputs {
         let activity = usize::from(self.activity.load(Ordering::Relaxed));
         let requests = self.latch.requests();
-        Facts {
+        HealthInputs {
             observation_ns: self.observation_ns(),
             policy_alive: self.policy_alive.load(Ordering::Relaxed),
             session_alive: self.session_alive.load(Ordering::Relaxed),
@@ -107,7 +107,7 @@ impl Signals {
 
 /// From the control thread, written once a period; readers may see a mixture of two periods.
 #[derive(Debug, Default)]
-pub(crate) struct Gauges {
+pub(crate) struct ControlMetrics {
     rung: AtomicU8,
     cause: AtomicU8,
     since_ns: AtomicU64,
@@ -122,38 +122,38 @@ pub(crate) struct Gauges {
     far_start: [AtomicU64; 4],
 }
 
-const RUNGS: [Rung; 6] = [
-    Rung::Waiting,
-    Rung::Running,
-    Rung::Continuing,
-    Rung::Holding,
-    Rung::SafeStop,
-    Rung::EmergencyStop,
+const RUNGS: [SafetyState; 6] = [
+    SafetyState::Waiting,
+    SafetyState::Running,
+    SafetyState::Continuing,
+    SafetyState::Holding,
+    SafetyState::SafeStop,
+    SafetyState::EmergencyStop,
 ];
 
-const CAUSES: [Cause; 19] = [
-    Cause::None,
-    Cause::NoObservation,
-    Cause::NoPlan,
-    Cause::OutsideLimits,
-    Cause::LatePlan,
-    Cause::StaleObservation,
-    Cause::PolicyThread,
-    Cause::Session,
-    Cause::MissedPeriod,
-    Cause::StopRequest,
-    Cause::Shutdown,
-    Cause::RobotGone,
-    Cause::FarStart,
-    Cause::NotMeasured,
-    Cause::TwinRuntime,
-    Cause::NoStopKeeper,
-    Cause::Pause,
-    Cause::Homing,
-    Cause::Home,
+const CAUSES: [SafetyReason; 19] = [
+    SafetyReason::None,
+    SafetyReason::NoObservation,
+    SafetyReason::NoPlan,
+    SafetyReason::OutsideLimits,
+    SafetyReason::LatePlan,
+    SafetyReason::StaleObservation,
+    SafetyReason::PolicyThread,
+    SafetyReason::Session,
+    SafetyReason::MissedPeriod,
+    SafetyReason::StopRequest,
+    SafetyReason::Shutdown,
+    SafetyReason::RobotGone,
+    SafetyReason::FarStart,
+    SafetyReason::NotMeasured,
+    SafetyReason::TwinRuntime,
+    SafetyReason::NoStopKeeper,
+    SafetyReason::Pause,
+    SafetyReason::Homing,
+    SafetyReason::Home,
 ];
 
-impl Gauges {
+impl ControlMetrics {
     /// Writes what a tick did.
     pub(crate) fn record(&self, output: &TickOutput, controller: &Controller) {
         let supervisor = controller.supervisor();
@@ -198,7 +198,7 @@ impl Gauges {
     /// Why the loop is not running, with the numbers that say so.
     pub(crate) fn reason(&self) -> String {
         let cause = self.cause();
-        if cause != Cause::FarStart {
+        if cause != SafetyReason::FarStart {
             return cause.text().to_owned();
         }
         let [column, measured, planned, farthest] = [0, 1, 2, 3].map(|at: usize| {
@@ -226,12 +226,12 @@ impl Gauges {
         self.published.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn rung(&self) -> Rung {
+    pub(crate) fn rung(&self) -> SafetyState {
         let at = usize::from(self.rung.load(Ordering::Relaxed));
         RUNGS.get(at).copied().unwrap_or_default()
     }
 
-    pub(crate) fn cause(&self) -> Cause {
+    pub(crate) fn cause(&self) -> SafetyReason {
         let at = usize::from(self.cause.load(Ordering::Relaxed));
         CAUSES.get(at).copied().unwrap_or_default()
     }
@@ -250,12 +250,12 @@ impl Gauges {
     pub(crate) fn has_come_to_rest(&self) -> bool {
         let is_stopping = matches!(
             self.rung(),
-            Rung::Waiting | Rung::SafeStop | Rung::EmergencyStop
+            SafetyState::Waiting | SafetyState::SafeStop | SafetyState::EmergencyStop
         );
         is_stopping && self.is_at_rest()
     }
 
-    /// How often each rung was entered, in the order of [`Rung`].
+    /// How often each rung was entered, in the order of [`SafetyState`].
     pub(crate) fn entered(&self) -> [u64; 6] {
         std::array::from_fn(|at| self.entered[at].load(Ordering::Relaxed))
     }

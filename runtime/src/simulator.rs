@@ -20,8 +20,8 @@ use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
 
 use crate::INBOX_CAPACITY;
 use crate::clock::stamp;
-use crate::recording::{SimInput, SimStep, Tap};
-use crate::sight::Sight;
+use crate::recording::{RecordSink, SimInput, SimStep};
+use crate::sight::ObservationMode;
 
 /// Physics steps in one control step.
 const PHYSICS_PER_CONTROL: u64 = (CONTROL_STEP / PHYSICS_STEP) as u64;
@@ -57,7 +57,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct SimulatorOptions {
     /// What it shows of the world.
-    pub sight: Sight,
+    pub sight: ObservationMode,
     /// Seed of the first episode.
     pub seed: u32,
     /// Episodes until the end; 0 for no end.
@@ -77,7 +77,7 @@ struct Shell {
     pictures: Option<Publisher>,
     resets: Publisher,
     viewer: Option<ViewerHandle>,
-    tap: Tap,
+    tap: RecordSink,
     snapshot: Arc<Mutex<Snapshot>>,
     options: SimulatorOptions,
     target: Option<[f64; 2]>,
@@ -99,7 +99,7 @@ impl SimulatorNode {
         node: &Node,
         options: SimulatorOptions,
         viewer: Option<ViewerHandle>,
-        tap: Tap,
+        tap: RecordSink,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
@@ -108,8 +108,10 @@ impl SimulatorNode {
             actions: node.inbox(&node.keys().action(), INBOX_CAPACITY)?,
             observations: node.publisher(Channel::Observation("state"))?,
             pictures: match &options.sight {
-                Sight::Picture { camera } => Some(node.publisher(Channel::Image(camera))?),
-                Sight::Keypoints => None,
+                ObservationMode::Picture { camera } => {
+                    Some(node.publisher(Channel::Image(camera))?)
+                }
+                ObservationMode::Keypoints => None,
             },
             resets: node.publisher(Channel::Command("reset"))?,
             viewer,
@@ -261,7 +263,7 @@ impl Shell {
     fn observe(&mut self) -> Result<()> {
         self.sequence += 1;
         let (stamp, sight) = (stamp(self.sequence, self.stream), &self.options.sight);
-        if let (Some(publisher), Sight::Picture { camera }, Some(data)) =
+        if let (Some(publisher), ObservationMode::Picture { camera }, Some(data)) =
             (&mut self.pictures, sight, sight.picture(&self.world))
         {
             // The picture first: an observation that comes finds its own.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kinestream_bridge::{Health, Plan};
 use serde_json::{Value, json};
 
-use super::signals::Gauges;
+use super::signals::ControlMetrics;
 
 /// Filled by the runtime's threads, read by zenoh's.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Snapshot {
     }
 
     /// The answer; health and plan are null before the first.
-    pub(crate) fn answer(&self, gauges: &Arc<Gauges>) -> Value {
+    pub(crate) fn answer(&self, gauges: &Arc<ControlMetrics>) -> Value {
         let newest = self.lock();
         json!({
             "rung": gauges.rung(),

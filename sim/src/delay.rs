@@ -11,7 +11,7 @@ use crate::evaluation::Controller;
 use crate::pusht::PushT;
 
 /// What answers observations with plans.
-pub trait Planning {
+pub trait AsyncPolicy {
     /// What can go wrong.
     type Error;
 
@@ -62,7 +62,7 @@ pub struct Delay {
 }
 
 /// A controller whose plans come late.
-pub struct Delayed<P> {
+pub struct DelayedController<P> {
     planning: P,
     delay: Delay,
     slots: Vec<Slot>,
@@ -74,7 +74,7 @@ struct Slot {
     executed: Vec<[f64; 2]>,
     /// Index of the next action in `executed`.
     next: usize,
-    coming: Option<Coming>,
+    coming: Option<PendingPlan>,
     /// Actions consumed since the observation that was answered last.
     consumed: usize,
     answered: bool,
@@ -82,12 +82,12 @@ struct Slot {
     hold: [f64; 2],
 }
 
-struct Coming {
+struct PendingPlan {
     arrives: usize,
     actions: Vec<[f64; 2]>,
 }
 
-impl<P> Delayed<P> {
+impl<P> DelayedController<P> {
     /// A controller that executes the plans of `planning` late.
     pub fn new(planning: P, delay: Delay) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Slot {
     }
 }
 
-impl<P: Planning> Controller for Delayed<P> {
+impl<P: AsyncPolicy> Controller for DelayedController<P> {
     type Error = P::Error;
 
     fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error> {
@@ -159,7 +159,7 @@ impl<P: Planning> Controller for Delayed<P> {
                 let state = &mut self.slots[slot];
                 state.answered = true;
                 state.consumed = 0;
-                state.coming = Some(Coming {
+                state.coming = Some(PendingPlan {
                     arrives: state.step + self.delay.steps,
                     actions,
                 });
@@ -184,7 +184,7 @@ mod tests {
         told: Pairs,
     }
 
-    impl Planning for Script {
+    impl AsyncPolicy for Script {
         type Error = Infallible;
 
         fn begin(&mut self, slot: usize, _seed: u32) -> Result<(), Infallible> {
@@ -226,7 +226,7 @@ mod tests {
     /// (step of the observation, index of the action) of every control step, and (step of the
     /// observation, actions consumed) that the script was told.
     fn executed(delay: Delay, steps: usize) -> (Pairs, Pairs) {
-        let mut delayed = Delayed::new(Script::default(), delay);
+        let mut delayed = DelayedController::new(Script::default(), delay);
         delayed.begin(0, 1).unwrap();
         let mut world = PushT::new();
         let actions = (0..steps)
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_batch_scores_as_its_episodes_alone_and_again() {
         let run = |seeds: &[u32]| {
-            let mut delayed = Delayed::new(Script::default(), delay(2, Entry::Due));
+            let mut delayed = DelayedController::new(Script::default(), delay(2, Entry::Due));
             evaluate(&mut delayed, seeds, 40, |_, _| {}).unwrap()
         };
         let together = run(&[1, 2, 3]);

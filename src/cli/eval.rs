@@ -110,7 +110,7 @@ pub(crate) struct EvalArguments {
     pub(crate) delay_ms: f64,
     /// How a late chunk joins the one that is executed, with --chunk.
     #[arg(long, value_enum, requires = "chunk")]
-    pub(crate) join: Option<Join>,
+    pub(crate) join: Option<ChunkTransition>,
     /// Actions that a plan takes over unchanged (plan.commit_ahead); with --delay-ms as many as it
     /// comes late.
     #[arg(long, value_name = "ACTIONS")]
@@ -173,7 +173,7 @@ fn solvers() -> impl TypedValueParser<Value = Solver> {
 /// How a late chunk joins the one that is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Join {
+pub(crate) enum ChunkTransition {
     /// From its first action, as if it had been there at once (naive chunking).
     Restart,
     /// From the action that is due; those consumed meanwhile are dropped.

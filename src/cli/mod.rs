@@ -16,7 +16,7 @@ pub(crate) use self::bench::{
     BenchStopArguments, BesidePolicy, Bridged, Load, RivalName, StopCondition, StopWay,
 };
 pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
-pub(crate) use self::eval::{EvalArguments, Join};
+pub(crate) use self::eval::{ChunkTransition, EvalArguments};
 pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
 pub(crate) use self::train::{GenerateArguments, TrainArguments};
 pub(crate) use crate::request::RequestCommand;

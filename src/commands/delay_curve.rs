@@ -7,9 +7,9 @@ use kinestream_sim::evaluation::{self, Episode, Summary};
 use kinestream_sim::pusht::statistics;
 use serde::Serialize;
 
-use super::scoring::Setup;
-use super::variant::Variant;
-use crate::cli::Join;
+use super::scoring::EvalContext;
+use super::variant::RunOverrides;
+use crate::cli::ChunkTransition;
 use crate::output::{self, say};
 
 /// Delays of the curve, in milliseconds.
@@ -45,15 +45,15 @@ struct Point {
 }
 
 /// What is compared: name, and how chunks join (none: the checkpoint's own streaming).
-const WAYS: [(&str, Option<Join>); 5] = [
-    ("naive chunking", Some(Join::Restart)),
-    ("chunking, consumed dropped", Some(Join::Skip)),
-    ("in-painting", Some(Join::Inpaint)),
-    ("committed prefix", Some(Join::Prefix)),
+const WAYS: [(&str, Option<ChunkTransition>); 5] = [
+    ("naive chunking", Some(ChunkTransition::Restart)),
+    ("chunking, consumed dropped", Some(ChunkTransition::Skip)),
+    ("in-painting", Some(ChunkTransition::Inpaint)),
+    ("committed prefix", Some(ChunkTransition::Prefix)),
     ("streaming", None),
 ];
 
-pub(super) fn run(setup: &Setup<'_>, threads: usize) -> Result<()> {
+pub(super) fn run(setup: &EvalContext<'_>, threads: usize) -> Result<()> {
     let arguments = setup.arguments;
     let seeds = arguments.seeds.to_vec();
     let begun = Instant::now();
@@ -65,7 +65,7 @@ pub(super) fn run(setup: &Setup<'_>, threads: usize) -> Result<()> {
         let mut undelayed: Option<Vec<Episode>> = None;
         for delay_ms in DELAYS_MS {
             bar.set_message(format!("{way}, {delay_ms} ms"));
-            let variant = Variant {
+            let variant = RunOverrides {
                 chunk,
                 steps: chunk.map(|_| arguments.steps.unwrap_or(CHUNK_STEPS)),
                 action_steps: arguments.action_steps,

@@ -11,10 +11,10 @@ use kinestream_sim::evaluation::{self, Summary};
 use serde::Serialize;
 use tch::Device;
 
-use super::scoring::Setup;
-use super::variant::Variant;
+use super::scoring::EvalContext;
+use super::variant::RunOverrides;
 use super::{delay_curve, steps_curve};
-use crate::cli::{EvalArguments, Join};
+use crate::cli::{ChunkTransition, EvalArguments};
 use crate::controller::PolicyController;
 use crate::output;
 use crate::output::say;
@@ -33,7 +33,7 @@ struct Report {
     solver: Solver,
     delay_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    join: Option<Join>,
+    join: Option<ChunkTransition>,
     commit_ahead: usize,
     seeds: Vec<u32>,
     scores: Vec<f64>,
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         .checkpoint
         .clone()
         .unwrap_or_else(|| config.runtime.checkpoint.clone());
-    let setup = Setup {
+    let setup = EvalContext {
         folder,
         device,
         execution: Execution {
@@ -74,10 +74,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     if arguments.delay_curve {
         return delay_curve::run(&setup, threads);
     }
-    let variant = Variant {
+    let variant = RunOverrides {
         chunk: arguments
             .chunk
-            .then(|| arguments.join.unwrap_or(Join::Restart)),
+            .then(|| arguments.join.unwrap_or(ChunkTransition::Restart)),
         steps: arguments.steps,
         action_steps: arguments.action_steps,
         solver: arguments.solver,

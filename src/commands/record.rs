@@ -16,7 +16,7 @@ use crate::cli::RecordArguments;
 use crate::output;
 use crate::output::say;
 use kinestream_runtime::config::{self, Config};
-use kinestream_runtime::recording::{Opening, Tap, topic, warn_of_losses};
+use kinestream_runtime::recording::{RecordSink, RecordingHeader, topic, warn_of_losses};
 use kinestream_runtime::shutdown;
 
 /// Time between two looks at what there is to do.
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &RecordArguments) -> Result<()> {
     let stop = shutdown::flag()?;
     let keys = Keys::new(&config.session.namespace, &config.runtime.robot)?;
     config.session.to_zenoh()?;
-    let tap = Tap::create(&arguments.out, &Opening::new("record", &config)?)?;
+    let tap = RecordSink::create(&arguments.out, &RecordingHeader::new("record", &config)?)?;
     let receiving = tap.clone();
     let is_character = Arc::new(AtomicBool::new(false));
     let has_posed = Arc::clone(&is_character);

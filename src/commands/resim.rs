@@ -11,7 +11,7 @@ use kinestream_bridge::recording::{RecordedMessage, Recording};
 use kinestream_bridge::wire::{Decode, Header, Kind, Plan as WirePlan};
 use kinestream_bridge::{Image, Observation};
 use kinestream_control::{Plan, TickOutput};
-use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::engine::{ActionChunk, IngestOutcome, TimedObservation};
 use kinestream_policy::{Engine, Policy};
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ use crate::output::{self, say};
 use kinestream_runtime::cameras::Cameras;
 use kinestream_runtime::policy::{numbers, plan_of};
 use kinestream_runtime::recording::{
-    CheckpointIdentity, Opening, PolicyInput, TickRecord, decode, topic,
+    CheckpointIdentity, PolicyInput, RecordingHeader, TickRecord, decode, topic,
 };
 use kinestream_runtime::{checkpoint, device};
 
@@ -58,7 +58,9 @@ pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     let mut messages = recording.messages()?;
     let first = messages.next().transpose()?;
     let opening = match &first {
-        Some(message) if &*message.topic == topic::CONFIG => Opening::decode(&message.bytes)?,
+        Some(message) if &*message.topic == topic::CONFIG => {
+            RecordingHeader::decode(&message.bytes)?
+        }
         _ => bail!(
             "{}: the recording does not begin with its configuration: too little of it has survived",
             arguments.file.display()
@@ -200,7 +202,7 @@ struct PolicyAgain<'a> {
     measured: Option<Vec<usize>>,
     /// Whether a plan was asked for that has not been read yet.
     is_asked: bool,
-    answer: Option<Answer>,
+    answer: Option<ActionChunk>,
     plans: HashMap<u64, Plan>,
     compared: u64,
     differing: u64,
@@ -279,7 +281,7 @@ impl<'a> PolicyAgain<'a> {
                 };
                 let taken = self.engine.take(
                     0,
-                    &Sensed {
+                    &TimedObservation {
                         stream: observation.stamp.stream,
                         sequence: observation.stamp.sequence,
                         time_ns: observation.stamp.monotonic_ns,
@@ -288,7 +290,7 @@ impl<'a> PolicyAgain<'a> {
                         images: &images,
                     },
                 )?;
-                if matches!(taken, Taken::Valid | Taken::Anew) {
+                if matches!(taken, IngestOutcome::Valid | IngestOutcome::Anew) {
                     self.values = values;
                 }
             }
@@ -339,7 +341,7 @@ fn is_picture(message: &RecordedMessage) -> bool {
 type Field = (&'static str, String, String);
 
 /// The first field in which a plan differs.
-fn first_field(recorded: &WirePlan, answer: &Answer) -> Option<Field> {
+fn first_field(recorded: &WirePlan, answer: &ActionChunk) -> Option<Field> {
     let numbers = [
         ("chunk", recorded.chunk, answer.chunk),
         (

@@ -8,11 +8,11 @@ use anyhow::{Result, anyhow, ensure};
 use kinestream_diffusion::{Execution, Executor, Solver};
 use kinestream_policy::config::PlanConfig;
 use kinestream_policy::{Checkpoint, Policy};
-use kinestream_sim::delay::{Delay, Delayed};
+use kinestream_sim::delay::{Delay, DelayedController};
 use kinestream_sim::evaluation::{self, Controller, Episode};
 use tch::Device;
 
-use super::variant::Variant;
+use super::variant::RunOverrides;
 use crate::cli::EvalArguments;
 use crate::controller::PolicyController;
 use kinestream_runtime::{checkpoint, device};
@@ -22,7 +22,7 @@ use kinestream_runtime::{checkpoint, device};
 const LARGEST_APART: usize = 16_000_000;
 
 /// Where and on what variants are run.
-pub(super) struct Setup<'a> {
+pub(super) struct EvalContext<'a> {
     pub(super) folder: PathBuf,
     pub(super) device: Device,
     pub(super) execution: Execution,
@@ -49,11 +49,11 @@ struct Part {
     observation: &'static str,
 }
 
-impl Setup<'_> {
+impl EvalContext<'_> {
     /// Runs every seed, telling `progress` how many episodes took each control step.
     pub(super) fn score(
         &self,
-        variant: &Variant,
+        variant: &RunOverrides,
         seeds: &[u32],
         progress: impl Fn(usize) + Sync,
     ) -> Result<Scored> {
@@ -118,7 +118,7 @@ impl Setup<'_> {
 
     fn part(
         &self,
-        variant: &Variant,
+        variant: &RunOverrides,
         delay: Delay,
         seeds: &[u32],
         execution: Execution,
@@ -142,7 +142,7 @@ impl Setup<'_> {
                     .extend(score(&mut controller, batch, progress)?);
                 controller.evaluations_per_action()
             } else {
-                let mut delayed = Delayed::new(controller, delay);
+                let mut delayed = DelayedController::new(controller, delay);
                 part.episodes.extend(score(&mut delayed, batch, progress)?);
                 delayed.planning().evaluations_per_action()
             };
@@ -151,7 +151,7 @@ impl Setup<'_> {
         Ok(part)
     }
 
-    pub(super) fn open(&self, variant: &Variant) -> Result<Checkpoint> {
+    pub(super) fn open(&self, variant: &RunOverrides) -> Result<Checkpoint> {
         let mut checkpoint = checkpoint::open(&self.folder, self.device)?;
         let policy = checkpoint.policy_mut();
         ensure!(

@@ -13,9 +13,9 @@ use crate::cli::SimArguments;
 use crate::output;
 use crate::output::say;
 use kinestream_runtime::config::Config;
-use kinestream_runtime::recording::Tap;
+use kinestream_runtime::recording::RecordSink;
 use kinestream_runtime::shutdown;
-use kinestream_runtime::sight::Sight;
+use kinestream_runtime::sight::ObservationMode;
 use kinestream_runtime::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
         .runtime
         .one(arguments.robot.as_deref(), &arguments.config)?;
     let options = SimulatorOptions {
-        sight: Sight::of(&config.task, None)
+        sight: ObservationMode::of(&config.task, None)
             .with_context(|| format!("in {}", arguments.config.display()))?,
         seed: arguments.seed,
         episodes: arguments.episodes,
@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let Some(node) = node else {
         return finish(arguments, &[], &Snapshot::default());
     };
-    let simulator = SimulatorNode::start(&node, options, None, Tap::off(), Arc::clone(&stop))?;
+    let simulator =
+        SimulatorNode::start(&node, options, None, RecordSink::off(), Arc::clone(&stop))?;
     let mut told = 0;
     while !simulator.has_ended() {
         std::thread::sleep(Duration::from_millis(50));

@@ -11,9 +11,9 @@ use kinestream_sim::evaluation::{self, Summary};
 use kinestream_sim::pusht::statistics;
 use serde::Serialize;
 
-use super::scoring::Setup;
-use super::variant::Variant;
-use crate::cli::Join;
+use super::scoring::EvalContext;
+use super::variant::RunOverrides;
+use crate::cli::ChunkTransition;
 use crate::output::{self, say};
 use crate::plot::{Plot, Point, Series};
 
@@ -65,11 +65,11 @@ struct Row {
 struct Asked {
     way: &'static str,
     options: String,
-    variant: Variant,
+    variant: RunOverrides,
 }
 
 /// Scores `variant`, or with `--curve` every way at every price, for all checkpoints.
-pub(super) fn run(setup: &Setup<'_>, variant: &Variant, threads: usize) -> Result<()> {
+pub(super) fn run(setup: &EvalContext<'_>, variant: &RunOverrides, threads: usize) -> Result<()> {
     let arguments = setup.arguments;
     let mut folders = vec![setup.folder.clone()];
     folders.extend(arguments.against.iter().cloned());
@@ -137,17 +137,17 @@ pub(super) fn run(setup: &Setup<'_>, variant: &Variant, threads: usize) -> Resul
 }
 
 fn row(
-    setup: &Setup<'_>,
+    setup: &EvalContext<'_>,
     folders: &[PathBuf],
     (way, options): (&'static str, String),
-    variant: &Variant,
+    variant: &RunOverrides,
     seeds: &[u32],
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Row> {
     let mut runs = Vec::new();
     let mut evaluations_per_action = None;
     for folder in folders {
-        let setup = Setup {
+        let setup = EvalContext {
             folder: folder.clone(),
             ..*setup
         };
@@ -174,8 +174,8 @@ fn row(
 }
 
 /// Every way of running at every price; solver and executor as asked.
-fn every_way(asked: &Variant, within: f64) -> Vec<Asked> {
-    let plain = Variant {
+fn every_way(asked: &RunOverrides, within: f64) -> Vec<Asked> {
+    let plain = RunOverrides {
         chunk: None,
         steps: None,
         action_steps: None,
@@ -185,8 +185,8 @@ fn every_way(asked: &Variant, within: f64) -> Vec<Asked> {
         delay_ms: 0.0,
         ..*asked
     };
-    let chunk = Variant {
-        chunk: Some(Join::Restart),
+    let chunk = RunOverrides {
+        chunk: Some(ChunkTransition::Restart),
         ..plain
     };
     let mut all = Vec::new();
@@ -198,14 +198,14 @@ fn every_way(asked: &Variant, within: f64) -> Vec<Asked> {
         });
     };
     for steps in CHUNK_STEPS {
-        let variant = Variant {
+        let variant = RunOverrides {
             steps: Some(steps),
             ..chunk
         };
         add("whole chunks", format!("--chunk --steps {steps}"), variant);
     }
     for (steps, actions) in ITERATIONS {
-        let variant = Variant {
+        let variant = RunOverrides {
             steps: Some(SHORT_LADDER),
             action_steps: Some(actions),
             iterate: Some(steps),
@@ -216,7 +216,7 @@ fn every_way(asked: &Variant, within: f64) -> Vec<Asked> {
         add("iteration", options, variant);
     }
     for (steps, actions) in RESTARTS {
-        let variant = Variant {
+        let variant = RunOverrides {
             steps: Some(SHORT_LADDER),
             action_steps: Some(actions),
             restart: Some(RestartConfig { steps, within }),
@@ -233,7 +233,7 @@ fn every_way(asked: &Variant, within: f64) -> Vec<Asked> {
     ];
     for (way, actions, prices) in rolling {
         for steps in prices {
-            let variant = Variant {
+            let variant = RunOverrides {
                 steps: Some(*steps),
                 action_steps: Some(actions),
                 ..plain

@@ -103,7 +103,7 @@ impl Target {
             .name("connect".into())
             .spawn(move || {
                 loop {
-                    let attempt = Ears::open(&self.session, &self.robot);
+                    let attempt = Subscriptions::open(&self.session, &self.robot);
                     let open = attempt.is_ok();
                     // An error here means that nobody waits any more.
                     if sender.send(attempt).is_err() || open {
@@ -126,16 +126,16 @@ fn from_config(path: &Path, arguments: &TopArguments) -> Result<(SessionOptions,
     Ok((config.session, robot))
 }
 
-type Attempt = Result<Ears>;
+type Attempt = Result<Subscriptions>;
 
 /// All that is listened to.
-struct Ears {
+struct Subscriptions {
     node: Node,
     presence: Presence,
     inbox: Inbox<Health>,
 }
 
-impl Ears {
+impl Subscriptions {
     fn open(session: &SessionOptions, robot: &str) -> Attempt {
         let node = Node::open(session, robot, NAME)?;
         Ok(Self {
@@ -237,7 +237,7 @@ fn full_screen(target: Target) -> Result<()> {
     // ratatui restores the terminal at a panic; the screen's own end does at any other.
     let mut screen = Screen::open()?;
     let begun = Instant::now();
-    let mut ears: Option<Ears> = None;
+    let mut ears: Option<Subscriptions> = None;
     while !stop.load(Ordering::SeqCst) {
         let now = begun.elapsed();
         match &ears {

@@ -5,13 +5,13 @@ use kinestream_diffusion::Solver;
 use kinestream_policy::config::{IterateConfig, PlanConfig, PlanMode, RestartConfig};
 use kinestream_sim::delay::{Delay, Entry};
 
-use crate::cli::Join;
+use crate::cli::ChunkTransition;
 
 /// A way of running a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Variant {
+pub(super) struct RunOverrides {
     /// Whole chunks and how late ones join, in place of the checkpoint's own mode.
-    pub(super) chunk: Option<Join>,
+    pub(super) chunk: Option<ChunkTransition>,
     pub(super) steps: Option<f64>,
     pub(super) action_steps: Option<usize>,
     pub(super) solver: Option<Solver>,
@@ -23,7 +23,7 @@ pub(super) struct Variant {
     pub(super) delay_ms: f64,
 }
 
-impl Variant {
+impl RunOverrides {
     /// The delay in control steps.
     pub(super) fn delay_steps(&self, rate_hz: f64) -> Result<usize> {
         let (delay, period) = (self.delay_ms, 1e3 / rate_hz);
@@ -40,7 +40,7 @@ impl Variant {
     /// How the plans of an overridden plan configuration come late.
     pub(super) fn delay(&self, plan: &PlanConfig, rate_hz: f64) -> Result<Delay> {
         let entry = match self.chunk {
-            Some(Join::Restart) => Entry::First,
+            Some(ChunkTransition::Restart) => Entry::First,
             _ => Entry::Due,
         };
         let delay = Delay {
@@ -108,7 +108,7 @@ impl Variant {
         let (levels, chunks) = (plan.ladder_levels(), plan.chunks());
         plan.commit_ahead = match (self.commit_ahead, self.chunk) {
             (Some(actions), _) => actions,
-            (None, Some(Join::Restart | Join::Skip)) => 0,
+            (None, Some(ChunkTransition::Restart | ChunkTransition::Skip)) => 0,
             (None, None) if delay_steps == 0 || plan.mode != PlanMode::Streaming => {
                 plan.commit_ahead
             }
@@ -124,7 +124,7 @@ impl Variant {
             }
         };
         plan.inpaint = match self.chunk {
-            Some(Join::Inpaint) => Some(plan.inpaint.unwrap_or_default()),
+            Some(ChunkTransition::Inpaint) => Some(plan.inpaint.unwrap_or_default()),
             Some(_) => None,
             None => plan.inpaint,
         };

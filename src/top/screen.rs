@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use kinestream_bridge::{Health, Rung};
+use kinestream_bridge::{Health, SafetyState};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -166,10 +166,10 @@ fn head(watch: &Watch, health: &Health, now: Duration) -> Vec<Line<'static>> {
     }
     let counts = health.rung_counts;
     let entered = [
-        Rung::Continuing,
-        Rung::Holding,
-        Rung::SafeStop,
-        Rung::EmergencyStop,
+        SafetyState::Continuing,
+        SafetyState::Holding,
+        SafetyState::SafeStop,
+        SafetyState::EmergencyStop,
     ]
     .map(|it| format!("{} {}", rung(it), count(counts.of(it))))
     .join(", ");
@@ -193,13 +193,13 @@ fn badge(text: &str, style: Style) -> Span<'static> {
     Span::styled(format!(" {text} "), style.add_modifier(Modifier::BOLD))
 }
 
-fn rung_style(rung: Rung) -> Style {
+fn rung_style(rung: SafetyState) -> Style {
     let background = match rung {
-        Rung::Waiting => Color::Blue,
-        Rung::Running => Color::Green,
-        Rung::Continuing => Color::Cyan,
-        Rung::Holding => Color::Yellow,
-        Rung::SafeStop | Rung::EmergencyStop => Color::Red,
+        SafetyState::Waiting => Color::Blue,
+        SafetyState::Running => Color::Green,
+        SafetyState::Continuing => Color::Cyan,
+        SafetyState::Holding => Color::Yellow,
+        SafetyState::SafeStop | SafetyState::EmergencyStop => Color::Red,
     };
     Style::new().fg(Color::Black).bg(background)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kinestream_bridge::Health;
-use kinestream_bridge::health::{MAX_BUCKETS, Rung};
+use kinestream_bridge::health::{MAX_BUCKETS, SafetyState};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
@@ -82,12 +82,20 @@ fn no_size_is_too_small_or_too_large() {
 #[test]
 fn rungs_have_their_colours() {
     for (rung, colour) in [
-        (Rung::Running, Color::Green),
-        (Rung::Holding, Color::Yellow),
-        (Rung::SafeStop, Color::Red),
-        (Rung::EmergencyStop, Color::Red),
+        (SafetyState::Running, Color::Green),
+        (SafetyState::Holding, Color::Yellow),
+        (SafetyState::SafeStop, Color::Red),
+        (SafetyState::EmergencyStop, Color::Red),
     ] {
-        let drawn = terminal(&watch(Health { rung, ..health() }), 61, 80, 24);
+        let drawn = terminal(
+            &watch(Health {
+                rung,
+                ..Health::example()
+            }),
+            61,
+            80,
+            24,
+        );
         assert_eq!(drawn.buffer()[(1, 1)].bg, colour, "{rung:?}");
     }
 }

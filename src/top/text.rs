@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use kinestream_bridge::Rung;
+use kinestream_bridge::SafetyState;
 
 use super::watch::{LIMITS, Watch, counts_of};
 use super::words::{
@@ -44,7 +44,8 @@ pub(crate) fn snapshot(watch: &Watch, now: Duration) -> Option<String> {
         state = format!("{state}: {}", printable(reason));
     }
     line("rung", &state);
-    let entered = Rung::ALL.map(|it| format!("{} {}", rung(it), count(health.rung_counts.of(it))));
+    let entered =
+        SafetyState::ALL.map(|it| format!("{} {}", rung(it), count(health.rung_counts.of(it))));
     line(
         "entered",
         &format!(
@@ -164,6 +165,8 @@ pub(crate) fn snapshot(watch: &Watch, now: Duration) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use kinestream_bridge::Health;
+
     use super::super::testing::watch;
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kinestream_bridge::health::PolicyHealth;
-use kinestream_bridge::{Health, Rung};
+use kinestream_bridge::{Health, SafetyState};
 
 /// Time passed, in the two largest units: `12 s`, `3 min 4 s`, `1 h 2 min`, `3 d 4 h`.
 pub(crate) fn passed(time: Duration) -> String {
@@ -81,7 +81,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// A rung as a person reads it.
-pub(crate) fn rung(rung: Rung) -> String {
+pub(crate) fn rung(rung: SafetyState) -> String {
     rung.name().replace('_', " ")
 }
 

@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use kinestream_control::{
-    Cause, Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, PerJoint, Plan,
-    PlanHeader, PlanReader, PlanWriter, Rung, TickInputs, TickOutput, WatchdogConfig, latest_plan,
+    Controller, ControllerConfig, HealthInputs, Interpolation, LimitsConfig, PerJoint, Plan,
+    PlanHeader, PlanReader, PlanWriter, SafetyReason, SafetyState, TickInputs, TickOutput,
+    WatchdogConfig, latest_plan,
 };
 use kinestream_diffusion::Execution;
-use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::engine::{ActionChunk, IngestOutcome, TimedObservation};
 use kinestream_policy::{Checkpoint, Engine, Policy};
 use kinestream_sim::pusht::PushT;
 use tch::Device;
@@ -232,7 +233,7 @@ impl World {
         while let Some(message) = self.inbox.pop_front() {
             let taken = self.engine.take(
                 0,
-                &Sensed {
+                &TimedObservation {
                     stream: 1,
                     sequence: message.sequence,
                     time_ns: message.stamp_ns,
@@ -242,7 +243,7 @@ impl World {
                 },
             );
             // What is refused or old is not answered; what came before it still is.
-            if taken.unwrap() == Taken::Valid {
+            if taken.unwrap() == IngestOutcome::Valid {
                 valid = true;
                 self.observation_ns = now;
                 measured = message.values[18..20].to_vec();
@@ -268,7 +269,7 @@ impl World {
             index: self.index,
             deadline_ns: now,
             now_ns: now,
-            facts: Facts {
+            facts: HealthInputs {
                 observation_ns: self.observation_ns,
                 policy_alive: self.fault != Fault::PolicyPanics || now < FAULT,
                 session_alive: !matches!(
@@ -277,7 +278,7 @@ impl World {
                 ),
                 stop_requests: u64::from(self.stops && now >= STOP),
                 rearm_requests: rearms,
-                ..Facts::default()
+                ..HealthInputs::default()
             },
         };
         self.index += 1;
@@ -303,25 +304,26 @@ impl World {
     }
 
     /// The rungs in the order in which they were entered.
-    fn rungs(&self) -> Vec<Rung> {
-        let mut rungs: Vec<Rung> = self.outputs.iter().map(|(_, output)| output.rung).collect();
+    fn rungs(&self) -> Vec<SafetyState> {
+        let mut rungs: Vec<SafetyState> =
+            self.outputs.iter().map(|(_, output)| output.rung).collect();
         rungs.dedup();
         rungs
     }
 
     /// The first moment at which a rung was entered after the fault, in milliseconds from it.
-    fn entered_ms(&self, rung: Rung) -> Option<u64> {
+    fn entered_ms(&self, rung: SafetyState) -> Option<u64> {
         let mut outputs = self.outputs.iter();
         let found = outputs.find(|(now, output)| *now >= FAULT && output.rung == rung);
         found.map(|(now, _)| (now - FAULT) / MS)
     }
 
-    fn causes(&self, rung: Rung) -> Vec<Cause> {
+    fn causes(&self, rung: SafetyState) -> Vec<SafetyReason> {
         let on_rung = self
             .outputs
             .iter()
             .filter(|(_, output)| output.rung == rung);
-        let mut causes: Vec<Cause> = on_rung.map(|(_, output)| output.cause).collect();
+        let mut causes: Vec<SafetyReason> = on_rung.map(|(_, output)| output.cause).collect();
         causes.dedup();
         causes
     }
@@ -358,7 +360,7 @@ impl World {
     }
 }
 
-fn plan_of(answer: &Answer, measured: Vec<f32>) -> Plan {
+fn plan_of(answer: &ActionChunk, measured: Vec<f32>) -> Plan {
     let header = PlanHeader {
         stream: answer.stream,
         chunk: answer.chunk,
@@ -372,14 +374,14 @@ fn plan_of(answer: &Answer, measured: Vec<f32>) -> Plan {
     plan.with_measured(measured).unwrap()
 }
 
-use Rung::{Continuing, EmergencyStop, Holding, Running, SafeStop, Waiting};
+use SafetyState::{Continuing, EmergencyStop, Holding, Running, SafeStop, Waiting};
 
 /// What a fault does: the rungs after waiting, the cause of the worst, and bounds on the longest
 /// time without a command on a plan, in milliseconds.
 struct Expected {
     fault: Fault,
-    rungs: &'static [Rung],
-    cause: Cause,
+    rungs: &'static [SafetyState],
+    cause: SafetyReason,
     longest_ms: std::ops::RangeInclusive<u64>,
 }
 
@@ -389,28 +391,28 @@ const NEVER: std::ops::RangeInclusive<u64> = 0..=2;
 fn matrix() -> Vec<Expected> {
     let row = |fault, rungs, cause, longest_ms| Expected { fault, rungs, cause, longest_ms };
     vec![
-        row(Fault::None, &[Running], Cause::None, NEVER),
-        row(Fault::PolicyStalls(50 * MS), &[Running], Cause::None, NEVER),
-        row(Fault::PolicyStalls(500 * MS), &[Running, Holding, Running], Cause::StaleObservation, 200..=212),
-        row(Fault::PolicyStalls(FOREVER), &[Running, Holding, SafeStop], Cause::StaleObservation, 1000..=1004),
-        row(Fault::PolicyPanics, &[Running, Holding, SafeStop], Cause::PolicyThread, 1000..=1004),
-        row(Fault::NotANumber(200 * MS), &[Running], Cause::None, NEVER),
-        row(Fault::NotANumber(600 * MS), &[Running, Holding, Running], Cause::LatePlan, 200..=362),
-        row(Fault::NotANumber(FOREVER), &[Running, Holding, SafeStop], Cause::LatePlan, 1000..=1004),
-        row(Fault::ObservationsLate(150 * MS), &[Running], Cause::None, NEVER),
-        row(Fault::ObservationsLate(450 * MS), &[Running, Holding, Running], Cause::StaleObservation, 200..=212),
-        row(Fault::ObservationsTwice, &[Running], Cause::None, NEVER),
-        row(Fault::ObservationsSwapped, &[Running], Cause::None, NEVER),
-        row(Fault::ObservationsMissing(200 * MS), &[Running], Cause::None, NEVER),
-        row(Fault::ObservationsMissing(900 * MS), &[Running, Holding, Running], Cause::StaleObservation, 650..=662),
-        row(Fault::ObservationsMissing(FOREVER), &[Running, Holding, SafeStop], Cause::StaleObservation, 1000..=1004),
-        row(Fault::ObservationsNotANumber(900 * MS), &[Running, Holding, Running], Cause::StaleObservation, 650..=662),
-        row(Fault::ClockSteps(3_600_000), &[Running], Cause::None, NEVER),
-        row(Fault::ClockSteps(-3_600_000), &[Running], Cause::None, NEVER),
-        row(Fault::PublisherBlocked(500 * MS), &[Running], Cause::None, NEVER),
-        row(Fault::SessionLost(500 * MS), &[Running, Holding, Running], Cause::Session, 500..=504),
-        row(Fault::SessionLost(FOREVER), &[Running, Holding, SafeStop], Cause::Session, 1000..=1004),
-        row(Fault::ControlStalls(100 * MS), &[Running], Cause::None, 100..=104),
+        row(Fault::None, &[Running], SafetyReason::None, NEVER),
+        row(Fault::PolicyStalls(50 * MS), &[Running], SafetyReason::None, NEVER),
+        row(Fault::PolicyStalls(500 * MS), &[Running, Holding, Running], SafetyReason::StaleObservation, 200..=212),
+        row(Fault::PolicyStalls(FOREVER), &[Running, Holding, SafeStop], SafetyReason::StaleObservation, 1000..=1004),
+        row(Fault::PolicyPanics, &[Running, Holding, SafeStop], SafetyReason::PolicyThread, 1000..=1004),
+        row(Fault::NotANumber(200 * MS), &[Running], SafetyReason::None, NEVER),
+        row(Fault::NotANumber(600 * MS), &[Running, Holding, Running], SafetyReason::LatePlan, 200..=362),
+        row(Fault::NotANumber(FOREVER), &[Running, Holding, SafeStop], SafetyReason::LatePlan, 1000..=1004),
+        row(Fault::ObservationsLate(150 * MS), &[Running], SafetyReason::None, NEVER),
+        row(Fault::ObservationsLate(450 * MS), &[Running, Holding, Running], SafetyReason::StaleObservation, 200..=212),
+        row(Fault::ObservationsTwice, &[Running], SafetyReason::None, NEVER),
+        row(Fault::ObservationsSwapped, &[Running], SafetyReason::None, NEVER),
+        row(Fault::ObservationsMissing(200 * MS), &[Running], SafetyReason::None, NEVER),
+        row(Fault::ObservationsMissing(900 * MS), &[Running, Holding, Running], SafetyReason::StaleObservation, 650..=662),
+        row(Fault::ObservationsMissing(FOREVER), &[Running, Holding, SafeStop], SafetyReason::StaleObservation, 1000..=1004),
+        row(Fault::ObservationsNotANumber(900 * MS), &[Running, Holding, Running], SafetyReason::StaleObservation, 650..=662),
+        row(Fault::ClockSteps(3_600_000), &[Running], SafetyReason::None, NEVER),
+        row(Fault::ClockSteps(-3_600_000), &[Running], SafetyReason::None, NEVER),
+        row(Fault::PublisherBlocked(500 * MS), &[Running], SafetyReason::None, NEVER),
+        row(Fault::SessionLost(500 * MS), &[Running, Holding, Running], SafetyReason::Session, 500..=504),
+        row(Fault::SessionLost(FOREVER), &[Running, Holding, SafeStop], SafetyReason::Session, 1000..=1004),
+        row(Fault::ControlStalls(100 * MS), &[Running], SafetyReason::None, 100..=104),
     ]
 }
 
@@ -423,8 +425,8 @@ fn every_fault_leads_to_its_rung() {
         let rungs = world.rungs();
         assert_eq!(rungs[0], Waiting);
         // The tail of the plan may be followed on the way, depending on where in it the fault fell.
-        let found: Vec<Rung> = rungs[1..].to_vec();
-        let ladder: Vec<Rung> = found
+        let found: Vec<SafetyState> = rungs[1..].to_vec();
+        let ladder: Vec<SafetyState> = found
             .iter()
             .copied()
             .filter(|rung| *rung != Continuing)

@@ -15,6 +15,7 @@ mod decoders;
 mod delay;
 mod engines;
 mod evaluation;
+mod examples;
 mod fault_matrix;
 mod import;
 mod motion;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::child::Running;
 use crate::support::project::{CONFIG, Project, free_port};
-use kinestream_bridge::health::Rung;
+use kinestream_bridge::health::SafetyState;
 use kinestream_bridge::node::{Channel, Mode, MotionRequest, SessionOptions};
 use kinestream_bridge::wire::{Name, Values};
 use kinestream_bridge::{Node, Observation, Plan, Stamp};
@@ -174,7 +174,7 @@ fn assert_only_looks(viewer: &SessionOptions, robot: &SessionOptions) {
     drop((forged, wild));
     // The stop was not heard either.
     let health = robot.health_inbox(4).unwrap().next(LIMIT).unwrap();
-    assert_ne!(health.rung, Rung::EmergencyStop);
+    assert_ne!(health.rung, SafetyState::EmergencyStop);
 }
 
 /// A robot stops and is no runtime: once the runtime has withdrawn its token, nobody else's replaces it.

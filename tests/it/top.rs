@@ -11,7 +11,7 @@ use crate::support::json_object;
 use crate::support::project::{CONFIG, Project, free_port};
 use kinestream_bridge::health::{Quantiles, lateness_buckets};
 use kinestream_bridge::node::loopback_pair;
-use kinestream_bridge::{Health, Node, Rung, SessionOptions};
+use kinestream_bridge::{Health, Node, SafetyState, SessionOptions};
 
 /// Time between two messages; only their order matters to the tests.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -58,7 +58,7 @@ fn health(robot: &str) -> Health {
         node: "runtime".to_owned(),
         version: "0.1.0".to_owned(),
         uptime_s: 61.5,
-        rung: Rung::SafeStop,
+        rung: SafetyState::SafeStop,
         reason: Some("the policy thread panicked".to_owned()),
         ..Health::default()
     };
@@ -181,7 +181,7 @@ fn wrong_arguments_are_refused() {
 #[test]
 fn the_page_knows_every_rung_and_every_limit() {
     let page = include_str!("../../sim/src/viewer/pusht/page/health.js");
-    for rung in Rung::ALL {
+    for rung in SafetyState::ALL {
         assert!(page.contains(&format!("  {}: \"", rung.name())), "{rung:?}");
     }
     let sent = serde_json::to_value(Health::default()).unwrap();

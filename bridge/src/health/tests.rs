@@ -17,7 +17,7 @@ fn sample() -> Health {
             stream: 2,
         },
         uptime_s: 3.5,
-        rung: Rung::Holding,
+        rung: SafetyState::Holding,
         reason: Some("no observation for 0.4 s".to_owned()),
         rung_since_s: 0.25,
         rung_counts: RungCounts {
@@ -75,7 +75,7 @@ fn what_an_older_program_leaves_out_is_default_and_what_a_newer_one_adds_is_skip
     let text = json!({"robot": "arm", "rung": "safe_stop", "control": {"ticks": 3}, "moon": {"phase": 0.5}});
     let expected = Health {
         robot: "arm".to_owned(),
-        rung: Rung::SafeStop,
+        rung: SafetyState::SafeStop,
         control: ControlHealth {
             ticks: 3,
             ..ControlHealth::default()
@@ -130,13 +130,13 @@ fn what_is_wrong_is_refused_by_name() {
 #[test]
 fn rungs_are_named_as_in_json_and_counted_one_by_one() {
     let mut counts = RungCounts::default();
-    for (index, rung) in Rung::ALL.into_iter().enumerate() {
+    for (index, rung) in SafetyState::ALL.into_iter().enumerate() {
         assert_eq!(serde_json::to_value(rung).unwrap(), rung.name());
         *counts.entry(rung) += index as u64;
         assert_eq!(counts.of(rung), index as u64);
     }
     let json = serde_json::to_value(counts).unwrap();
-    for rung in Rung::ALL {
+    for rung in SafetyState::ALL {
         assert_eq!(json[rung.name()], counts.of(rung));
     }
 }

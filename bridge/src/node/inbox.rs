@@ -30,7 +30,7 @@ impl<M: fmt::Debug> fmt::Debug for Inbox<M> {
 pub struct InboxSender<M> {
     shared: Arc<Shared<M>>,
     counts: Arc<Counts>,
-    bell: Option<Bell>,
+    bell: Option<Notifier>,
 }
 
 impl<M> InboxSender<M> {
@@ -47,15 +47,15 @@ impl<M> InboxSender<M> {
 
 /// Wakes a thread that waits on several inboxes at once; made with them by [`Node::inbox_with_bell`](super::Node).
 #[derive(Debug, Clone, Default)]
-pub struct Bell(Arc<Rung>);
+pub struct Notifier(Arc<NotifyState>);
 
 #[derive(Debug, Default)]
-struct Rung {
+struct NotifyState {
     is_rung: Mutex<bool>,
     rang: Condvar,
 }
 
-impl Bell {
+impl Notifier {
     /// Blocks until something has arrived at one of the inboxes since the last call, or `limit` has passed. Returns
     /// whether something had.
     #[must_use]
@@ -126,7 +126,7 @@ impl<M> Inbox<M> {
 
     /// An inbox that is filled from within the program, and what fills it.
     #[must_use]
-    pub fn local(room: Room, bell: Option<&Bell>) -> (InboxSender<M>, Self) {
+    pub fn local(room: Room, bell: Option<&Notifier>) -> (InboxSender<M>, Self) {
         let (shared, counts) = (Arc::new(Shared::new(room)), Arc::new(Counts::default()));
         let sender = InboxSender {
             shared: Arc::clone(&shared),

@@ -24,7 +24,7 @@ pub use zenoh::liveliness::LivelinessToken;
 
 pub use counts::Counts;
 pub use health::HealthPublisher;
-pub use inbox::{Bell, Inbox, InboxCounts, InboxSender, Room};
+pub use inbox::{Inbox, InboxCounts, InboxSender, Notifier, Room};
 pub use options::{Mode, SessionOptions, loopback_pair};
 pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};

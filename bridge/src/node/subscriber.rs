@@ -7,7 +7,7 @@ use zenoh::Wait;
 use zenoh::sample::{Sample, SampleKind};
 
 use super::counts::Counts;
-use super::inbox::{Bell, Inbox, Room, Shared};
+use super::inbox::{Inbox, Notifier, Room, Shared};
 use super::{Node, NodeError};
 use crate::wire::{Decode, DecodeError};
 
@@ -106,7 +106,7 @@ impl Node {
         &self,
         key: &str,
         capacity: usize,
-        bell: &Bell,
+        bell: &Notifier,
     ) -> Result<Inbox<M>, NodeError> {
         self.inbox_of::<M, M, _>(key, Room::of(capacity), Some(bell), |view| {
             M::from_view(&view)
@@ -123,7 +123,7 @@ impl Node {
         &self,
         key: &str,
         room: Room,
-        bell: Option<&Bell>,
+        bell: Option<&Notifier>,
         take: F,
     ) -> Result<Inbox<T>, NodeError>
     where

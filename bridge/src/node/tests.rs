@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zenoh::Wait;
 
 use super::*;
-use crate::health::{Health, Rung};
+use crate::health::{Health, SafetyState};
 use crate::wire::{
     Action, ActionFlags, Command, Contacts, Control, ControlMode, DecodeError, Image,
     ImageEncoding, Kind, Message, Name, Observation, ObservationView, Plan, Pose, PoseFlags,
@@ -497,7 +497,7 @@ fn health_arrives_as_sent_and_what_is_wrong_is_counted_and_skipped() {
     let mut publisher = runtime.health_publisher().unwrap();
     let mut health = Health {
         robot: "arm".to_owned(),
-        rung: Rung::Running,
+        rung: SafetyState::Running,
         ..Health::default()
     };
     // Nobody listens: nothing is sent, but what is wrong is still said.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A set of limits, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Interventions(u8);
+pub struct LimitFlags(u8);
 
 /// How often a reference had to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct LimitCounts {
     pub unsolved: u64,
 }
 
-impl Interventions {
+impl LimitFlags {
     /// The command is the reference.
     pub const NONE: Self = Self(0);
     /// The reference had NaN, infinity or an orientation of length zero: the command moves on towards rest.
@@ -89,7 +89,7 @@ impl Interventions {
     }
 }
 
-impl BitOr for Interventions {
+impl BitOr for LimitFlags {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -97,7 +97,7 @@ impl BitOr for Interventions {
     }
 }
 
-impl BitOrAssign for Interventions {
+impl BitOrAssign for LimitFlags {
     fn bitor_assign(&mut self, other: Self) {
         *self = *self | other;
     }
@@ -105,13 +105,13 @@ impl BitOrAssign for Interventions {
 
 impl LimitCounts {
     /// Counts one period.
-    pub(crate) fn count(&mut self, interventions: Interventions) {
+    pub(crate) fn count(&mut self, interventions: LimitFlags) {
         for (limit, count) in [
-            (Interventions::NOT_FINITE, &mut self.not_finite),
-            (Interventions::POSITION, &mut self.position),
-            (Interventions::VELOCITY, &mut self.velocity),
-            (Interventions::ACCELERATION, &mut self.acceleration),
-            (Interventions::JERK, &mut self.jerk),
+            (LimitFlags::NOT_FINITE, &mut self.not_finite),
+            (LimitFlags::POSITION, &mut self.position),
+            (LimitFlags::VELOCITY, &mut self.velocity),
+            (LimitFlags::ACCELERATION, &mut self.acceleration),
+            (LimitFlags::JERK, &mut self.jerk),
         ] {
             *count += u64::from(interventions.contains(limit));
         }
@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn a_set_counts_each_of_its_limits_once() {
-        let both = Interventions::POSITION | Interventions::JERK;
-        assert!(both.contains(Interventions::JERK) && !both.contains(Interventions::VELOCITY));
+        let both = LimitFlags::POSITION | LimitFlags::JERK;
+        assert!(both.contains(LimitFlags::JERK) && !both.contains(LimitFlags::VELOCITY));
         assert!(both.names().eq(["position", "jerk"]));
-        assert_eq!(Interventions::from_bits(both.bits() | 1 << 7), both);
+        assert_eq!(LimitFlags::from_bits(both.bits() | 1 << 7), both);
         let mut counts = LimitCounts::default();
         counts.count(both);
-        counts.count(Interventions::NONE);
+        counts.count(LimitFlags::NONE);
         let expected = LimitCounts {
             limited: 1,
             position: 1,

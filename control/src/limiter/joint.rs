@@ -10,7 +10,7 @@
 //! the fastest way back to the reference, and third on that to where the reference is. Those begin at the state that the
 //! joint really has, the end of the curve on which its last command was found.
 
-use super::interventions::Interventions;
+use super::interventions::LimitFlags;
 use super::pursuit::Pursuit;
 use super::stop::{Order, State, Stop};
 use crate::limits::JointLimits;
@@ -46,7 +46,7 @@ struct Samples {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) position: f64,
-    pub(crate) interventions: Interventions,
+    pub(crate) interventions: LimitFlags,
     /// The solver found no way.
     pub(crate) unsolved: bool,
 }
@@ -93,7 +93,7 @@ impl Joint {
     /// One period on, as near to `reference` as can be; both numbers must be finite.
     pub(crate) fn follow(&mut self, reference: f64, velocity: f64, pursuit: &mut Pursuit) -> Step {
         let inside = reference.clamp(self.limits.lower, self.limits.upper);
-        let outside = Interventions::of(Interventions::POSITION, inside != reference);
+        let outside = LimitFlags::of(LimitFlags::POSITION, inside != reference);
         let target = self.target(inside, velocity);
         let refused = match self.take_reference(&target) {
             Ok(()) => {
@@ -159,7 +159,7 @@ impl Joint {
     }
 
     /// Makes the target the next command, or says what speaks against it.
-    fn take_reference(&mut self, target: &State) -> Result<(), Interventions> {
+    fn take_reference(&mut self, target: &State) -> Result<(), LimitFlags> {
         let next = self.samples.next(target.position, self.period_s);
         let broken = self.broken(&next);
         if !broken.is_empty() {
@@ -243,7 +243,7 @@ impl Joint {
     }
 
     /// The limits that a command's differences break.
-    fn broken(&self, next: &Samples) -> Interventions {
+    fn broken(&self, next: &Samples) -> LimitFlags {
         let JointLimits {
             velocity,
             acceleration,
@@ -252,28 +252,27 @@ impl Joint {
         } = self.limits;
         let room = next.rounding() / self.period_s;
         let within = |value: f64, most: f64| value.abs() <= most;
-        let mut broken = Interventions::NONE;
+        let mut broken = LimitFlags::NONE;
         if self.order >= Order::Velocity && !within(next.velocity, velocity * (1.0 + ROOM) + room) {
-            broken |= Interventions::VELOCITY;
+            broken |= LimitFlags::VELOCITY;
         }
         let room = 2.0 * room / self.period_s;
         if self.order >= Order::Acceleration && !within(next.acceleration, acceleration + room) {
-            broken |= Interventions::ACCELERATION;
+            broken |= LimitFlags::ACCELERATION;
         }
         let room = 2.0 * room / self.period_s;
         if self.order >= Order::Jerk && !within(next.jerk, jerk * (1.0 + ROOM) + room) {
-            broken |= Interventions::JERK;
+            broken |= LimitFlags::JERK;
         }
         broken
     }
 
     /// The limits that a way to rest breaks.
-    fn broken_by(&self, stop: &Stop, rounding: f64) -> Interventions {
+    fn broken_by(&self, stop: &Stop, rounding: f64) -> LimitFlags {
         let inside = stop.low >= self.limits.lower && stop.high <= self.limits.upper;
         let slow = self.order < Order::Velocity
             || stop.fastest <= self.limits.velocity * (1.0 + ROOM) + 4.0 * rounding;
-        Interventions::of(Interventions::POSITION, !inside)
-            | Interventions::of(Interventions::VELOCITY, !slow)
+        LimitFlags::of(LimitFlags::POSITION, !inside) | LimitFlags::of(LimitFlags::VELOCITY, !slow)
     }
 }
 

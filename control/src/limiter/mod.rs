@@ -20,7 +20,7 @@ mod orientation;
 mod pursuit;
 mod stop;
 
-pub use interventions::{Interventions, LimitCounts};
+pub use interventions::{LimitCounts, LimitFlags};
 
 use joint::Joint;
 use orientation::OrientationLimiter;
@@ -184,12 +184,7 @@ impl Limiter {
     /// Where the reference has NaN or infinity, is shorter than an action, or has an orientation of length zero, all joints
     /// move on towards rest. Without a start the first reference is the start, pulled into the box; until there is one,
     /// nothing is written.
-    pub fn follow(
-        &mut self,
-        reference: &[f64],
-        velocity: &[f64],
-        out: &mut [f64],
-    ) -> Interventions {
+    pub fn follow(&mut self, reference: &[f64], velocity: &[f64], out: &mut [f64]) -> LimitFlags {
         let finite = reference.len() >= self.action_size
             && reference[..self.action_size]
                 .iter()
@@ -198,13 +193,13 @@ impl Limiter {
             finite && (self.orientations.iter()).all(|orientation| orientation.accepts(reference));
         if !accepted {
             self.brake(out);
-            self.counts.count(Interventions::NOT_FINITE);
-            return Interventions::NOT_FINITE;
+            self.counts.count(LimitFlags::NOT_FINITE);
+            return LimitFlags::NOT_FINITE;
         }
         if !self.started {
             self.start_within(reference);
         }
-        let mut interventions = Interventions::NONE;
+        let mut interventions = LimitFlags::NONE;
         for (joint, &column) in self.joints.iter_mut().zip(&self.columns) {
             let rate = velocity.get(column).filter(|rate| rate.is_finite());
             let rate = rate.copied().unwrap_or(0.0);
@@ -220,7 +215,7 @@ impl Limiter {
         for orientation in &mut self.orientations {
             let rotation = orientation.follow(reference);
             if rotation > 0.0 {
-                interventions |= Interventions::VELOCITY;
+                interventions |= LimitFlags::VELOCITY;
             }
             self.counts.largest_rotation = self.counts.largest_rotation.max(rotation);
             orientation.write(out);

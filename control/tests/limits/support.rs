@@ -1,6 +1,6 @@
 //! Random numbers, references and limits, and the check of what the limiter promises. Seeds are fixed in the tests.
 
-use kinestream_control::{Interventions, Limiter, LimitsConfig, Orientations, PerJoint};
+use kinestream_control::{LimitFlags, Limiter, LimitsConfig, Orientations, PerJoint};
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 pub(crate) struct Random(pub u64);
@@ -300,13 +300,13 @@ impl Scene {
 }
 
 /// Steps a limiter of one number and returns its command.
-pub(crate) fn step(limiter: &mut Limiter, reference: Option<(f64, f64)>) -> (f64, Interventions) {
+pub(crate) fn step(limiter: &mut Limiter, reference: Option<(f64, f64)>) -> (f64, LimitFlags) {
     let mut out = [f64::NAN];
     let interventions = match reference {
         Some((position, velocity)) => limiter.follow(&[position], &[velocity], &mut out),
         None => {
             limiter.brake(&mut out);
-            Interventions::NONE
+            LimitFlags::NONE
         }
     };
     (out[0], interventions)

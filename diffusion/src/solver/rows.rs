@@ -9,7 +9,7 @@
 use super::weights::{NODES, adams_bashforth, along, exponential, midpoint};
 use super::{Form, Solver, Stepping};
 use crate::schedule::NoiseLevel;
-use crate::{Ladder, NoiseSchedule};
+use crate::{NoiseSchedule, TimestepSchedule};
 
 /// next = `sample` x + `clean` x0 + sum_k `outputs[k]` m_k + `deviation` noise.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +23,7 @@ pub(crate) struct Row {
 /// The steps of one solver down one ladder.
 pub(crate) struct Rows<'a> {
     solver: Solver,
-    ladder: &'a Ladder,
+    ladder: &'a TimestepSchedule,
     schedule: &'a NoiseSchedule,
 }
 
@@ -31,7 +31,11 @@ pub(crate) struct Rows<'a> {
 type Differences = [f64; NODES];
 
 impl<'a> Rows<'a> {
-    pub(crate) fn new(solver: Solver, ladder: &'a Ladder, schedule: &'a NoiseSchedule) -> Self {
+    pub(crate) fn new(
+        solver: Solver,
+        ladder: &'a TimestepSchedule,
+        schedule: &'a NoiseSchedule,
+    ) -> Self {
         Self {
             solver,
             ladder,

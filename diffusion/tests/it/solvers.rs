@@ -4,8 +4,8 @@ use kinestream_diffusion::mixture::{Component, Mixture};
 use kinestream_diffusion::sampler::timestep_tensor;
 use kinestream_diffusion::schedule::BetaSchedule;
 use kinestream_diffusion::{
-    Denoiser, Descent, Guide, Ladder, NoiseSchedule, Prediction, Sampler, SamplerConfig,
-    ScheduleConfig, Solver, Stepping,
+    Denoiser, DiffusionSampler, Guidance, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
+    ScheduleConfig, Solver, Stepping, TimestepSchedule,
 };
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -31,7 +31,7 @@ fn straight() -> NoiseSchedule {
     .unwrap()
 }
 
-fn sampler(solver: Solver, prediction: Prediction, schedule: NoiseSchedule) -> Sampler {
+fn sampler(solver: Solver, prediction: PredictionType, schedule: NoiseSchedule) -> Sampler {
     let config = SamplerConfig {
         prediction,
         solver,
@@ -46,12 +46,22 @@ fn distance(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 /// One step of all positions down from `level`.
-fn down(descent: &mut Descent, problem: &Mixture, sample: &Tensor, level: usize) -> Tensor {
+fn down(
+    descent: &mut DiffusionSampler,
+    problem: &Mixture,
+    sample: &Tensor,
+    level: usize,
+) -> Tensor {
     let levels = vec![level; sample.size()[1] as usize];
     step(descent, problem, sample, &levels)
 }
 
-fn step(descent: &mut Descent, problem: &Mixture, sample: &Tensor, levels: &[usize]) -> Tensor {
+fn step(
+    descent: &mut DiffusionSampler,
+    problem: &Mixture,
+    sample: &Tensor,
+    levels: &[usize],
+) -> Tensor {
     let timesteps = timestep_tensor(&descent.timesteps(levels), levels.len() as i64, Device::Cpu);
     let output = problem.evaluate(sample, &timesteps, sample);
     descent.step(&[0], sample, &output, levels, None, None)
@@ -65,14 +75,15 @@ const POSITIONS: usize = 33;
 fn error(solver: Solver, schedule: &NoiseSchedule, [from, to]: [i64; 2], steps: i64) -> (f64, f64) {
     let evaluations = steps * solver.stages() as i64;
     let timesteps = (0..=evaluations).map(|step| to + (from - to) * step / evaluations);
-    let ladder = Ladder::new(timesteps.collect()).unwrap();
-    let prediction = Prediction::Sample;
+    let ladder = TimestepSchedule::new(timesteps.collect()).unwrap();
+    let prediction = PredictionType::Sample;
     let problem = Mixture::three_peaks(schedule.clone(), prediction, POSITIONS);
     let sampler = sampler(solver, prediction, schedule.clone());
-    let mut descent = Descent::on(sampler, ladder, 1, POSITIONS);
+    let mut descent = DiffusionSampler::on(sampler, ladder, 1, POSITIONS);
     let start = Mixture::spread(POSITIONS);
-    let answer =
-        |descent: &Descent, level| problem.carried(&start, from, descent.ladder().timestep(level));
+    let answer = |descent: &DiffusionSampler, level| {
+        problem.carried(&start, from, descent.ladder().timestep(level))
+    };
     let mut sample = start.shallow_clone();
     let top = descent.ladder().levels();
     for level in (1..=top).rev() {
@@ -158,7 +169,7 @@ fn stochastic_steps_end_with_the_right_variance() {
         };
         let (from, to) = (8000, 600);
         let timesteps = (0..=steps as i64).map(|step| to + (from - to) * step / steps as i64);
-        let ladder = Ladder::new(timesteps.collect()).unwrap();
+        let ladder = TimestepSchedule::new(timesteps.collect()).unwrap();
         let component = Component {
             share: 1.0,
             mean: 0.0,
@@ -166,10 +177,10 @@ fn stochastic_steps_end_with_the_right_variance() {
         };
         // Position 0 has the initial noise, position k the noise of step k - 1.
         let runs = steps + 1;
-        let prediction = Prediction::Sample;
+        let prediction = PredictionType::Sample;
         let problem = Mixture::new(vec![component], schedule.clone(), prediction, runs);
         let sampler = sampler(solver, prediction, schedule.clone());
-        let mut descent = Descent::on(sampler, ladder, 1, runs);
+        let mut descent = DiffusionSampler::on(sampler, ladder, 1, runs);
         let unit = |position: i64| {
             let unit = Tensor::zeros([1, runs as i64, 1], (Kind::Double, Device::Cpu));
             let _ = unit.select(1, position).fill_(1.0);
@@ -215,16 +226,16 @@ fn numbers(values: &[f64]) -> Tensor {
 fn a_rolling_plan_ends_where_the_chunk_does() {
     const LEVELS: usize = 7;
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-    let problem = Mixture::three_peaks(schedule.clone(), Prediction::Sample, LEVELS);
+    let problem = Mixture::three_peaks(schedule.clone(), PredictionType::Sample, LEVELS);
     for (name, solver) in Solver::NAMED {
-        let sampler = sampler(solver, Prediction::Sample, schedule.clone());
-        let mut chunk = Descent::new(sampler.clone(), LEVELS, 1, LEVELS).unwrap();
+        let sampler = sampler(solver, PredictionType::Sample, schedule.clone());
+        let mut chunk = DiffusionSampler::new(sampler.clone(), LEVELS, 1, LEVELS).unwrap();
         let mut expected = numbers(&(LEVELS..2 * LEVELS).map(fresh).collect::<Vec<_>>());
         for level in (1..=LEVELS).rev() {
             expected = down(&mut chunk, &problem, &expected, level);
         }
         // Position p waits at level p + 1; the first LEVELS actions began without history.
-        let mut rolling = Descent::new(sampler, LEVELS, 1, LEVELS).unwrap();
+        let mut rolling = DiffusionSampler::new(sampler, LEVELS, 1, LEVELS).unwrap();
         let levels: Vec<usize> = (1..=LEVELS).collect();
         let mut plan = numbers(&(0..LEVELS).map(fresh).collect::<Vec<_>>());
         let mut done = Vec::new();
@@ -247,23 +258,23 @@ fn what_the_network_predicts_changes_nothing() {
     let cosine = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     for (name, solver) in Solver::NAMED {
         for (schedule, predictions) in [
-            (&cosine, [Prediction::Epsilon, Prediction::Velocity]),
+            (&cosine, [PredictionType::Epsilon, PredictionType::Velocity]),
             (
                 &straight(),
-                [Prediction::FlowVelocity, Prediction::Velocity],
+                [PredictionType::FlowVelocity, PredictionType::Velocity],
             ),
         ] {
             let end = |prediction| {
                 let problem = Mixture::three_peaks(schedule.clone(), prediction, 9);
                 let sampler = sampler(solver, prediction, schedule.clone());
-                let mut descent = Descent::new(sampler, 10, 1, 9).unwrap();
+                let mut descent = DiffusionSampler::new(sampler, 10, 1, 9).unwrap();
                 let mut sample = Mixture::spread(9);
                 for level in (1..=10).rev() {
                     sample = down(&mut descent, &problem, &sample, level);
                 }
                 sample
             };
-            let expected = end(Prediction::Sample);
+            let expected = end(PredictionType::Sample);
             assert!(bool::try_from(expected.isfinite().all()).unwrap(), "{name}");
             for prediction in predictions {
                 let error = distance(&end(prediction), &expected);
@@ -278,14 +289,14 @@ fn single_precision_is_enough() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     for (name, solver) in Solver::NAMED {
         for prediction in [
-            Prediction::Epsilon,
-            Prediction::Sample,
-            Prediction::Velocity,
+            PredictionType::Epsilon,
+            PredictionType::Sample,
+            PredictionType::Velocity,
         ] {
             let problem = Mixture::three_peaks(schedule.clone(), prediction, 9);
             let end = |kind: Kind| {
                 let sampler = sampler(solver, prediction, schedule.clone());
-                let mut descent = Descent::new(sampler, 12, 1, 9).unwrap();
+                let mut descent = DiffusionSampler::new(sampler, 12, 1, 9).unwrap();
                 let mut sample = Mixture::spread(9).to_kind(kind);
                 for level in (1..=12).rev() {
                     let levels = [level; 9];
@@ -300,7 +311,7 @@ fn single_precision_is_enough() {
             };
             let error = distance(&end(Kind::Float), &end(Kind::Double));
             // A noise says little of the clean sample where there is hardly any signal.
-            let allowed = if prediction == Prediction::Epsilon {
+            let allowed = if prediction == PredictionType::Epsilon {
                 2e-2
             } else {
                 1e-5
@@ -312,7 +323,7 @@ fn single_precision_is_enough() {
 
 /// Four steps of two streams that begin at the given levels, in the given order of turns.
 fn steps_of(
-    descent: &mut Descent,
+    descent: &mut DiffusionSampler,
     problem: &Mixture,
     noise: &Tensor,
     levels: &[Vec<usize>],
@@ -358,17 +369,17 @@ proptest! {
         tch::manual_seed(seed);
         let noise = Tensor::randn([2, 5, 1], (Kind::Double, Device::Cpu));
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-        let problem = Mixture::three_peaks(schedule.clone(), Prediction::Sample, 5);
+        let problem = Mixture::three_peaks(schedule.clone(), PredictionType::Sample, 5);
         for (name, solver) in Solver::NAMED {
-            let sampler = sampler(solver, Prediction::Sample, schedule.clone());
-            let mut descent = Descent::new(sampler.clone(), 8, 2, 5).unwrap();
+            let sampler = sampler(solver, PredictionType::Sample, schedule.clone());
+            let mut descent = DiffusionSampler::new(sampler.clone(), 8, 2, 5).unwrap();
             let together = steps_of(&mut descent, &problem, &noise, &levels);
             for (row, levels) in levels.iter().enumerate() {
                 for (position, level) in levels.iter().enumerate() {
                     let own = |tensor: &Tensor| {
                         tensor.narrow(0, row as i64, 1).narrow(1, position as i64, 1)
                     };
-                    let mut descent = Descent::new(sampler.clone(), 8, 1, 1).unwrap();
+                    let mut descent = DiffusionSampler::new(sampler.clone(), 8, 1, 1).unwrap();
                     let alone = steps_of(&mut descent, &problem, &own(&noise), &[vec![*level]]);
                     let error = distance(&alone, &own(&together));
                     prop_assert!(error < 1e-12, "{} {} {}: {:e}", name, row, position, error);
@@ -385,12 +396,12 @@ proptest! {
 #[test]
 fn what_is_forgotten_leaves_nothing_behind() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-    let problem = Mixture::three_peaks(schedule.clone(), Prediction::Sample, 4);
+    let problem = Mixture::three_peaks(schedule.clone(), PredictionType::Sample, 4);
     let noise = Mixture::spread(4);
     for (name, solver) in Solver::NAMED {
-        let sampler = sampler(solver, Prediction::Sample, schedule.clone());
+        let sampler = sampler(solver, PredictionType::Sample, schedule.clone());
         let run = |broken: bool| {
-            let mut descent = Descent::new(sampler.clone(), 6, 1, 4).unwrap();
+            let mut descent = DiffusionSampler::new(sampler.clone(), 6, 1, 4).unwrap();
             if broken {
                 for level in [6, 5, 4] {
                     let _ = down(&mut descent, &problem, &noise.full_like(f64::NAN), level);
@@ -412,21 +423,21 @@ fn what_is_forgotten_leaves_nothing_behind() {
 #[test]
 fn guidance_ends_at_its_target() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
-    let problem = Mixture::three_peaks(schedule.clone(), Prediction::Sample, 3);
+    let problem = Mixture::three_peaks(schedule.clone(), PredictionType::Sample, 3);
     let target = numbers(&[0.3, -0.9, 0.5]);
-    let guide = |pull: f64| Guide {
+    let guide = |pull: f64| Guidance {
         target: target.shallow_clone(),
         pull: target.full_like(pull),
     };
     for (name, solver) in Solver::NAMED {
         let config = SamplerConfig {
-            prediction: Prediction::Sample,
+            prediction: PredictionType::Sample,
             solver,
             clip_sample: Some(1.0),
         };
         let sampler = Sampler::new(config, schedule.clone()).unwrap();
-        let end = |guide: Option<&Guide>| {
-            let mut descent = Descent::new(sampler.clone(), 6, 1, 3).unwrap();
+        let end = |guide: Option<&Guidance>| {
+            let mut descent = DiffusionSampler::new(sampler.clone(), 6, 1, 3).unwrap();
             let mut sample = Mixture::spread(3);
             for level in (1..=6).rev() {
                 let levels = [level; 3];

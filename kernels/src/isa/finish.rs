@@ -2,7 +2,7 @@
 //! normalisation, activation, modulation, residual, and the layout that the next product reads.
 //!
 //! # Safety
-//! As in [`super::lanes`]; and the pointers of a [`Finish`] must reach as far as its sizes say.
+//! As in [`super::lanes`]; and the pointers of a [`Epilogue`] must reach as far as its sizes say.
 
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
@@ -16,7 +16,7 @@ pub(super) const EPSILON: f32 = 1e-5;
 ///
 /// All arrays of panels are [panel of 16 channels][position][16].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Finish {
+pub(crate) struct Epilogue {
     /// The sums, replaced by the result.
     pub(crate) panels: *mut f32,
     /// Positions.
@@ -71,7 +71,7 @@ pub(crate) struct Modulation {
 
 /// Finishes a range of panels.
 #[inline(always)]
-pub(super) unsafe fn finish<L: Lanes>(job: &Finish) {
+pub(super) unsafe fn finish<L: Lanes>(job: &Epilogue) {
     if let Some(normalise) = &job.normalise {
         statistics::<L>(job, normalise);
         match normalise.activation {
@@ -86,7 +86,7 @@ pub(super) unsafe fn finish<L: Lanes>(job: &Finish) {
 
 /// Mean and reciprocal deviation of every group, written for each of its channels.
 #[inline(always)]
-unsafe fn statistics<L: Lanes>(job: &Finish, normalise: &Normalise) {
+unsafe fn statistics<L: Lanes>(job: &Epilogue, normalise: &Normalise) {
     let length = job.positions * LANES;
     for panel in job.range.0..job.range.1 {
         let values = job.panels.add(panel * length);
@@ -115,7 +115,7 @@ unsafe fn statistics<L: Lanes>(job: &Finish, normalise: &Normalise) {
 /// Replaces the sums of a group's channels by a function of their mean over the group.
 #[inline(always)]
 unsafe fn over_groups(
-    job: &Finish,
+    job: &Epilogue,
     normalise: &Normalise,
     sums: *mut f32,
     function: impl Fn(f32) -> f32,
@@ -137,7 +137,7 @@ unsafe fn over_groups(
 }
 
 #[inline(always)]
-unsafe fn normalised<L: Lanes, const MISH: bool>(job: &Finish, normalise: &Normalise) {
+unsafe fn normalised<L: Lanes, const MISH: bool>(job: &Epilogue, normalise: &Normalise) {
     for panel in job.range.0..job.range.1 {
         let channel = panel * LANES;
         let mean = L::load(normalise.means.add(channel));
@@ -185,7 +185,7 @@ unsafe fn normalised<L: Lanes, const MISH: bool>(job: &Finish, normalise: &Norma
 
 /// Writes the channels of the range as [channel][position].
 #[inline(always)]
-unsafe fn transpose(job: &Finish) {
+unsafe fn transpose(job: &Epilogue) {
     for panel in job.range.0..job.range.1 {
         let values = job.panels.add(panel * job.positions * LANES);
         let first = panel * LANES;

@@ -17,7 +17,7 @@ mod pairs;
 mod portable;
 mod rows;
 
-pub(crate) use finish::{Finish, Modulation, Normalise};
+pub(crate) use finish::{Epilogue, Modulation, Normalise};
 pub(crate) use lanes::LANES;
 pub(crate) use multiply::Product;
 pub(crate) use pairs::Scratch;
@@ -136,7 +136,7 @@ pub(crate) struct Functions {
     half: unsafe fn(&Product),
     byte: unsafe fn(&Product),
     byte_pairs: unsafe fn(&Product, &Scratch),
-    finish: unsafe fn(&Finish),
+    finish: unsafe fn(&Epilogue),
     activate: unsafe fn(*mut f32, usize, Activation),
     advance: unsafe fn(&Advance),
     read: unsafe fn(*const f32, usize) -> f32,
@@ -176,7 +176,7 @@ impl Functions {
     ///
     /// # Safety
     /// As [`Self::multiply`].
-    pub(crate) unsafe fn finish(&self, job: &Finish) {
+    pub(crate) unsafe fn finish(&self, job: &Epilogue) {
         // SAFETY: the processor has the instruction set; the caller promises the rest.
         unsafe { (self.finish)(job) }
     }
@@ -211,7 +211,7 @@ impl Functions {
 macro_rules! functions {
     ($lanes:ty $(, $features:literal)?) => {
         use crate::isa::{
-            Activation, Advance, Finish, Functions, Product, Scratch, finish, lanes, multiply, pairs, rows,
+            Activation, Advance, Epilogue, Functions, Product, Scratch, finish, lanes, multiply, pairs, rows,
         };
 
         pub(in crate::isa) const FUNCTIONS: Functions = Functions {
@@ -247,7 +247,7 @@ macro_rules! functions {
         }
 
         $(#[target_feature(enable = $features)])?
-        unsafe fn finish_panels(job: &Finish) {
+        unsafe fn finish_panels(job: &Epilogue) {
             finish::finish::<$lanes>(job);
         }
 

@@ -4,7 +4,7 @@ use nalgebra::Vector2;
 
 use super::guard::shortened;
 use crate::data::FRAME_RATE;
-use crate::stick::{Stick, TimedPath, Waypoint};
+use crate::stick::{JoystickInput, TimedPath, Waypoint};
 use crate::trajectory::Root;
 
 /// Highest value of diversity and strength.
@@ -17,7 +17,7 @@ pub const FARTHEST: f64 = 1e6;
 pub enum Goal {
     /// A velocity and a facing; counts until the next goal, for [`super::ControllerOptions::patience`]
     /// at most.
-    Stick(Stick),
+    Stick(JoystickInput),
     /// Places at times, seconds from the moment at which they are taken. Counts until its end.
     Path(Vec<Waypoint>),
 }
@@ -34,7 +34,7 @@ pub enum Taken {
 }
 
 /// A stick within a speed; none if it is not finite.
-pub(super) fn stick(mut stick: Stick, fastest: f64) -> Option<(Stick, bool)> {
+pub(super) fn stick(mut stick: JoystickInput, fastest: f64) -> Option<(JoystickInput, bool)> {
     let is_finite = stick.velocity.iter().all(|value| value.is_finite())
         && stick.facing.is_none_or(f64::is_finite);
     if !is_finite {
@@ -115,10 +115,10 @@ pub(super) fn knob(value: f64) -> Option<(f64, bool)> {
 /// A wish whose motion is nowhere faster than `fastest`, with places ahead that can be reached; and
 /// whether it is another one.
 pub(super) fn within_reach(
-    mut wish: crate::crowd::Wish,
+    mut wish: crate::crowd::SteeringTarget,
     root: &Root,
     fastest: f64,
-) -> (crate::crowd::Wish, bool) {
+) -> (crate::crowd::SteeringTarget, bool) {
     let mut is_clamped = false;
     if let Some((motion, turn)) = &mut wish.motion {
         let limited = shortened(*motion, fastest);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn sticks_keep_their_direction() {
-        let asked = |x: f64, z: f64| Stick {
+        let asked = |x: f64, z: f64| JoystickInput {
             velocity: Vector2::new(x, z),
             facing: Some(7.0),
         };

@@ -3,13 +3,13 @@
 use nalgebra::Vector2;
 
 use crate::data::FRAME_RATE;
-use crate::stick::{Stick, TimedPath};
+use crate::stick::{JoystickInput, TimedPath};
 use crate::trajectory::Root;
 
 /// A goal that was checked, and its age.
 #[derive(Debug)]
-pub(super) struct Pursuit {
-    pub(super) goal: Following,
+pub(super) struct GoalFollower {
+    pub(super) goal: GoalMode,
     /// Frames since it was taken.
     pub(super) age: u64,
     /// Whether more was asked for.
@@ -17,23 +17,23 @@ pub(super) struct Pursuit {
 }
 
 #[derive(Debug)]
-pub(super) enum Following {
-    Stick(Stick),
+pub(super) enum GoalMode {
+    Stick(JoystickInput),
     Path(TimedPath),
 }
 
-impl Default for Pursuit {
+impl Default for GoalFollower {
     /// To stand.
     fn default() -> Self {
         Self {
-            goal: Following::Stick(Stick::default()),
+            goal: GoalMode::Stick(JoystickInput::default()),
             age: 0,
             clamped: false,
         }
     }
 }
 
-impl Pursuit {
+impl GoalFollower {
     /// Seconds since the goal was taken.
     pub(super) fn seconds(&self) -> f64 {
         self.age as f64 / FRAME_RATE
@@ -42,26 +42,26 @@ impl Pursuit {
     /// Whether nothing is asked any more: a stick counts for `patience` seconds, a path to its end.
     pub(super) fn is_idle(&self, patience: f64) -> bool {
         match &self.goal {
-            Following::Stick(stick) => {
+            GoalMode::Stick(stick) => {
                 let rests = stick.velocity == Vector2::zeros() && stick.facing.is_none();
                 rests || self.seconds() >= patience
             }
-            Following::Path(path) => self.seconds() >= path.end(),
+            GoalMode::Path(path) => self.seconds() >= path.end(),
         }
     }
 
     /// The stick that counts; none on a path.
-    pub(super) fn stick(&self, patience: f64) -> Option<Stick> {
+    pub(super) fn stick(&self, patience: f64) -> Option<JoystickInput> {
         match &self.goal {
-            Following::Stick(stick) if !self.is_idle(patience) => Some(*stick),
-            Following::Stick(_) => Some(Stick::default()),
-            Following::Path(_) => None,
+            GoalMode::Stick(stick) if !self.is_idle(patience) => Some(*stick),
+            GoalMode::Stick(_) => Some(JoystickInput::default()),
+            GoalMode::Path(_) => None,
         }
     }
 
     /// Places of the path that are still to come; none without a path.
     pub(super) fn path_left(&self) -> Vec<Vector2<f64>> {
-        let Following::Path(path) = &self.goal else {
+        let GoalMode::Path(path) = &self.goal else {
             return Vec::new();
         };
         let now = self.seconds();
@@ -72,8 +72,8 @@ impl Pursuit {
     /// Where the path wants the root to be; none without a path.
     pub(super) fn path_root(&self) -> Option<Root> {
         match &self.goal {
-            Following::Stick(_) => None,
-            Following::Path(path) => Some(path.at(self.seconds())),
+            GoalMode::Stick(_) => None,
+            GoalMode::Path(path) => Some(path.at(self.seconds())),
         }
     }
 
@@ -90,8 +90,8 @@ impl Pursuit {
     /// The velocity that is asked for, m/s.
     pub(super) fn asked_velocity(&self, patience: f64) -> Vector2<f64> {
         match &self.goal {
-            Following::Stick(_) => self.stick(patience).unwrap_or_default().velocity,
-            Following::Path(path) => {
+            GoalMode::Stick(_) => self.stick(patience).unwrap_or_default().velocity,
+            GoalMode::Path(path) => {
                 let [now, next] = [0.0, 1.0].map(|frames| self.seconds() + frames / FRAME_RATE);
                 (path.at(next).position - path.at(now).position) * FRAME_RATE
             }

@@ -1,6 +1,6 @@
 //! Where the frames of a live character come from.
 
-use crate::crowd::{Crowd, Wish};
+use crate::crowd::{CharacterBatch, SteeringTarget};
 use crate::trajectory::Root;
 use crate::{Error, Pose, Result};
 
@@ -16,7 +16,7 @@ pub trait FrameSource: Sized {
     ///
     /// # Errors
     /// The model refused.
-    fn advance(&mut self, wish: &Wish, diversity: f64) -> Result<()>;
+    fn advance(&mut self, wish: &SteeringTarget, diversity: f64) -> Result<()>;
 
     /// Where the character is.
     fn root(&self) -> Root;
@@ -48,7 +48,7 @@ pub trait FrameSource: Sized {
 }
 
 /// A crowd of one.
-impl FrameSource for Crowd {
+impl FrameSource for CharacterBatch {
     fn restart(self, seed: u64) -> Result<Self> {
         let starts = self.model().starts();
         if starts.size()[0] == 0 {
@@ -59,7 +59,7 @@ impl FrameSource for Crowd {
         Self::new(self.into_model(), &starts.narrow(0, 0, 1), &[seed])
     }
 
-    fn advance(&mut self, wish: &Wish, diversity: f64) -> Result<()> {
+    fn advance(&mut self, wish: &SteeringTarget, diversity: f64) -> Result<()> {
         self.set_diversity(diversity);
         Self::advance(self, std::slice::from_ref(wish))
     }

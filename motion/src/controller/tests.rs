@@ -69,7 +69,7 @@ impl FrameSource for Script {
         Ok(script)
     }
 
-    fn advance(&mut self, wish: &Wish, _diversity: f64) -> Result<()> {
+    fn advance(&mut self, wish: &SteeringTarget, _diversity: f64) -> Result<()> {
         self.frame += 1;
         let (motion, turn) = wish.motion.unwrap_or_default();
         self.root.position += motion / FRAME_RATE;
@@ -120,7 +120,7 @@ fn controller(wild: f64, seed: u64) -> Controller<Script> {
 }
 
 fn stick(x: f64, z: f64) -> Goal {
-    Goal::Stick(Stick {
+    Goal::Stick(JoystickInput {
         velocity: Vector2::new(x, z),
         facing: None,
     })
@@ -284,7 +284,7 @@ fn goals() -> impl Strategy<Value = Option<Goal>> {
         .prop_map(|(kind, numbers, facing)| {
             let (x, z, _) = numbers[0];
             match kind {
-                0 | 1 => Goal::Stick(Stick {
+                0 | 1 => Goal::Stick(JoystickInput {
                     velocity: Vector2::new(x, z),
                     facing,
                 }),

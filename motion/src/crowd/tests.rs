@@ -4,18 +4,18 @@ use super::*;
 use crate::model::testing::tiny;
 
 /// Crowds by LibTorch and by the fused kernels.
-fn crowds(count: usize) -> [Crowd; 2] {
+fn crowds(count: usize) -> [CharacterBatch; 2] {
     [Execution::LIBTORCH, Execution::auto(1)].map(|execution| {
         let mut model = tiny();
         model.execute_by(&execution).unwrap();
         let first = model.starts().narrow(0, 0, 1).repeat([count as i64, 1]);
         let seeds: Vec<u64> = (0..count as u64).collect();
-        Crowd::new(model, &first, &seeds).unwrap()
+        CharacterBatch::new(model, &first, &seeds).unwrap()
     })
 }
 
-fn wishes(count: usize) -> Vec<Wish> {
-    let wish = |character: usize| Wish {
+fn wishes(count: usize) -> Vec<SteeringTarget> {
+    let wish = |character: usize| SteeringTarget {
         ahead: (character.is_multiple_of(2)).then(|| {
             [1.0, 2.0, 3.0].map(|ahead| Root {
                 position: Vector2::new(0.1, ahead),
@@ -58,7 +58,7 @@ fn a_characters_motion_is_its_own_to_the_bit() {
         together.advance(&wishes(7)).unwrap();
         alone.advance(&wishes(1)).unwrap();
     }
-    let of = |crowd: &Crowd| Vec::<f32>::try_from(crowd.state().get(0)).unwrap();
+    let of = |crowd: &CharacterBatch| Vec::<f32>::try_from(crowd.state().get(0)).unwrap();
     assert_eq!(of(&together), of(&alone));
     assert_eq!(together.root(0).position, alone.root(0).position);
 }

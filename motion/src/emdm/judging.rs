@@ -19,8 +19,8 @@ use crate::data::{Dataset, FRAME_RATE, MotionSet};
 use crate::evaluation::{Quality, Ratio, jerk_ratio, locked, sliding_ratio};
 use crate::metrics::statistics::{Bootstrap, Features};
 use crate::metrics::{FrechetConfig, Pairs, diversity, frechet, multimodality};
-use crate::placing::Told;
-use crate::recogniser::Recogniser;
+use crate::placing::DecodedFrames;
+use crate::recogniser::MotionClassifier;
 use crate::synthesis::Take;
 use crate::trajectory::Root;
 use crate::{Clip, Result};
@@ -126,8 +126,8 @@ pub struct Judged {
 
 /// What clips are judged by.
 #[derive(Debug)]
-pub struct Judge {
-    recogniser: Recogniser,
+pub struct ClipEvaluator {
+    recogniser: MotionClassifier,
     held_out: MotionSet,
     pieces: Pieces,
     train: MotionSet,
@@ -143,13 +143,13 @@ struct Draw {
     told: Vec<usize>,
 }
 
-impl Judge {
+impl ClipEvaluator {
     /// Prepares the held-out clips of a data set.
     ///
     /// # Errors
     /// A clip without a label, or LibTorch refused.
     pub fn new(
-        recogniser: Recogniser,
+        recogniser: MotionClassifier,
         data: &Dataset,
         labels: &Labels,
         longest: usize,
@@ -346,7 +346,7 @@ fn make(
         let frames = model.sample(conditions, guidance, &seeds, options.steps);
         took += begun.elapsed();
         let most = frames.size()[1] as usize;
-        let told = Told::of(&model.embedding, &frames.flatten(0, 1))?;
+        let told = DecodedFrames::of(&model.embedding, &frames.flatten(0, 1))?;
         for (row, (one, length)) in batch.iter().zip(&lengths).enumerate() {
             let first = row * most;
             takes[*one] = told.take(first..first + length * patch, Root::default());

@@ -1,7 +1,7 @@
 //! Labels of motions: which clips show them, and which words mean them.
 //!
 //! Text is mapped onto labels by a table, not by a language model: the longest label or word that
-//! stands in it counts. [`Understanding`] is the interface behind which an encoder of text could
+//! stands in it counts. [`LabelMatcher`] is the interface behind which an encoder of text could
 //! take its place.
 
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Labels {
 }
 
 /// Turns what somebody asks for into a label.
-pub trait Understanding {
+pub trait LabelMatcher {
     /// Number of the label that a text means.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl Labels {
     }
 }
 
-impl Understanding for Labels {
+impl LabelMatcher for Labels {
     fn label(&self, text: &str) -> Result<usize> {
         let asked = plain(text);
         let inside = format!(" {asked} ");

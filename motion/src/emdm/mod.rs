@@ -35,11 +35,11 @@ pub use conditions::Conditions;
 pub(crate) use conditions::Part;
 pub use config::{ClipConfig, EmdmConfig};
 pub(crate) use critic::ClipCritic;
-pub use labels::{Label, Labels, Understanding};
+pub use labels::{Label, LabelMatcher, Labels};
 pub use network::ClipNetwork;
 pub use pieces::{Span, spans};
-pub use repertoire::Repertoire;
-pub use request::{Following, Request};
+pub use repertoire::ActionLibrary;
+pub use request::{BoundaryPose, Request};
 pub use sampling::{Denoising, Guidance};
 pub use stitching::{HALF_LIFE, ending};
 
@@ -63,7 +63,7 @@ pub struct Emdm {
     /// What makes clips in it.
     pub network: ClipNetwork,
     config: EmdmConfig,
-    repertoire: Repertoire,
+    repertoire: ActionLibrary,
     schedule: NoiseSchedule,
     device: Device,
 }
@@ -105,7 +105,11 @@ impl Emdm {
                 seed.wrapping_add(1),
             ),
             schedule: NoiseSchedule::new(&config.clips.schedule)?,
-            repertoire: Repertoire::new(labels, spans, (config.clips.patch, config.clips.longest)),
+            repertoire: ActionLibrary::new(
+                labels,
+                spans,
+                (config.clips.patch, config.clips.longest),
+            ),
             config: config.clone(),
             embedding,
             device,
@@ -123,7 +127,7 @@ impl Emdm {
     }
 
     /// What it can be asked for.
-    pub fn repertoire(&self) -> &Repertoire {
+    pub fn repertoire(&self) -> &ActionLibrary {
         &self.repertoire
     }
 

@@ -1,21 +1,21 @@
 //! What a model of whole clips can be asked for: labels, and how long clips may be.
 
-use super::labels::{Labels, Understanding};
+use super::labels::{LabelMatcher, Labels};
 use super::pieces::Span;
 use crate::data::FRAME_RATE;
-use crate::performer::Act;
+use crate::performer::ActionRequest;
 use crate::{Error, Result};
 
 /// Labels with how long their motion lasts, without the networks: for whoever takes requests.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Repertoire {
+pub struct ActionLibrary {
     labels: Labels,
     spans: Vec<Span>,
     patch: usize,
     longest: usize,
 }
 
-impl Repertoire {
+impl ActionLibrary {
     /// For as many spans as labels, frames of a patch and of the longest clip.
     pub(super) fn new(labels: Labels, spans: Vec<Span>, (patch, longest): (usize, usize)) -> Self {
         Self {
@@ -45,10 +45,10 @@ impl Repertoire {
     ///
     /// # Errors
     /// An unknown label, naming the nearest; a length out of range.
-    pub fn act(&self, text: &str, seconds: Option<f64>, seed: u64) -> Result<Act> {
+    pub fn act(&self, text: &str, seconds: Option<f64>, seed: u64) -> Result<ActionRequest> {
         let label = self.labels.label(text)?;
         let frames = self.length(Some(label), seconds)?;
-        Ok(Act {
+        Ok(ActionRequest {
             label,
             seconds: Some(frames as f64 / FRAME_RATE),
             seed,

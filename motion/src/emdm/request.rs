@@ -9,7 +9,7 @@ use super::sampling::{Denoising, Guidance};
 use crate::character::HIPS_HEIGHT;
 use crate::data::{FRAME_RATE, contacts};
 use crate::features;
-use crate::placing::Told;
+use crate::placing::DecodedFrames;
 use crate::synthesis::Take;
 use crate::trajectory::Root;
 use crate::{Clip, Error, Result, character};
@@ -32,21 +32,21 @@ pub struct Request {
     /// Seed of everything random.
     pub seed: u64,
     /// What the clip goes on from.
-    pub start: Option<Following>,
+    pub start: Option<BoundaryPose>,
     /// The pose that it ends with, as [`Emdm::pose`] makes it.
-    pub end: Option<Following>,
+    pub end: Option<BoundaryPose>,
     /// Places of the root with their times in seconds after the beginning, in the world.
     pub path: Vec<(f64, Vector2<f64>)>,
 }
 
 /// A frame that something goes on from: the embedded frame and where its root is.
 #[derive(Debug)]
-pub struct Following {
+pub struct BoundaryPose {
     frame: Tensor,
     root: Root,
 }
 
-impl Clone for Following {
+impl Clone for BoundaryPose {
     fn clone(&self) -> Self {
         Self {
             frame: self.frame.copy(),
@@ -55,7 +55,7 @@ impl Clone for Following {
     }
 }
 
-impl Following {
+impl BoundaryPose {
     /// Where the root is.
     pub fn root(&self) -> Root {
         self.root
@@ -68,7 +68,7 @@ impl Emdm {
     /// # Errors
     /// Another skeleton, no frame, a number that is not finite, or a pose like none that the model
     /// knows.
-    pub fn pose(&self, clip: &Clip) -> Result<Following> {
+    pub fn pose(&self, clip: &Clip) -> Result<BoundaryPose> {
         character::check(&clip.skeleton)?;
         let mut clip = clip.clone();
         let refuse = |found: String, expected: &str| {
@@ -120,7 +120,7 @@ impl Emdm {
             );
         }
         let root = found.roots.last().copied().unwrap_or_default();
-        Ok(Following { frame, root })
+        Ok(BoundaryPose { frame, root })
     }
 
     /// Begins clips for requests, all in one batch.
@@ -156,7 +156,7 @@ impl Emdm {
             numbers.push(label as i64);
         }
         conditions = conditions.labelled(&numbers);
-        let frames = |which: &dyn Fn(&Request) -> Option<&Following>| {
+        let frames = |which: &dyn Fn(&Request) -> Option<&BoundaryPose>| {
             let rows: Vec<Tensor> = requests
                 .iter()
                 .map(|request| match which(request) {
@@ -176,7 +176,7 @@ impl Emdm {
         let most = conditions.most();
         let mut places = Vec::with_capacity(requests.len() * most * 2);
         for (request, length) in requests.iter().zip(&lengths) {
-            let root = request.start.as_ref().map(Following::root);
+            let root = request.start.as_ref().map(BoundaryPose::root);
             let seconds = patch as f64 / FRAME_RATE;
             let path = Path::new(
                 &request.path,
@@ -212,7 +212,7 @@ impl Emdm {
         let (patches, conditions) = denoising.finish();
         let frames = self.frames(&patches);
         let most = frames.size()[1] as usize;
-        let told = Told::of(&self.embedding, &frames.flatten(0, 1))?;
+        let told = DecodedFrames::of(&self.embedding, &frames.flatten(0, 1))?;
         let finite = bool::try_from(frames.isfinite().all())?;
         if !finite {
             return Err(Error::Request {
@@ -227,7 +227,7 @@ impl Emdm {
             .zip(conditions.lengths())
             .enumerate()
             .map(|(number, (request, length))| {
-                let root = request.start.as_ref().map(Following::root);
+                let root = request.start.as_ref().map(BoundaryPose::root);
                 let first = number * most;
                 told.take(first..first + length * patch, root.unwrap_or_default())
             })

@@ -2,7 +2,7 @@
 
 use super::{Emdm, Guidance, Request};
 use crate::data::FRAME_RATE;
-use crate::inertial::Inertial;
+use crate::inertial::Inertialization;
 use crate::synthesis::Take;
 use crate::{Clip, Pose, Result, character};
 
@@ -53,7 +53,7 @@ pub fn ending(poses: &[Pose]) -> Clip {
 pub(super) fn append(whole: &mut Take, mut take: Take) {
     if let ([.., before, last], [first, second, ..]) = (&*whole.poses, &*take.poses) {
         let frame = 1.0 / FRAME_RATE;
-        let seam = Inertial::between([before, last], [first, second], frame, HALF_LIFE);
+        let seam = Inertialization::between([before, last], [first, second], frame, HALF_LIFE);
         for (number, pose) in take.poses.iter_mut().enumerate() {
             seam.apply(pose, (number + 1) as f64 * frame);
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SETTLED;
 use super::quality::{Quality, measure};
-use crate::course::Course;
+use crate::course::TestCourse;
 use crate::data::{FRAME_RATE, MotionSet, Sequence};
 use crate::metrics::tracking::Errors;
 use crate::metrics::{settle_seconds, turn_between};
@@ -78,7 +78,7 @@ pub(super) fn judge(clips: &[(&Clip, &[Root])], asked: &[Root]) -> Result<Done> 
 }
 
 /// Frames of a leg by its number, the first included.
-pub(super) fn frames(course: &Course, leg: usize) -> std::ops::Range<usize> {
+pub(super) fn frames(course: &TestCourse, leg: usize) -> std::ops::Range<usize> {
     let frame = |seconds: f64| (seconds * FRAME_RATE).round() as usize;
     let end = course
         .legs
@@ -88,7 +88,7 @@ pub(super) fn frames(course: &Course, leg: usize) -> std::ops::Range<usize> {
 }
 
 /// The roots asked for at every frame of a course, its first included.
-pub(super) fn asked(course: &Course) -> Vec<Root> {
+pub(super) fn asked(course: &TestCourse) -> Vec<Root> {
     (0..=(course.seconds * FRAME_RATE).round() as usize)
         .map(|frame| course.path.at(frame as f64 / FRAME_RATE))
         .collect()
@@ -98,7 +98,7 @@ pub(super) fn asked(course: &Course) -> Vec<Root> {
 ///
 /// # Errors
 /// Another skeleton.
-pub(super) fn nearest(course: &Course, sets: &[&MotionSet]) -> Result<Vec<Nearest>> {
+pub(super) fn nearest(course: &TestCourse, sets: &[&MotionSet]) -> Result<Vec<Nearest>> {
     let asked = asked(course);
     let captured: Vec<(&Sequence, &[Root])> = sets
         .iter()

@@ -13,13 +13,13 @@ pub use self::reference::{Reference, ReferenceFigures, Sample};
 use crate::character::skeleton;
 use crate::controller::ControllerOptions;
 use crate::course::course;
-use crate::crowd::{Crowd, Wish};
+use crate::crowd::{CharacterBatch, SteeringTarget};
 use crate::data::{FRAME_RATE, MotionSet};
 use crate::extractor::Extractor;
 use crate::foot::{Feet, FootLock, FootLockConfig};
 use crate::metrics::{Bootstrap, Estimate, Frechet, settle_seconds};
 use crate::model::MotionModel;
-use crate::stick::{Stick, StickFollower, StickOptions};
+use crate::stick::{JoystickInput, StickFollower, StickOptions};
 use crate::synthesis::{Take, perform};
 use crate::trajectory::Root;
 use crate::{Clip, Result};
@@ -189,9 +189,14 @@ pub fn locked(take: &Take) -> Result<Clip> {
 /// Motion without steering after it has settled; and how many frames were refused.
 fn move_freely(model: MotionModel, options: &EvaluationOptions) -> Result<(Vec<Take>, u64)> {
     let starts = spread(&model.starts(), options.characters);
-    let mut crowd = Crowd::new(model, &starts, &seeds(options, options.characters))?;
+    let mut crowd = CharacterBatch::new(model, &starts, &seeds(options, options.characters))?;
     let frames = SETTLING + (options.seconds * FRAME_RATE) as usize;
-    let mut takes = perform(&mut crowd, frames, |_, _, _| Wish::default(), |_| {})?;
+    let mut takes = perform(
+        &mut crowd,
+        frames,
+        |_, _, _| SteeringTarget::default(),
+        |_| {},
+    )?;
     for take in &mut takes {
         take.skip(SETTLING);
     }
@@ -241,7 +246,7 @@ fn half_turn(model: MotionModel, options: &EvaluationOptions) -> Result<(Vec<Tak
         |character, frame, root| {
             let ahead = if frame < BEFORE { 1.0 } else { -1.0 };
             let follower = &mut followers[character];
-            follower.want(Stick {
+            follower.want(JoystickInput {
                 velocity: nalgebra::Vector2::new(0.0, RUN * ahead),
                 facing: None,
             });
@@ -265,17 +270,17 @@ fn half_turn(model: MotionModel, options: &EvaluationOptions) -> Result<(Vec<Tak
 }
 
 /// Characters that stand, one for each run.
-fn standing(model: MotionModel, options: &EvaluationOptions) -> Result<Crowd> {
+fn standing(model: MotionModel, options: &EvaluationOptions) -> Result<CharacterBatch> {
     let first = model.starts().narrow(0, 0, 1);
     let starts = first.repeat([options.runs as i64, 1]);
-    Crowd::new(model, &starts, &seeds(options, options.runs))
+    CharacterBatch::new(model, &starts, &seeds(options, options.runs))
 }
 
 fn seeds(options: &EvaluationOptions, count: usize) -> Vec<u64> {
     (0..count as u64).map(|one| options.seed + one).collect()
 }
 
-fn refused(crowd: &Crowd) -> u64 {
+fn refused(crowd: &CharacterBatch) -> u64 {
     (0..crowd.len()).map(|one| crowd.refused(one)).sum()
 }
 

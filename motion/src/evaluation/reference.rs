@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::extractor::{ExtractorConfig, ExtractorStage};
     use crate::training::Stage;
-    use crate::training::config::Descent;
+    use crate::training::config::OptimizerConfig;
     use crate::{Clip, Pose, character};
 
     /// Characters that walk on and swing one arm, each at its own pace.
@@ -292,10 +292,10 @@ mod tests {
             features: 4,
             ..ExtractorConfig::default()
         };
-        let descent = Descent {
+        let descent = OptimizerConfig {
             steps: 5,
             batch: 8,
-            ..Descent::default()
+            ..OptimizerConfig::default()
         };
         let device = tch::Device::Cpu;
         let mut stage = ExtractorStage::new(&config, &descent, &data.train, device, 1).unwrap();

@@ -70,7 +70,7 @@ pub struct HealthRules {
 
 /// Something that may be wrong with a character for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Trouble {
+pub struct HealthIssue {
     /// How often it lasted long enough to count.
     pub times: u64,
     /// Time in it altogether, in seconds, of the times that count.
@@ -94,13 +94,13 @@ pub struct HealthReport {
     /// Frames with a number that is not finite; nothing else is looked at in them.
     pub not_finite: u64,
     /// Stood still although asked to move.
-    pub frozen: Trouble,
+    pub frozen: HealthIssue,
     /// Lay down.
-    pub fallen: Trouble,
+    pub fallen: HealthIssue,
     /// Was in the air.
-    pub flying: Trouble,
+    pub flying: HealthIssue,
     /// Was below the floor.
-    pub sunk: Trouble,
+    pub sunk: HealthIssue,
     /// Frames with a bone of another length.
     pub stretched: u64,
     /// Largest difference of a bone from its length, as a share of it.
@@ -259,7 +259,7 @@ impl Health {
     }
 }
 
-impl Trouble {
+impl HealthIssue {
     /// One frame in which it holds or not.
     fn step(&mut self, holds: bool, seconds: f64, least: f64, now: f64) {
         if !holds {

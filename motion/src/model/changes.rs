@@ -11,7 +11,7 @@ use crate::{Error, Result, steering};
 /// What the training clips are like in the embedded space.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Changes {
+pub struct FrameDeltaStats {
     /// Deviation of the change of every embedded number from one frame to the next `[E]`.
     pub change: Vec<f32>,
     /// Mean of the steering `[S]`.
@@ -73,7 +73,7 @@ const MOST_AT_REST: [f32; 3] = [0.05, 0.05, 0.5];
 const MOST_BY_SPEED: [f32; 3] = [0.3, 0.3, 0.5];
 
 impl Scales {
-    pub(super) fn new(changes: &Changes, embedding: &Embedding, device: Device) -> Self {
+    pub(super) fn new(changes: &FrameDeltaStats, embedding: &Embedding, device: Device) -> Self {
         let tensor = |list: &[f32]| Tensor::from_slice(list).to_device(device);
         let statistics = embedding.statistics();
         let deviation = tensor(&statistics.deviation[..3]);
@@ -108,7 +108,7 @@ impl Scales {
     }
 }
 
-impl Changes {
+impl FrameDeltaStats {
     pub(super) fn check(&self, embedded: usize, path: &Path) -> Result<()> {
         for (key, list, expected, positive) in [
             ("change", &self.change, embedded, true),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use tch::nn::VarStore;
 
-use super::{Changes, ModelConfig, MotionModel};
+use super::{FrameDeltaStats, ModelConfig, MotionModel};
 use crate::embedding::Statistics;
 use crate::features::Layout;
 use crate::{Error, Result, character};
@@ -24,7 +24,7 @@ struct Description {
     kind: String,
     model: ModelConfig,
     statistics: Statistics,
-    changes: Changes,
+    changes: FrameDeltaStats,
 }
 
 impl MotionModel {

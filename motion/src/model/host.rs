@@ -10,18 +10,18 @@ use kinestream_diffusion::executor::FusedMlp;
 use kinestream_diffusion::{Execution, Executor, Mlp};
 use tch::Tensor;
 
-use self::rows::{Draw, Rows};
+use self::rows::{LatentNoise, Rows};
 use super::changes::Scales;
 use super::{Generator, MotionModel};
 use crate::embedding::DecoderScales;
 use crate::features::Layout;
 use crate::frame::FrameNetwork;
-use crate::placing::Told;
+use crate::placing::DecodedFrames;
 use crate::{Error, Result};
 
 /// What is wanted of B characters.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct ModelInputs<'a> {
     /// In its own units `[B, S]`, zeros where there is none.
     pub(crate) steering: &'a [f32],
     /// 1 where there is `[B]`.
@@ -161,7 +161,7 @@ impl HostModel {
     pub(crate) fn next(
         &mut self,
         state: &[f32],
-        wanted: Wanted<'_>,
+        wanted: ModelInputs<'_>,
         numbers: &[f32],
         next: &mut [f32],
     ) {
@@ -175,7 +175,7 @@ impl HostModel {
             rows.aim(state, pull, scales, size);
         }
         for (index, module) in self.modules.iter_mut().enumerate() {
-            let draw = Draw {
+            let draw = LatentNoise {
                 numbers,
                 length: self.numbers,
                 first: module.numbers,
@@ -188,7 +188,7 @@ impl HostModel {
     }
 
     /// Decodes the frames of states `[B, 2 E]`.
-    pub(crate) fn decode(&mut self, state: &[f32], told: &mut Told) {
+    pub(crate) fn decode(&mut self, state: &[f32], told: &mut DecodedFrames) {
         let Self {
             decoder,
             decoder_scales: scales,

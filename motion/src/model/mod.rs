@@ -34,12 +34,12 @@ use crate::motion_vae::MotionVae;
 use crate::predictor::Predictor;
 use crate::{Error, Result, character};
 
-pub use changes::Changes;
+pub use changes::FrameDeltaStats;
 pub use config::{GeneratorConfig, ModelConfig, ModulesConfig};
 pub use folder::CONFIG_FILE;
 pub use generator::{Generator, Modules};
-pub(crate) use host::Wanted;
-pub use sampling::{Draw, Pull};
+pub(crate) use host::ModelInputs;
+pub use sampling::{LatentNoise, RootGuidance};
 
 /// Of an error of place and of speed, what is left one frame later if the change carries on wholly:
 /// with these an error is down to a tenth within five frames.
@@ -56,7 +56,7 @@ pub struct MotionModel {
     /// What makes frames of it.
     pub generator: Generator,
     config: ModelConfig,
-    changes: Changes,
+    changes: FrameDeltaStats,
     scales: Scales,
     device: Device,
     /// What makes the frames of few characters in place of all this, if it was asked for.
@@ -71,7 +71,7 @@ impl MotionModel {
     pub fn new(
         config: &ModelConfig,
         statistics: Statistics,
-        changes: Changes,
+        changes: FrameDeltaStats,
         device: Device,
         seed: u64,
     ) -> Result<Self> {
@@ -129,7 +129,7 @@ impl MotionModel {
     }
 
     /// The deviations of changes and steering.
-    pub fn changes(&self) -> &Changes {
+    pub fn changes(&self) -> &FrameDeltaStats {
         &self.changes
     }
 

@@ -8,13 +8,13 @@ use crate::frame::{FrameNetwork, Sampling};
 
 /// Standard normal numbers for one frame of B characters: what a model takes in place of chance.
 #[derive(Debug)]
-pub struct Draw {
+pub struct LatentNoise {
     /// A row for each character `[B, N]`. For modules: noise of every denoise step of the generation
     /// module, its latents, noise of every step of the polishing module. For a MotionVAE: its latent.
     numbers: Tensor,
 }
 
-impl Draw {
+impl LatentNoise {
     /// Multiplies all numbers: below 1 for motion nearer to the most probable one.
     pub fn scale(&mut self, factor: f64) {
         let _ = self.numbers.g_mul_scalar_(factor);
@@ -23,7 +23,7 @@ impl Draw {
 
 /// A root motion to be drawn towards.
 #[derive(Debug)]
-pub struct Pull<'a> {
+pub struct RootGuidance<'a> {
     /// Wanted displacement (left, ahead) and turn `[B, 3]`, in m/s, m/s and rad/s.
     pub root: &'a Tensor,
     /// How much of the way the clean estimate goes `[B, 3]`, 0 to 1.
@@ -32,14 +32,14 @@ pub struct Pull<'a> {
 
 impl MotionModel {
     /// Random numbers for one frame of `batch` characters, from one stream.
-    pub(crate) fn draw_batch(&self, batch: usize, stream: &mut NoiseStream) -> Draw {
+    pub(crate) fn draw_batch(&self, batch: usize, stream: &mut NoiseStream) -> LatentNoise {
         let count = self.generator.numbers();
         let numbers = stream.normals(batch * count as usize);
         self.draw_of(&numbers)
     }
 
     /// Random numbers for one frame, one stream for each character.
-    pub fn draw(&self, streams: &mut [NoiseStream]) -> Draw {
+    pub fn draw(&self, streams: &mut [NoiseStream]) -> LatentNoise {
         let count = self.generator.numbers() as usize;
         let mut numbers = Vec::with_capacity(streams.len() * count);
         for stream in streams.iter_mut() {
@@ -49,8 +49,8 @@ impl MotionModel {
     }
 
     /// Random numbers `[B, N]` as a model takes them.
-    pub(super) fn draw_of(&self, numbers: &[f32]) -> Draw {
-        Draw {
+    pub(super) fn draw_of(&self, numbers: &[f32]) -> LatentNoise {
+        LatentNoise {
             numbers: Tensor::from_slice(numbers)
                 .view([-1, self.generator.numbers()])
                 .to_device(self.device),
@@ -58,7 +58,12 @@ impl MotionModel {
     }
 
     /// A draft of the innovation `[B, E]`: the generation module alone.
-    pub(crate) fn draft(&self, modules: &Modules, condition: &Tensor, draw: &Draw) -> Tensor {
+    pub(crate) fn draft(
+        &self,
+        modules: &Modules,
+        condition: &Tensor,
+        draw: &LatentNoise,
+    ) -> Tensor {
         self.denoised(&modules.generation, None, condition, &draw.numbers, None)
     }
 
@@ -70,7 +75,7 @@ impl MotionModel {
         draft: Option<&Tensor>,
         condition: &Tensor,
         numbers: &Tensor,
-        aim: Option<&Aim>,
+        aim: Option<&RootTarget>,
     ) -> Tensor {
         let (steps, size) = (network.steps(), network.sizes().sample);
         let latents = network.config().latent;
@@ -95,8 +100,13 @@ impl MotionModel {
     }
 
     /// The next states `[B, 2 E]`.
-    pub fn next(&self, condition: &Tensor, draw: &Draw, pull: Option<&Pull<'_>>) -> Tensor {
-        let aim = pull.map(|pull| Aim::new(self, condition, pull));
+    pub fn next(
+        &self,
+        condition: &Tensor,
+        draw: &LatentNoise,
+        pull: Option<&RootGuidance<'_>>,
+    ) -> Tensor {
+        let aim = pull.map(|pull| RootTarget::new(self, condition, pull));
         let aim = aim.as_ref();
         let innovation = match &self.generator {
             Generator::Diffusion(modules) => {
@@ -124,7 +134,7 @@ impl MotionModel {
 }
 
 /// Where a pull wants the root, worked out as far as a frame's condition tells.
-struct Aim {
+struct RootTarget {
     /// Wanted root motion less what carries on by itself `[B, 3]`.
     root: Tensor,
     /// What an innovation takes from that, negative `[3]`.
@@ -135,8 +145,8 @@ struct Aim {
     reach: Tensor,
 }
 
-impl Aim {
-    fn new(model: &MotionModel, condition: &Tensor, pull: &Pull<'_>) -> Self {
+impl RootTarget {
+    fn new(model: &MotionModel, condition: &Tensor, pull: &RootGuidance<'_>) -> Self {
         let root = &model.scales.root;
         let last = condition.narrow(1, 0, 3) * &root.deviation + &root.middle;
         let carried = model.expected(condition).narrow(1, 0, 3) * &root.change;
@@ -228,14 +238,14 @@ mod tests {
                 let frames = model.frames(state);
                 model.embedding.hand_made(&frames).narrow(1, 0, 3)
             };
-            let next = |pull: Option<&Pull<'_>>| {
+            let next = |pull: Option<&RootGuidance<'_>>| {
                 let draw = model.draw(&mut streams(2));
                 model.next(&condition, &draw, pull)
             };
             let free = root(&next(None));
             let weight = free.ones_like();
             let pulled = |root_wanted: &Tensor| {
-                root(&next(Some(&Pull {
+                root(&next(Some(&RootGuidance {
                     root: root_wanted,
                     weight: &weight,
                 })))

@@ -3,7 +3,7 @@
 use kinestream_diffusion::ScheduleConfig;
 use tch::Device;
 
-use super::{Changes, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
+use super::{FrameDeltaStats, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
 use crate::embedding::{EmbeddingConfig, Statistics};
 use crate::features::Layout;
 use crate::frame::FrameConfig;
@@ -54,7 +54,7 @@ pub(crate) fn model(generator: GeneratorConfig) -> MotionModel {
         latent_mean: numbers(6, 0.0),
         latent_deviation: numbers(6, 1.0),
     };
-    let changes = Changes {
+    let changes = FrameDeltaStats {
         change: numbers(size, 0.05),
         steering_mean: numbers(steering::SIZE, 0.0),
         steering_deviation: numbers(steering::SIZE, 1.0),

@@ -13,10 +13,10 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::{Coverage, DEVIATION, coverage, sample};
 use crate::Result;
 use crate::frame::{FrameConfig, FrameNetwork, FrameSizes, timestep_column};
-use crate::learner::Learner;
-use crate::training::adversarial::{Adversaries, Lesson};
+use crate::learner::OptimizerState;
+use crate::training::adversarial::{GanBatch, GanTrainer};
 use crate::training::frames::normal;
-use crate::training::{Descent, GenerationTraining};
+use crate::training::{GenerationTraining, OptimizerConfig};
 
 /// How the toy is learned.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,12 +92,12 @@ pub fn learn(options: &ToyOptions, mut watch: impl FnMut(u64)) -> Result<Learned
         adversarial: 1.0,
         ..GenerationTraining::default()
     };
-    let mut adversaries = Adversaries::new(&generator, &training, seed.wrapping_add(1));
+    let mut adversaries = GanTrainer::new(&generator, &training, seed.wrapping_add(1));
     for step in 0..training.descent.steps {
         let (last, next) = (points.draw(), points.draw());
         let rate = training.descent.rate(step);
         let nothing = |_: &Tensor| Tensor::from(0.0_f32);
-        let lesson = Lesson {
+        let lesson = GanBatch {
             clean: &next,
             condition: &last,
             more: &nothing,
@@ -109,7 +109,7 @@ pub fn learn(options: &ToyOptions, mut watch: impl FnMut(u64)) -> Result<Learned
 
     let polisher = network(0, two_small_steps(), seed.wrapping_add(2))?;
     let descent = descent(options.polishing_steps, options.batch, 2e-3);
-    let mut learner = Learner::new(polisher.store(), (0.9, 0.999), 0.0, descent.average);
+    let mut learner = OptimizerState::new(polisher.store(), (0.9, 0.999), 0.0, descent.average);
     for step in 0..descent.steps {
         let (last, next) = (points.draw(), points.draw());
         let timesteps: Vec<i64> = (0..batch).map(|_| random.below(2) as i64).collect();
@@ -198,8 +198,8 @@ fn to_points(tensor: &Tensor) -> Result<Vec<[f64; 2]>> {
         .collect())
 }
 
-fn descent(steps: u64, batch: usize, learning_rate: f64) -> Descent {
-    Descent {
+fn descent(steps: u64, batch: usize, learning_rate: f64) -> OptimizerConfig {
+    OptimizerConfig {
         steps,
         batch,
         learning_rate,

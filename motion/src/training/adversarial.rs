@@ -11,14 +11,14 @@ use super::config::GenerationTraining;
 use super::frames::normal;
 use crate::Result;
 use crate::frame::{Critic, FrameNetwork, timestep_column};
-use crate::learner::Learner;
+use crate::learner::OptimizerState;
 
 /// The critic of a generator, and the learners of both.
 #[derive(Debug)]
-pub(crate) struct Adversaries {
+pub(crate) struct GanTrainer {
     critic: Critic,
-    generator_learner: Learner,
-    critic_learner: Learner,
+    generator_learner: OptimizerState,
+    critic_learner: OptimizerState,
     training: GenerationTraining,
 }
 
@@ -28,7 +28,7 @@ pub(crate) type Parts = [(&'static str, Tensor); 5];
 
 /// What a step is made on.
 #[derive(Clone, Copy)]
-pub(crate) struct Lesson<'a> {
+pub(crate) struct GanBatch<'a> {
     /// Clean samples `[B, E]`.
     pub(crate) clean: &'a Tensor,
     /// Conditions `[B, C]`.
@@ -37,7 +37,7 @@ pub(crate) struct Lesson<'a> {
     pub(crate) more: &'a dyn Fn(&Tensor) -> Tensor,
 }
 
-impl Adversaries {
+impl GanTrainer {
     /// A critic for a generator that has just been built.
     pub(crate) fn new(generator: &FrameNetwork, training: &GenerationTraining, seed: u64) -> Self {
         let critic = Critic::new(
@@ -49,7 +49,8 @@ impl Adversaries {
         let descent = &training.descent;
         // Hardly any momentum of the first order, as GANs are usually trained.
         let betas = (0.5, 0.9);
-        let learner = |store| Learner::new(store, betas, descent.weight_decay, descent.average);
+        let learner =
+            |store| OptimizerState::new(store, betas, descent.weight_decay, descent.average);
         Self {
             generator_learner: learner(generator.store()),
             critic_learner: learner(critic.store()),
@@ -62,12 +63,12 @@ impl Adversaries {
     pub(crate) fn step(
         &mut self,
         generator: &FrameNetwork,
-        lesson: &Lesson<'_>,
+        lesson: &GanBatch<'_>,
         random: &mut NoiseStream,
         rate: f64,
         penalised: bool,
     ) -> Parts {
-        let Lesson {
+        let GanBatch {
             clean,
             condition,
             more,
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::frame::{FrameConfig, FrameSizes};
-    use crate::training::config::Descent;
+    use crate::training::config::OptimizerConfig;
 
     /// Points about -1 and 1 with deviation 0.2, as a column.
     fn two_modes(random: &mut NoiseStream, count: usize) -> Tensor {
@@ -186,7 +187,7 @@ mod tests {
         };
         let generator = FrameNetwork::new(&config, sizes, Device::Cpu, 1).unwrap();
         let training = GenerationTraining {
-            descent: Descent {
+            descent: OptimizerConfig {
                 steps: 1000,
                 batch: 64,
                 learning_rate: 5e-4,
@@ -203,14 +204,14 @@ mod tests {
             adversarial: 1.0,
             ..GenerationTraining::default()
         };
-        let mut adversaries = Adversaries::new(&generator, &training, 2);
+        let mut adversaries = GanTrainer::new(&generator, &training, 2);
         let mut random = NoiseStream::new(3);
         let condition = Tensor::zeros([64, 1], (Kind::Float, Device::Cpu));
         for step in 0..training.descent.steps {
             let clean = two_modes(&mut random, 64);
             let rate = training.descent.rate(step);
             let penalised = step.is_multiple_of(training.penalty_every);
-            let lesson = Lesson {
+            let lesson = GanBatch {
                 clean: &clean,
                 condition: &condition,
                 more: &|_| Tensor::from(0.0_f32),

@@ -53,7 +53,7 @@ impl Default for TrainingConfig {
 /// What all parts are told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Descent {
+pub struct OptimizerConfig {
     /// Optimiser steps (rollouts, for the modules), the length of the cosine.
     pub steps: u64,
     /// Frames, or windows, per step.
@@ -70,7 +70,7 @@ pub struct Descent {
     pub average: f64,
 }
 
-impl Default for Descent {
+impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
             steps: 10_000,
@@ -89,7 +89,7 @@ impl Default for Descent {
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddingTraining {
     /// Steps, batch, rates.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Weight of the divergence of the latent from a standard normal.
     pub divergence: f64,
     /// Deviation of the noise on the hand-made part before decoding, at unit size.
@@ -106,9 +106,9 @@ pub struct EmbeddingTraining {
 impl Default for EmbeddingTraining {
     fn default() -> Self {
         Self {
-            descent: Descent {
+            descent: OptimizerConfig {
                 learning_rate: 1e-3,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             divergence: 1e-3,
             noise: 0.03,
@@ -173,7 +173,7 @@ impl Rollout {
 #[serde(deny_unknown_fields, default)]
 pub struct GenerationTraining {
     /// Steps, batch, rates of the generator.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Rollouts on its own frames.
     pub rollout: Rollout,
     /// Learning rate of the critic.
@@ -197,11 +197,11 @@ pub struct GenerationTraining {
 impl Default for GenerationTraining {
     fn default() -> Self {
         Self {
-            descent: Descent {
+            descent: OptimizerConfig {
                 learning_rate: 1.5e-4,
                 gradient_norm: 0.0,
                 weight_decay: 0.0,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             rollout: Rollout::default(),
             critic_rate: 2e-4,
@@ -224,7 +224,7 @@ pub struct PolishingTraining {
     /// module: with hundreds, all of them would take most of the time. 0 for all.
     pub evaluations: usize,
     /// Steps, batch, rates.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Rollouts on its own frames.
     pub rollout: Rollout,
     /// Weight of the change of the estimate from frame to frame.
@@ -237,7 +237,7 @@ impl Default for PolishingTraining {
     fn default() -> Self {
         Self {
             evaluations: 0,
-            descent: Descent::default(),
+            descent: OptimizerConfig::default(),
             rollout: Rollout::default(),
             velocity: 0.5,
             feet: 0.1,
@@ -245,7 +245,7 @@ impl Default for PolishingTraining {
     }
 }
 
-impl Descent {
+impl OptimizerConfig {
     /// Learning rate at a step.
     pub fn rate(&self, step: u64) -> f64 {
         cosine_with_warmup(step, self.steps, self.warmup_steps, self.learning_rate)
@@ -291,7 +291,7 @@ impl Descent {
 
 impl TrainingConfig {
     /// The optimizer settings of every stage, each with its key.
-    pub fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+    pub fn descents(&mut self) -> Vec<(&'static str, &mut OptimizerConfig)> {
         // A new stage does not compile until it stands here.
         let Self {
             seed: _,

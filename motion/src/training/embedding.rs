@@ -10,13 +10,13 @@ use super::{Losses, Stage, read_state};
 use crate::data::MotionSet;
 use crate::embedding::{Embedding, EmbeddingConfig, Statistics};
 use crate::features::Layout;
-use crate::learner::Learner;
+use crate::learner::OptimizerState;
 use crate::{Result, character};
 
 /// Trains an embedding on pairs of neighbouring frames.
 pub struct EmbeddingStage {
     embedding: Embedding,
-    learner: Learner,
+    learner: OptimizerState,
     training: EmbeddingTraining,
     seed: u64,
     rows: Tensor,
@@ -45,7 +45,7 @@ impl EmbeddingStage {
         let embedding = Embedding::new(config, &skeleton, statistics, device, training.seed)?;
         let descent = &training.embedding.descent;
         Ok(Self {
-            learner: Learner::new(
+            learner: OptimizerState::new(
                 embedding.store(),
                 (0.9, 0.999),
                 descent.weight_decay,

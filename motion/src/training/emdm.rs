@@ -18,14 +18,14 @@ use crate::data::MotionSet;
 use crate::emdm::geometry::{Bodies, path};
 use crate::emdm::pieces::{Piece, Pieces};
 use crate::emdm::{ClipCritic, Conditions, Emdm, Part};
-use crate::learner::Learner;
+use crate::learner::OptimizerState;
 
 /// Trains the network of a model whose embedding is trained.
 pub struct EmdmStage {
     model: Emdm,
     pieces: Pieces,
-    learner: Learner,
-    critic: Option<(ClipCritic, Learner)>,
+    learner: OptimizerState,
+    critic: Option<(ClipCritic, OptimizerState)>,
     training: ClipTraining,
     seed: u64,
     step: u64,
@@ -64,7 +64,7 @@ impl EmdmStage {
             (0.9, 0.99)
         };
         let learner = |store: &VarStore, average: f64| {
-            Learner::new(store, betas, descent.weight_decay, average)
+            OptimizerState::new(store, betas, descent.weight_decay, average)
         };
         let critic = is_adversarial.then(|| {
             let critic = ClipCritic::new(
@@ -385,17 +385,17 @@ impl Stage for EmdmStage {
 mod tests {
     use super::*;
     use crate::emdm::testing;
-    use crate::training::Descent;
+    use crate::training::OptimizerConfig;
 
     fn training() -> EmdmTraining {
         EmdmTraining {
             clips: ClipTraining {
-                descent: Descent {
+                descent: OptimizerConfig {
                     steps: 60,
                     batch: 4,
                     learning_rate: 2e-3,
                     warmup_steps: 5,
-                    ..Descent::default()
+                    ..OptimizerConfig::default()
                 },
                 stretch: 8,
                 critic_width: 16,

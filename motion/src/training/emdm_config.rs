@@ -3,7 +3,7 @@
 use kinestream_diffusion::weights::Precision;
 use serde::{Deserialize, Serialize};
 
-use super::config::{Descent, EmbeddingTraining};
+use super::config::{EmbeddingTraining, OptimizerConfig};
 use crate::{Error, Result};
 
 /// Training of a model of whole clips, as written in TOML.
@@ -39,7 +39,7 @@ impl Default for EmdmTraining {
 #[serde(deny_unknown_fields, default)]
 pub struct ClipTraining {
     /// Steps, batch, rates.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Weight of the distance of the clean estimate from the data, number by number.
     pub value: f64,
     /// Weight of the critic's word.
@@ -79,11 +79,11 @@ pub struct ClipTraining {
 impl Default for ClipTraining {
     fn default() -> Self {
         Self {
-            descent: Descent {
+            descent: OptimizerConfig {
                 batch: 32,
                 learning_rate: 3e-4,
                 weight_decay: 0.0,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             value: 1.0,
             adversarial: 0.2,
@@ -108,7 +108,7 @@ impl Default for ClipTraining {
 
 impl EmdmTraining {
     /// The optimizer settings of every stage, each with its key.
-    pub fn descents(&mut self) -> Vec<(&'static str, &mut Descent)> {
+    pub fn descents(&mut self) -> Vec<(&'static str, &mut OptimizerConfig)> {
         // A new stage does not compile until it stands here.
         let Self {
             seed: _,

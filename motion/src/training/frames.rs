@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::config::Rollout;
 use crate::data::MotionSet;
 use crate::embedding::Embedding;
-use crate::model::{Changes, MotionModel};
+use crate::model::{FrameDeltaStats, MotionModel};
 use crate::{Result, steering};
 
 /// Largest share of a change that carries on by itself.
@@ -75,7 +75,7 @@ impl Frames {
     ///
     /// # Errors
     /// LibTorch refused.
-    pub fn changes(&self) -> Result<Changes> {
+    pub fn changes(&self) -> Result<FrameDeltaStats> {
         let firsts: Vec<i64> = self.windows(2).iter().map(|row| *row as i64).collect();
         let firsts = Tensor::from_slice(&firsts).to_device(self.embedded.device());
         let from = self.embedded.index_select(0, &firsts);
@@ -91,7 +91,7 @@ impl Frames {
         let (change, change_mean) = (deviation(&changes)?, mean(&changes)?);
         let [scale, middle] = [&change, &change_mean]
             .map(|list| Tensor::from_slice(list).to_device(self.embedded.device()));
-        Ok(Changes {
+        Ok(FrameDeltaStats {
             lowest: Vec::try_from(lowest)?,
             highest: Vec::try_from(highest)?,
             starts: self.starts(&scale, &middle)?,

@@ -5,7 +5,7 @@ use std::path::Path;
 use kinestream_diffusion::noise::NoiseStream;
 use tch::Tensor;
 
-use super::adversarial::{Adversaries, Lesson};
+use super::adversarial::{GanBatch, GanTrainer};
 use super::config::{GenerationTraining, TrainingConfig};
 use super::feet::feet;
 use super::frames::Frames;
@@ -16,7 +16,7 @@ use crate::model::MotionModel;
 /// Trains the generation module of a model.
 pub struct GenerationStage {
     model: MotionModel,
-    adversaries: Adversaries,
+    adversaries: GanTrainer,
     training: GenerationTraining,
     seed: u64,
     frames: Frames,
@@ -32,7 +32,7 @@ impl GenerationStage {
         let settings = training.generation.clone();
         let seed = training.seed.wrapping_add(3);
         Ok(Self {
-            adversaries: Adversaries::new(&model.modules()?.generation, &settings, seed),
+            adversaries: GanTrainer::new(&model.modules()?.generation, &settings, seed),
             model,
             training: settings,
             seed: training.seed,
@@ -68,7 +68,7 @@ impl GenerationStage {
             let (condition, clean) = windows.target(&self.model, frame);
             let penalised = (step * training.rollout.frames as u64 + frame as u64)
                 .is_multiple_of(training.penalty_every.max(1));
-            let lesson = Lesson {
+            let lesson = GanBatch {
                 clean: &clean,
                 condition: &condition,
                 more: &|estimate| {

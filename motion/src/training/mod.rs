@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use kinestream_diffusion::weights;
 use tch::Tensor;
 
-pub use config::{Descent, GenerationTraining, TrainingConfig};
+pub use config::{GenerationTraining, OptimizerConfig, TrainingConfig};
 pub use embedding::EmbeddingStage;
 pub use emdm::EmdmStage;
 pub use emdm_config::{ClipTraining, EmdmTraining};

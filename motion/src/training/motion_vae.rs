@@ -11,11 +11,11 @@ use kinestream_diffusion::noise::NoiseStream;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::config::{Descent, Rollout, TrainingConfig};
+use super::config::{OptimizerConfig, Rollout, TrainingConfig};
 use super::feet::feet;
 use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
-use crate::learner::Learner;
+use crate::learner::OptimizerState;
 use crate::model::MotionModel;
 use crate::motion_vae::divergence;
 use crate::{Error, Result};
@@ -25,7 +25,7 @@ use crate::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct MotionVaeTraining {
     /// Steps, batch, rates.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Windows.
     pub rollout: Rollout,
     /// Weight of the divergence of the latent from a standard normal, per number, against the mean
@@ -43,9 +43,9 @@ pub struct MotionVaeTraining {
 impl Default for MotionVaeTraining {
     fn default() -> Self {
         Self {
-            descent: Descent {
+            descent: OptimizerConfig {
                 learning_rate: 1e-4,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             rollout: Rollout {
                 grow_steps: 0,
@@ -87,7 +87,7 @@ impl MotionVaeTraining {
 /// Trains a model that is a MotionVAE.
 pub struct MotionVaeStage {
     model: MotionModel,
-    learner: Learner,
+    learner: OptimizerState,
     training: MotionVaeTraining,
     seed: u64,
     frames: Frames,
@@ -103,7 +103,7 @@ impl MotionVaeStage {
         let settings = training.motion_vae.clone();
         let descent = &settings.descent;
         Ok(Self {
-            learner: Learner::new(
+            learner: OptimizerState::new(
                 model.motion_vae()?.store(),
                 (0.9, 0.999),
                 descent.weight_decay,
@@ -278,12 +278,12 @@ mod tests {
 
     fn training() -> TrainingConfig {
         let motion_vae = MotionVaeTraining {
-            descent: Descent {
+            descent: OptimizerConfig {
                 steps: 100,
                 batch: 16,
                 learning_rate: 3e-3,
                 warmup_steps: 5,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             rollout: Rollout {
                 noise: 0.0,

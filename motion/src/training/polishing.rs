@@ -14,14 +14,14 @@ use super::feet::feet;
 use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
 use crate::frame::{FrameNetwork, timestep_column};
-use crate::learner::Learner;
+use crate::learner::OptimizerState;
 use crate::model::{Generator, Modules, MotionModel};
 use crate::{Error, Result};
 
 /// Trains the polishing module of a model, or its generation module where it has no other.
 pub struct PolishingStage {
     model: MotionModel,
-    learner: Learner,
+    learner: OptimizerState,
     training: PolishingTraining,
     seed: u64,
     frames: Frames,
@@ -63,7 +63,7 @@ impl PolishingStage {
         let settings = training.polishing.clone();
         let descent = &settings.descent;
         Ok(Self {
-            learner: Learner::new(
+            learner: OptimizerState::new(
                 chosen.store(),
                 (0.9, 0.999),
                 descent.weight_decay,

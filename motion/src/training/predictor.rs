@@ -9,11 +9,11 @@ use kinestream_diffusion::noise::NoiseStream;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::config::{Descent, Rollout, TrainingConfig};
+use super::config::{OptimizerConfig, Rollout, TrainingConfig};
 use super::feet::feet;
 use super::frames::{Frames, normal};
 use super::{Losses, Stage, read_state};
-use crate::learner::Learner;
+use crate::learner::OptimizerState;
 use crate::model::MotionModel;
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ use crate::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct PredictorTraining {
     /// Steps, batch, rates.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Windows.
     pub rollout: Rollout,
     /// Weight of the distance from the clip, in changes, against that of the changes themselves.
@@ -34,11 +34,11 @@ pub struct PredictorTraining {
 impl Default for PredictorTraining {
     fn default() -> Self {
         Self {
-            descent: Descent {
+            descent: OptimizerConfig {
                 steps: 14_000,
                 learning_rate: 1e-3,
                 weight_decay: 0.0,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             rollout: Rollout {
                 frames: 20,
@@ -56,7 +56,7 @@ impl Default for PredictorTraining {
 /// Trains the predictor of a model.
 pub struct PredictorStage {
     model: MotionModel,
-    learner: Learner,
+    learner: OptimizerState,
     training: PredictorTraining,
     seed: u64,
     frames: Frames,
@@ -79,7 +79,7 @@ impl PredictorStage {
         let settings = training.predictor.clone();
         let descent = &settings.descent;
         Ok(Self {
-            learner: Learner::new(
+            learner: OptimizerState::new(
                 predictor.store(),
                 (0.9, 0.999),
                 descent.weight_decay,

@@ -16,11 +16,11 @@ use kinestream_diffusion::noise::NoiseStream;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::config::{Descent, Rollout, TrainingConfig};
+use super::config::{OptimizerConfig, Rollout, TrainingConfig};
 use super::feet;
 use super::frames::Frames;
 use super::{Losses, Stage, read_state};
-use crate::learner::{Learner, descend_together};
+use crate::learner::{OptimizerState, descend_together};
 use crate::model::MotionModel;
 use crate::{Error, Result};
 
@@ -29,7 +29,7 @@ use crate::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct SettlingTraining {
     /// Steps, batch, rates; a batch is so many windows with two rollouts each.
-    pub descent: Descent,
+    pub descent: OptimizerConfig,
     /// Windows.
     pub rollout: Rollout,
     /// Weight of the score of where the numbers of a frame are, in changes, against that of the
@@ -42,13 +42,13 @@ pub struct SettlingTraining {
 impl Default for SettlingTraining {
     fn default() -> Self {
         Self {
-            descent: Descent {
+            descent: OptimizerConfig {
                 steps: 1_500,
                 batch: 128,
                 learning_rate: 1e-4,
                 weight_decay: 0.0,
                 warmup_steps: 50,
-                ..Descent::default()
+                ..OptimizerConfig::default()
             },
             rollout: Rollout {
                 frames: 12,
@@ -65,7 +65,7 @@ impl Default for SettlingTraining {
 /// Trains all modules of a model that denoises, after each was trained alone.
 pub struct SettlingStage {
     model: MotionModel,
-    learners: Vec<Learner>,
+    learners: Vec<OptimizerState>,
     training: SettlingTraining,
     seed: u64,
     frames: Frames,
@@ -90,7 +90,7 @@ impl SettlingStage {
         };
         let descent = &settings.descent;
         let learners = model.modules()?.all().map(|module| {
-            Learner::new(
+            OptimizerState::new(
                 module.store(),
                 (0.9, 0.999),
                 descent.weight_decay,

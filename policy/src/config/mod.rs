@@ -5,13 +5,13 @@ mod training;
 
 use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::network::vision::VisionConfig;
-use kinestream_diffusion::sampler::{Prediction, SamplerConfig, Solver};
-use kinestream_diffusion::schedule::Spacing;
+use kinestream_diffusion::sampler::{PredictionType, SamplerConfig, Solver};
+use kinestream_diffusion::schedule::TimestepSpacing;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 
 pub use self::plan::{
-    Alignment, InpaintConfig, IterateConfig, PlanConfig, PlanMode, Primer, RestartConfig,
+    Alignment, InpaintConfig, IterateConfig, PlanConfig, PlanInit, PlanMode, RestartConfig,
 };
 pub use self::training::{NoiseMix, TrainingConfig, VisionTraining};
 use crate::{Error, Result};
@@ -39,7 +39,7 @@ pub struct PolicyConfig {
 
 fn default_sampler() -> SamplerConfig {
     SamplerConfig {
-        prediction: Prediction::Sample,
+        prediction: PredictionType::Sample,
         solver: Solver::Ddim { eta: 0.0 },
         clip_sample: Some(1.0),
     }
@@ -171,7 +171,7 @@ impl PolicyConfig {
         if !(1..=timesteps).contains(&levels) {
             return refuse("plan.levels", levels, format!("1 to {timesteps}"));
         }
-        if self.schedule.spacing == Spacing::Leading && plan.mode != PlanMode::Chunk {
+        if self.schedule.spacing == TimestepSpacing::Leading && plan.mode != PlanMode::Chunk {
             let expected = "trailing, or plan.mode chunk: rolling plans begin at pure noise";
             return refuse("schedule.spacing", "leading", expected);
         }

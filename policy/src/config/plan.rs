@@ -41,7 +41,7 @@ pub enum PlanMode {
 /// How a rolling plan begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Primer {
+pub enum PlanInit {
     /// Zeros, noised to the ladder.
     Zero,
     /// The observation's `primer_columns` repeated, noised to the ladder.
@@ -72,7 +72,7 @@ pub struct PlanConfig {
     pub alignment: Alignment,
     /// How a rolling plan begins.
     #[serde(default = "default_primer")]
-    pub primer: Primer,
+    pub primer: PlanInit,
     /// Numbers of the observation that hold the current value of every action (for the constant
     /// primer); absent: the first Da numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,8 +142,8 @@ fn default_mode() -> PlanMode {
 fn default_alignment() -> Alignment {
     Alignment::NewestObservation
 }
-fn default_primer() -> Primer {
-    Primer::Constant
+fn default_primer() -> PlanInit {
+    PlanInit::Constant
 }
 
 impl PlanConfig {
@@ -302,7 +302,7 @@ mod tests {
             action_steps,
             levels: None,
             alignment,
-            primer: Primer::Zero,
+            primer: PlanInit::Zero,
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,

@@ -16,11 +16,11 @@
 
 use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, Descent, Guide, Sampler};
+use kinestream_diffusion::{Denoiser, DiffusionSampler, Guidance, Sampler};
 use tch::{Device, Tensor};
 
 use super::batch::Batch;
-use super::restart::{Trail, Trial};
+use super::restart::{DenoisingTrajectory, RestartCheck};
 use super::{NoiseSource, Plan, Planner};
 use crate::Result;
 use crate::config::{IterateConfig, PlanConfig};
@@ -28,7 +28,7 @@ use crate::config::{IterateConfig, PlanConfig};
 /// Chunked plans for a batch of independent streams.
 pub struct ChunkPlanner {
     config: PlanConfig,
-    descent: Descent,
+    descent: DiffusionSampler,
     batch: Batch,
     streams: Vec<Stream>,
 }
@@ -39,23 +39,23 @@ struct Stream {
     consumed: usize,
     chunk: u64,
     begun: bool,
-    handover: Option<Handover>,
-    last_good: Option<Good>,
-    trail: Trail,
+    handover: Option<ChunkOverlap>,
+    last_good: Option<LastValidPlan>,
+    trail: DenoisingTrajectory,
     /// Set while it is open whether the chunk begins at the state that it is in.
-    trial: Option<Trial>,
+    trial: Option<RestartCheck>,
 }
 
 /// The last plan that was denoised to its end, which is what is executed.
 #[derive(Clone)]
-struct Good {
+struct LastValidPlan {
     actions: Vec<f32>,
     /// Actions consumed since it began.
     consumed: usize,
 }
 
 /// What a plan takes over from the one before it.
-struct Handover {
+struct ChunkOverlap {
     /// Actions [Tp, Da] of the plan before, at the positions of the new one; 0 where it has none.
     actions: Vec<f32>,
     /// Positions that are known: the past and the committed prefix.
@@ -74,7 +74,7 @@ impl Stream {
             begun: false,
             handover: None,
             last_good: None,
-            trail: Trail::default(),
+            trail: DenoisingTrajectory::default(),
             trial: None,
         }
     }
@@ -92,7 +92,8 @@ impl ChunkPlanner {
         device: Device,
         streams: usize,
     ) -> Result<Self> {
-        let descent = Descent::new(sampler, config.ladder_levels(), streams, config.horizon)?;
+        let descent =
+            DiffusionSampler::new(sampler, config.ladder_levels(), streams, config.horizon)?;
         Ok(Self {
             batch: Batch::new(network, device, streams),
             streams: (0..streams).map(|_| Stream::new(0)).collect(),
@@ -154,7 +155,7 @@ impl ChunkPlanner {
         };
         trail.move_on(consumed, last, random.as_mut(), noised);
         let (level, state) = trail.from(steps)?;
-        *trial = Some(Trial::against(reference));
+        *trial = Some(RestartCheck::against(reference));
         Some((state.clone(), level))
     }
 
@@ -173,7 +174,7 @@ impl ChunkPlanner {
     /// The last plan without what was executed of it, its last action repeated; none where nothing
     /// is left of it.
     fn rest(&self, stream: usize) -> Option<Vec<f32>> {
-        let Good { actions, consumed } = self.streams[stream].last_good.as_ref()?;
+        let LastValidPlan { actions, consumed } = self.streams[stream].last_good.as_ref()?;
         let action = self.batch.action();
         let mut rows = actions.get(consumed * action..)?.to_vec();
         let last = actions.get(actions.len() - action..)?;
@@ -186,11 +187,11 @@ impl ChunkPlanner {
         Some(rows)
     }
 
-    fn handover(&self, stream: usize) -> Option<Handover> {
+    fn handover(&self, stream: usize) -> Option<ChunkOverlap> {
         if self.config.commit_ahead == 0 && self.config.inpaint.is_none() {
             return None;
         }
-        let Good { actions, consumed } = self.streams[stream].last_good.as_ref()?;
+        let LastValidPlan { actions, consumed } = self.streams[stream].last_good.as_ref()?;
         let (horizon, past) = (self.config.horizon, self.config.past());
         let overlap = (horizon - past).saturating_sub(*consumed);
         if overlap == 0 {
@@ -201,7 +202,7 @@ impl ChunkPlanner {
         mask.extend(soft_mask(horizon - past, committed, overlap));
         let mut rows = actions[consumed * self.batch.action()..].to_vec();
         rows.resize(actions.len(), 0.0);
-        Some(Handover {
+        Some(ChunkOverlap {
             actions: rows,
             known: past + committed,
             mask,
@@ -209,7 +210,7 @@ impl ChunkPlanner {
     }
 
     /// Positions that a plan begins with as clean inputs of the network.
-    fn clean_positions(&self, handover: &Handover) -> usize {
+    fn clean_positions(&self, handover: &ChunkOverlap) -> usize {
         if self.batch.takes_levels_per_position() {
             handover.known
         } else {
@@ -230,7 +231,7 @@ impl ChunkPlanner {
     }
 
     /// How the next step of `due` is guided, if any of them is.
-    fn guide(&self, due: &[usize]) -> Option<Guide> {
+    fn guide(&self, due: &[usize]) -> Option<Guidance> {
         let (horizon, action) = (self.config.horizon, self.batch.action());
         // A prefix of clean inputs takes no guidance.
         if self.config.inpaint.is_none() && self.batch.takes_levels_per_position() {
@@ -264,7 +265,7 @@ impl ChunkPlanner {
         }
         let rows = due.len() as i64;
         let shaped = |values: &[f32]| Tensor::from_slice(values).view([rows, horizon as i64, -1]);
-        Some(Guide {
+        Some(Guidance {
             target: shaped(&target),
             pull: shaped(&pull),
         })
@@ -419,7 +420,7 @@ impl Planner for ChunkPlanner {
         let levels = self.levels(stream);
         let state = &mut self.streams[stream];
         if state.level == 0 {
-            state.last_good = Some(Good {
+            state.last_good = Some(LastValidPlan {
                 actions: actions.clone(),
                 consumed: state.consumed,
             });

@@ -11,7 +11,7 @@ mod restart;
 mod streaming;
 
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, Descent, NoiseSchedule, Sampler};
+use kinestream_diffusion::{Denoiser, DiffusionSampler, NoiseSchedule, Sampler};
 
 pub use chunk::ChunkPlanner;
 pub use released::ReleasedPlanner;
@@ -91,7 +91,7 @@ impl NoiseSource for NoiseStream {
 }
 
 /// Standard deviation of the noise at every level of a plan.
-fn deviations(descent: &Descent, levels: &[usize]) -> Vec<f32> {
+fn deviations(descent: &DiffusionSampler, levels: &[usize]) -> Vec<f32> {
     let timesteps = descent.timesteps(levels).into_iter();
     timesteps
         .map(|timestep| descent.schedule().noise_deviation(timestep) as f32)

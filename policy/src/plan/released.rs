@@ -13,7 +13,7 @@ use tch::Device;
 
 use super::batch::Batch;
 use super::{NoiseSource, Plan, Planner};
-use crate::config::{PlanConfig, Primer};
+use crate::config::{PlanConfig, PlanInit};
 use crate::{Error, Result};
 
 /// Rolling plans in the manner of the released code.
@@ -46,7 +46,7 @@ impl ReleasedPlanner {
         device: Device,
         streams: usize,
     ) -> Result<Self> {
-        if config.primer != Primer::Zero {
+        if config.primer != PlanInit::Zero {
             return Err(Error::Config {
                 key: "plan.primer",
                 found: format!("{:?}", config.primer).to_lowercase(),

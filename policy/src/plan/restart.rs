@@ -13,17 +13,17 @@ use super::NoiseSource;
 
 /// States of the last chunks by their level, moved on to the present.
 #[derive(Default)]
-pub(super) struct Trail {
+pub(super) struct DenoisingTrajectory {
     states: BTreeMap<usize, Vec<f32>>,
 }
 
 /// A chunk that may not begin where it is.
-pub(super) struct Trial {
+pub(super) struct RestartCheck {
     /// The rest of the last plan, from the present on.
     reference: Vec<f32>,
 }
 
-impl Trail {
+impl DenoisingTrajectory {
     /// What a chunk was at a level, [Tp, Da].
     pub(super) fn remember(&mut self, level: usize, state: Vec<f32>) {
         self.states.insert(level, state);
@@ -65,7 +65,7 @@ impl Trail {
     }
 }
 
-impl Trial {
+impl RestartCheck {
     /// A trial against the rest of the last plan.
     pub(super) fn against(reference: Vec<f32>) -> Self {
         Self { reference }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn states_move_on_and_what_is_new_has_its_levels_noise() {
-        let mut trail = Trail::default();
+        let mut trail = DenoisingTrajectory::default();
         trail.remember(4, vec![1.0, 2.0, 3.0]);
         trail.remember(2, vec![10.0, 20.0, 30.0]);
         let noised =
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_trial_looks_at_what_is_executed_next() {
-        let trial = Trial::against(vec![1.0, 1.0, 1.0, 9.0]);
+        let trial = RestartCheck::against(vec![1.0, 1.0, 1.0, 9.0]);
         assert_eq!(trial.distance(&[1.0, 1.0, 1.0, 0.0], 2), 0.0);
         assert_eq!(trial.distance(&[4.0, 5.0, 1.0, 0.0], 2), (12.5_f64).sqrt());
     }

@@ -18,18 +18,18 @@
 //! plan rolls by what was consumed, not by what was computed.
 
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, Descent, Sampler};
+use kinestream_diffusion::{Denoiser, DiffusionSampler, Sampler};
 use tch::Device;
 
 use super::batch::Batch;
 use super::{NoiseSource, Plan, Planner};
-use crate::config::{PlanConfig, Primer};
+use crate::config::{PlanConfig, PlanInit};
 use crate::{Error, Result};
 
 /// Rolling plans for a batch of independent streams.
 pub struct StreamingPlanner {
     config: PlanConfig,
-    descent: Descent,
+    descent: DiffusionSampler,
     batch: Batch,
     streams: Vec<Stream>,
 }
@@ -40,12 +40,12 @@ struct Stream {
     levels: Vec<usize>,
     phase: Phase,
     chunk: u64,
-    last_good: Option<Good>,
+    last_good: Option<LastValidPlan>,
 }
 
 /// A plan without NaN, to go back to.
 #[derive(Clone)]
-struct Good {
+struct LastValidPlan {
     actions: Vec<f32>,
     levels: Vec<usize>,
     phase: Phase,
@@ -84,7 +84,8 @@ impl StreamingPlanner {
                     .into(),
             });
         }
-        let descent = Descent::new(sampler, config.ladder_levels(), streams, config.horizon)?;
+        let descent =
+            DiffusionSampler::new(sampler, config.ladder_levels(), streams, config.horizon)?;
         let stream = || Stream {
             random: Box::new(NoiseStream::new(0)),
             levels: vec![descent.ladder().levels(); config.horizon],
@@ -119,14 +120,14 @@ impl StreamingPlanner {
             .random
             .draw(horizon * self.batch.action());
         let mut plan = match self.config.primer {
-            Primer::Denoise => {
+            PlanInit::Denoise => {
                 self.batch.set_plan(stream, &noise);
                 self.streams[stream].levels = vec![top; horizon];
                 self.streams[stream].phase = Phase::Priming;
                 return;
             }
-            Primer::Zero => vec![0.0; noise.len()],
-            Primer::Constant => anchor.repeat(horizon),
+            PlanInit::Zero => vec![0.0; noise.len()],
+            PlanInit::Constant => anchor.repeat(horizon),
         };
         let levels: Vec<usize> = (0..horizon)
             .map(|position| self.resting_level(position))
@@ -328,7 +329,7 @@ impl Planner for StreamingPlanner {
         };
         let current = self.config.past();
         let state = &mut self.streams[stream];
-        state.last_good = Some(Good {
+        state.last_good = Some(LastValidPlan {
             actions: actions.clone(),
             levels: state.levels.clone(),
             phase: state.phase,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
 use kinestream_diffusion::{
-    Network, NetworkConfig, NoiseSchedule, Prediction, SamplerConfig, ScheduleConfig, Solver,
+    Network, NetworkConfig, NoiseSchedule, PredictionType, SamplerConfig, ScheduleConfig, Solver,
 };
 use proptest::prelude::*;
 
@@ -31,7 +31,7 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
         action_steps: steps,
         levels,
         alignment,
-        primer: Primer::Zero,
+        primer: PlanInit::Zero,
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,
@@ -43,7 +43,7 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
 fn sampler(solver: Solver) -> Sampler {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let config = SamplerConfig {
-        prediction: Prediction::Sample,
+        prediction: PredictionType::Sample,
         solver,
         clip_sample: Some(1.0),
     };
@@ -384,7 +384,7 @@ fn evaluations_are_known_beforehand_whatever_the_network_returns() {
 #[test]
 fn a_reset_stream_repeats_itself_bit_for_bit_whatever_happened_before() {
     for solver in [DDIM, Solver::Ddpm] {
-        for primer in [Primer::Zero, Primer::Constant, Primer::Denoise] {
+        for primer in [PlanInit::Zero, PlanInit::Constant, PlanInit::Denoise] {
             let config = PlanConfig {
                 primer,
                 ..config(16, 5, Some(16), OLDEST)
@@ -472,7 +472,7 @@ fn streams_in_one_batch_are_as_if_alone() {
 #[test]
 fn primers_begin_at_their_levels_and_cost_their_evaluations() {
     let levels = |first, second, third| [vec![first; 6], vec![second; 5], vec![third; 5]].concat();
-    for primer in [Primer::Zero, Primer::Constant] {
+    for primer in [PlanInit::Zero, PlanInit::Constant] {
         let config = PlanConfig {
             primer,
             ..config(16, 5, Some(100), OLDEST)
@@ -484,7 +484,7 @@ fn primers_begin_at_their_levels_and_cost_their_evaluations() {
         let row = &planner.plan(0).unwrap().actions[..6 * WIDTH];
         let mean = row.iter().sum::<f32>() / row.len() as f32;
         let signal = sampler(DDIM).schedule().alpha_cumprod(32).sqrt() as f32;
-        let expected = if primer == Primer::Zero {
+        let expected = if primer == PlanInit::Zero {
             0.0
         } else {
             0.25 * signal
@@ -497,7 +497,7 @@ fn primers_begin_at_their_levels_and_cost_their_evaluations() {
         assert_eq!(planner.levels(0), levels(0, 33, 67));
     }
     let config = PlanConfig {
-        primer: Primer::Denoise,
+        primer: PlanInit::Denoise,
         ..config(16, 5, Some(100), OLDEST)
     };
     let mut planner = streaming(&config, DDIM, Constant(16, 0.5));
@@ -598,7 +598,7 @@ fn nan_without_a_rolling_plan_keeps_the_plan_where_it_was() {
 
 #[test]
 fn nan_from_the_first_evaluation_on_begins_anew_with_the_next_observation() {
-    for primer in [Primer::Zero, Primer::Constant, Primer::Denoise] {
+    for primer in [PlanInit::Zero, PlanInit::Constant, PlanInit::Denoise] {
         let config = PlanConfig {
             primer,
             ..config(16, 5, Some(16), OLDEST)
@@ -624,7 +624,7 @@ proptest! {
         (history, oldest) in (1_usize..5, any::<bool>()),
         (steps, chunks, tail) in (1_usize..7, 1_usize..6, 0_usize..6),
         more in 0_usize..20,
-        primer in prop_oneof![Just(Primer::Zero), Just(Primer::Constant), Just(Primer::Denoise)],
+        primer in prop_oneof![Just(PlanInit::Zero), Just(PlanInit::Constant), Just(PlanInit::Denoise)],
         actions in prop::collection::vec((0_usize..14, any::<bool>()), 1..14),
     ) {
         let alignment = if oldest { OLDEST } else { NEWEST };

@@ -2,7 +2,7 @@
 //! of the ladder that is run.
 
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Ladder, Sampler};
+use kinestream_diffusion::{Sampler, TimestepSchedule};
 
 use crate::Result;
 use crate::config::{NoiseMix, PlanConfig};
@@ -15,7 +15,7 @@ pub struct LevelSampler {
     horizon: usize,
     chunks: usize,
     chunk_of: Vec<usize>,
-    ladder: Ladder,
+    ladder: TimestepSchedule,
 }
 
 impl LevelSampler {
@@ -107,12 +107,12 @@ enum Regime {
 mod tests {
     use std::collections::BTreeSet;
 
-    use kinestream_diffusion::sampler::{Prediction, SamplerConfig, Solver};
-    use kinestream_diffusion::schedule::Spacing;
-    use kinestream_diffusion::{Descent, NoiseSchedule, ScheduleConfig};
+    use kinestream_diffusion::sampler::{PredictionType, SamplerConfig, Solver};
+    use kinestream_diffusion::schedule::TimestepSpacing;
+    use kinestream_diffusion::{DiffusionSampler, NoiseSchedule, ScheduleConfig};
 
     use super::*;
-    use crate::config::{Alignment, PlanMode, Primer};
+    use crate::config::{Alignment, PlanInit, PlanMode};
 
     fn plan(mode: PlanMode, levels: usize) -> PlanConfig {
         PlanConfig {
@@ -122,7 +122,7 @@ mod tests {
             action_steps: 5,
             levels: Some(levels),
             alignment: Alignment::OldestObservation,
-            primer: Primer::Zero,
+            primer: PlanInit::Zero,
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
@@ -131,9 +131,9 @@ mod tests {
         }
     }
 
-    fn denoiser(spacing: Spacing, solver: Solver) -> Sampler {
+    fn denoiser(spacing: TimestepSpacing, solver: Solver) -> Sampler {
         let config = SamplerConfig {
-            prediction: Prediction::Epsilon,
+            prediction: PredictionType::Epsilon,
             solver,
             clip_sample: None,
         };
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn sampler(mix: NoiseMix, levels: usize) -> LevelSampler {
-        let denoiser = denoiser(Spacing::Trailing, Solver::Ddpm);
+        let denoiser = denoiser(TimestepSpacing::Trailing, Solver::Ddpm);
         LevelSampler::new(&mix, &plan(PlanMode::Streaming, levels), &denoiser).unwrap()
     }
 
@@ -231,15 +231,15 @@ mod tests {
             ..NONE
         };
         let cases = [
-            (PlanMode::Streaming, Spacing::Trailing, Solver::Ddpm),
-            (PlanMode::Streaming, Spacing::Trailing, Solver::Heun),
-            (PlanMode::Chunk, Spacing::Trailing, Solver::Ddpm),
-            (PlanMode::Chunk, Spacing::Leading, Solver::Ddpm),
-            (PlanMode::Chunk, Spacing::Leading, Solver::Heun),
+            (PlanMode::Streaming, TimestepSpacing::Trailing, Solver::Ddpm),
+            (PlanMode::Streaming, TimestepSpacing::Trailing, Solver::Heun),
+            (PlanMode::Chunk, TimestepSpacing::Trailing, Solver::Ddpm),
+            (PlanMode::Chunk, TimestepSpacing::Leading, Solver::Ddpm),
+            (PlanMode::Chunk, TimestepSpacing::Leading, Solver::Heun),
         ];
         for (mode, spacing, solver) in cases {
             let (plan, denoiser) = (plan(mode, 6), denoiser(spacing, solver));
-            let descent = Descent::new(denoiser.clone(), 6, 1, 16).unwrap();
+            let descent = DiffusionSampler::new(denoiser.clone(), 6, 1, 16).unwrap();
             let run: BTreeSet<i64> = (1..=6).map(|k| descent.ladder().timestep(k)).collect();
             let sampler = LevelSampler::new(&mix, &plan, &denoiser).unwrap();
             let mut random = NoiseStream::new(1);

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::{
-    Denoiser, NoiseSchedule, Prediction, Sampler, SamplerConfig, ScheduleConfig, Solver,
+    Denoiser, NoiseSchedule, PredictionType, Sampler, SamplerConfig, ScheduleConfig, Solver,
 };
 use kinestream_policy::Error;
 use kinestream_policy::config::{
-    Alignment, IterateConfig, PlanConfig, PlanMode, Primer, RestartConfig,
+    Alignment, IterateConfig, PlanConfig, PlanInit, PlanMode, RestartConfig,
 };
 use kinestream_policy::plan::{ChunkPlanner, Planner};
 use tch::{Device, Tensor};
@@ -169,7 +169,7 @@ fn planner_of(config: PlanConfig, solver: Solver, broken: &Arc<AtomicBool>) -> C
 fn sampler(solver: Solver) -> Sampler {
     Sampler::new(
         SamplerConfig {
-            prediction: Prediction::Sample,
+            prediction: PredictionType::Sample,
             solver,
             clip_sample: Some(1.0),
         },
@@ -186,7 +186,7 @@ fn config(levels: usize) -> PlanConfig {
         action_steps: 8,
         levels: Some(levels),
         alignment: Alignment::OldestObservation,
-        primer: Primer::Zero,
+        primer: PlanInit::Zero,
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use kinestream_policy::arrivals::Arrival;
-use kinestream_policy::dispatch::Demand;
-use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::dispatch::InferenceRequest;
+use kinestream_policy::engine::{ActionChunk, IngestOutcome, TimedObservation};
 use kinestream_policy::{Checkpoint, Engine, Error, Policy};
 use tch::Device;
 
@@ -26,8 +26,8 @@ fn observation(at: u64) -> Vec<f32> {
         .collect()
 }
 
-fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
-    Sensed {
+fn sensed(sequence: u64, values: &[f32]) -> TimedObservation<'_> {
+    TimedObservation {
         stream: 1,
         sequence,
         time_ns: sequence * PERIOD,
@@ -37,13 +37,13 @@ fn sensed(sequence: u64, values: &[f32]) -> Sensed<'_> {
     }
 }
 
-fn answer(engine: &mut Engine, sequence: u64) -> Answer {
+fn answer(engine: &mut Engine, sequence: u64) -> ActionChunk {
     let taken = engine.take(0, &sensed(sequence, &observation(sequence)));
-    assert_eq!(taken.unwrap(), Taken::Valid);
+    assert_eq!(taken.unwrap(), IngestOutcome::Valid);
     only(engine.answer(&[0]).unwrap())
 }
 
-fn only(mut answers: Vec<Option<Answer>>) -> Answer {
+fn only(mut answers: Vec<Option<ActionChunk>>) -> ActionChunk {
     assert_eq!(answers.len(), 1);
     answers.pop().unwrap().unwrap()
 }
@@ -79,12 +79,13 @@ fn what_arrives_badly_changes_no_plan() {
         if at > 2 {
             let old = observation(at - 1);
             let repeated = disturbed.take(0, &sensed(at - 1, &old)).unwrap();
-            assert_eq!(repeated, Taken::Old(Arrival::Repeated));
+            assert_eq!(repeated, IngestOutcome::Old(Arrival::Repeated));
             let late = disturbed.take(0, &sensed(at - 2, &old)).unwrap();
-            assert_eq!(late, Taken::Old(Arrival::OutOfOrder));
+            assert_eq!(late, IngestOutcome::Old(Arrival::OutOfOrder));
         }
         for (values, said) in [(&short, "19 numbers"), (&broken, "number 7 is NaN")] {
-            let Taken::Refused(reason) = disturbed.take(0, &sensed(at, values)).unwrap() else {
+            let IngestOutcome::Refused(reason) = disturbed.take(0, &sensed(at, values)).unwrap()
+            else {
                 panic!("not refused");
             };
             assert!(reason.contains(said), "{reason}");
@@ -111,7 +112,7 @@ fn an_unknown_stream_begins_afresh() {
     }
     engine.begin(0, 2, 1).unwrap();
     let values = observation(1);
-    let again = Sensed {
+    let again = TimedObservation {
         stream: 1,
         ..sensed(1, &values)
     };
@@ -138,11 +139,14 @@ fn what_was_observed_before_a_reset_is_not_answered_after_it() {
     engine.take(0, &sensed(1, &values)).unwrap();
     engine.refine(&[0]).unwrap();
     assert!(engine.has_begun(0));
-    let other = Sensed {
+    let other = TimedObservation {
         stream: 2,
         ..sensed(2, &broken)
     };
-    assert!(matches!(engine.take(0, &other).unwrap(), Taken::Refused(_)));
+    assert!(matches!(
+        engine.take(0, &other).unwrap(),
+        IngestOutcome::Refused(_)
+    ));
     assert!(!engine.has_begun(0));
     assert_eq!(owed(&engine), None);
     // By a stream whose observation is not even taken, for want of its pictures.
@@ -160,7 +164,7 @@ fn demands_name_the_oldest_observation_and_the_newest() {
         let values = observation(at);
         engine.take(0, &sensed(at, &values)).unwrap();
     }
-    let expected = Demand {
+    let expected = InferenceRequest {
         stream: 0,
         since_ns: 7 + PERIOD,
         arrived_ns: 7 + 3 * PERIOD,
@@ -192,7 +196,7 @@ fn robots_in_one_batch_are_answered_as_each_would_be_alone() {
         let values = |seat: usize| observation(at + 5 * seat as u64);
         for &seat in &speak {
             let taken = together.take(seat, &sensed(at, &values(seat))).unwrap();
-            assert_eq!(taken, Taken::Valid);
+            assert_eq!(taken, IngestOutcome::Valid);
         }
         let answers = together.answer(&speak).unwrap();
         for (&seat, found) in speak.iter().zip(answers) {
@@ -208,11 +212,11 @@ fn robots_in_one_batch_are_answered_as_each_would_be_alone() {
                 .fold(0.0, f32::max);
             assert!(largest < 0.05, "robot {seat}, step {at}: {largest} px");
             assert_eq!(
-                Answer {
+                ActionChunk {
                     actions: Vec::new(),
                     ..found
                 },
-                Answer {
+                ActionChunk {
                     actions: Vec::new(),
                     ..expected
                 }
@@ -222,8 +226,8 @@ fn robots_in_one_batch_are_answered_as_each_would_be_alone() {
 }
 
 /// An observation at some part of a period, as it arrives.
-fn moment(sequence: u64, time_ns: u64, values: &[f32]) -> Sensed<'_> {
-    Sensed {
+fn moment(sequence: u64, time_ns: u64, values: &[f32]) -> TimedObservation<'_> {
+    TimedObservation {
         time_ns,
         arrived_ns: 7 + time_ns,
         ..sensed(sequence, values)
@@ -276,7 +280,7 @@ fn a_first_plan_that_comes_late_begins_when_it_is_there() {
         let arrived_ns = |at: u64| 7 + at * PERIOD;
         let take = |engine: &mut Engine, at: u64| {
             let taken = engine.take(0, &sensed(at, &observation(at))).unwrap();
-            assert_eq!(taken, Taken::Valid);
+            assert_eq!(taken, IngestOutcome::Valid);
         };
         take(&mut engine, 1);
         while engine.refine(&[0]).unwrap() > 0 {}
@@ -303,11 +307,11 @@ fn a_plan_does_not_grow_old_where_the_senders_clock_stands_still_or_is_slow() {
         let mut engine = engine();
         for at in 1..30 {
             let values = observation(at);
-            let standing = Sensed {
+            let standing = TimedObservation {
                 time_ns: 5 * PERIOD + (at * PERIOD).checked_div(slowness).unwrap_or(0),
                 ..sensed(at, &values)
             };
-            assert_eq!(engine.take(0, &standing).unwrap(), Taken::Valid);
+            assert_eq!(engine.take(0, &standing).unwrap(), IngestOutcome::Valid);
             let found = only(engine.answer(&[0]).unwrap());
             let most = if slowness == 0 { 0 } else { 2 * PERIOD };
             assert!(standing.arrived_ns - found.start_ns <= most, "{at}");
@@ -333,7 +337,7 @@ fn in_lock_step_a_late_first_plan_costs_nothing() {
     for at in 2..8 {
         now_ns += PERIOD / 7;
         let values = observation(at);
-        let delayed = Sensed {
+        let delayed = TimedObservation {
             arrived_ns: now_ns,
             ..sensed(at, &values)
         };
@@ -365,8 +369,11 @@ fn a_robot_that_was_started_again_begins_anew() {
     }
     let values = observation(2);
     let first = engine.take(0, &sensed(1, &observation(1))).unwrap();
-    assert_eq!(first, Taken::Old(Arrival::OutOfOrder));
-    assert_eq!(engine.take(0, &sensed(2, &values)).unwrap(), Taken::Anew);
+    assert_eq!(first, IngestOutcome::Old(Arrival::OutOfOrder));
+    assert_eq!(
+        engine.take(0, &sensed(2, &values)).unwrap(),
+        IngestOutcome::Anew
+    );
     let found = only(engine.answer(&[0]).unwrap());
     // As another engine begins a stream of that number.
     let mut other = engine_for(1);

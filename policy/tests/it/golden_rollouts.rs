@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
 use kinestream_diffusion::sampler::Transition;
 use kinestream_diffusion::{
-    Denoiser, Network, NetworkConfig, NoiseSchedule, Prediction, Sampler, SamplerConfig,
+    Denoiser, Network, NetworkConfig, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
     ScheduleConfig, Solver, weights,
 };
 use kinestream_policy::Normaliser;
-use kinestream_policy::config::{Alignment, PlanConfig, PlanMode, Primer};
+use kinestream_policy::config::{Alignment, PlanConfig, PlanInit, PlanMode};
 use kinestream_policy::plan::{NoiseSource, Planner, ReleasedPlanner};
 use tch::{Device, Kind, Tensor};
 
@@ -66,7 +66,7 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
     };
     let sampler = Sampler::new(
         SamplerConfig {
-            prediction: Prediction::Epsilon,
+            prediction: PredictionType::Epsilon,
             solver,
             clip_sample: Some(1.0),
         },
@@ -81,7 +81,7 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         action_steps,
         levels: Some(levels),
         alignment: Alignment::OldestObservation,
-        primer: Primer::Zero,
+        primer: PlanInit::Zero,
         primer_columns: None,
         commit_ahead: 0,
         inpaint: None,

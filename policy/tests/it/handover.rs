@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
 use kinestream_diffusion::{
-    Denoiser, Ladder, Network, NetworkConfig, NoiseSchedule, Prediction, Sampler, SamplerConfig,
-    ScheduleConfig, Solver,
+    Denoiser, Network, NetworkConfig, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
+    ScheduleConfig, Solver, TimestepSchedule,
 };
 use kinestream_policy::Error;
-use kinestream_policy::config::{Alignment, InpaintConfig, PlanConfig, PlanMode, Primer};
+use kinestream_policy::config::{Alignment, InpaintConfig, PlanConfig, PlanInit, PlanMode};
 use kinestream_policy::plan::{ChunkPlanner, Plan, Planner, StreamingPlanner};
 use proptest::prelude::*;
 use tch::{Device, Tensor};
@@ -30,7 +30,7 @@ fn config(mode: PlanMode, commit_ahead: usize, action_steps: usize, levels: usiz
         action_steps,
         levels: Some(levels),
         alignment: NEWEST,
-        primer: Primer::Zero,
+        primer: PlanInit::Zero,
         primer_columns: None,
         commit_ahead,
         inpaint: None,
@@ -50,7 +50,7 @@ fn inpainting(commit_ahead: usize, alignment: Alignment) -> PlanConfig {
 fn sampler(solver: Solver) -> Sampler {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let config = SamplerConfig {
-        prediction: Prediction::Sample,
+        prediction: PredictionType::Sample,
         solver,
         clip_sample: Some(1.0),
     };
@@ -101,7 +101,7 @@ fn a_committed_prefix_keeps_its_bits_and_the_rest_rests_on_the_ladder() {
                 alignment,
                 ..config(PlanMode::Streaming, 2, 4, 12)
             };
-            let ladder = Ladder::even(12, 100).unwrap();
+            let ladder = TimestepSchedule::even(12, 100).unwrap();
             let chunks = config.chunks();
             assert_eq!(chunks, 3);
             let mut planner = planner(&config, solver, network(&config), 1);
@@ -167,7 +167,7 @@ proptest! {
         (oldest, commit_ahead) in (any::<bool>(), 0_usize..5),
         (steps, chunks, tail) in (1_usize..6, 1_usize..4, 0_usize..5),
         more in 0_usize..6,
-        primer in prop_oneof![Just(Primer::Zero), Just(Primer::Constant), Just(Primer::Denoise)],
+        primer in prop_oneof![Just(PlanInit::Zero), Just(PlanInit::Constant), Just(PlanInit::Denoise)],
         consumed in prop::collection::vec(0_usize..14, 1..10),
     ) {
         let alignment = if oldest { OLDEST } else { NEWEST };
@@ -307,7 +307,7 @@ fn in_painting_draws_the_overlap_and_leaves_what_lies_beyond() {
         );
     }
     // One position followed by hand through its ten steps.
-    let (sampler, ladder) = (sampler(DDIM), Ladder::even(10, 100).unwrap());
+    let (sampler, ladder) = (sampler(DDIM), TimestepSchedule::even(10, 100).unwrap());
     let mask = f64::from(soft_mask(16, 2, 10)[4]);
     let mut random = kinestream_diffusion::noise::NoiseStream::new(5);
     random.normals(16 * WIDTH);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::{Denoiser, Solver};
-use kinestream_policy::config::{PlanMode, Primer};
+use kinestream_policy::config::{PlanInit, PlanMode};
 use kinestream_policy::plan::{self, Planner};
 use kinestream_policy::{Checkpoint, Error, PolicyConfig};
 use tch::{Device, Tensor};
@@ -149,7 +149,7 @@ fn the_released_streaming_knows_two_solvers() {
     let shipped = Shipped::open();
     let mut config = shipped.config.clone();
     config.plan.mode = PlanMode::Released;
-    config.plan.primer = Primer::Zero;
+    config.plan.primer = PlanInit::Zero;
     for (name, solver) in Solver::NAMED {
         config.sampler.solver = solver;
         let network = Shared(Arc::clone(&shipped.network), Arc::default());

@@ -6,10 +6,10 @@ use std::path::Path;
 use kinestream_diffusion::network::{Activation, NetworkKind};
 use kinestream_diffusion::weights;
 use kinestream_diffusion::{
-    Denoiser, NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver,
+    Denoiser, NetworkConfig, PredictionType, SamplerConfig, ScheduleConfig, Solver,
 };
 use kinestream_policy::config::{
-    Alignment, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig, TrainingConfig,
+    Alignment, ObservationPart, PlanConfig, PlanInit, PlanMode, TaskConfig, TrainingConfig,
 };
 use kinestream_policy::data::{AffineMap, Episodes, PictureMirror, Symmetry};
 use kinestream_policy::plan::Plan;
@@ -607,7 +607,7 @@ fn policy() -> PolicyConfig {
             action_steps: 4,
             levels: None,
             alignment: Alignment::NewestObservation,
-            primer: Primer::Constant,
+            primer: PlanInit::Constant,
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
@@ -630,7 +630,7 @@ fn policy() -> PolicyConfig {
         vision: None,
         schedule: ScheduleConfig::default(),
         sampler: SamplerConfig {
-            prediction: Prediction::Sample,
+            prediction: PredictionType::Sample,
             solver: Solver::Ddim { eta: 0.0 },
             clip_sample: Some(1.0),
         },

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use kinestream_diffusion::network::vision::{Backbone, BackboneNorm, Pool, VisionConfig};
 use kinestream_diffusion::network::{Activation, NetworkKind};
-use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver};
+use kinestream_diffusion::{NetworkConfig, PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use kinestream_policy::config::{
-    Alignment, ImageSize, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig,
+    Alignment, ImageSize, ObservationPart, PlanConfig, PlanInit, PlanMode, TaskConfig,
     TrainingConfig, VisionTraining,
 };
 use kinestream_policy::data::{AffineMap, Episodes, PictureMirror, Pictures, Symmetry};
@@ -227,7 +227,7 @@ fn policy() -> PolicyConfig {
             action_steps: 2,
             levels: None,
             alignment: Alignment::NewestObservation,
-            primer: Primer::Zero,
+            primer: PlanInit::Zero,
             primer_columns: None,
             commit_ahead: 0,
             inpaint: None,
@@ -261,7 +261,7 @@ fn policy() -> PolicyConfig {
         }),
         schedule: ScheduleConfig::default(),
         sampler: SamplerConfig {
-            prediction: Prediction::Sample,
+            prediction: PredictionType::Sample,
             solver: Solver::Ddim { eta: 0.0 },
             clip_sample: Some(1.0),
         },

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kinestream_bridge::ActRequest;
-use kinestream_motion::emdm::Repertoire;
-use kinestream_motion::performer::Act;
+use kinestream_motion::emdm::ActionLibrary;
+use kinestream_motion::performer::ActionRequest;
 use serde_json::{Value, json};
 
 /// Requests that wait for the next pose; a sixtieth of a second holds few.
@@ -13,12 +13,12 @@ const WAITING: usize = 16;
 
 /// Takes requests and says what comes of them; its clones share one queue.
 #[derive(Debug, Clone)]
-pub struct Acts(Arc<Shared>);
+pub struct ActionQueue(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    repertoire: Option<Repertoire>,
-    sender: SyncSender<Act>,
+    repertoire: Option<ActionLibrary>,
+    sender: SyncSender<ActionRequest>,
     counts: Mutex<ActCounts>,
 }
 
@@ -40,9 +40,9 @@ pub struct Accepted {
     pub seconds: f64,
 }
 
-impl Acts {
+impl ActionQueue {
     /// For what a character can perform; none for nothing. Requests come out at the receiver.
-    pub fn new(repertoire: Option<Repertoire>) -> (Self, Receiver<Act>) {
+    pub fn new(repertoire: Option<ActionLibrary>) -> (Self, Receiver<ActionRequest>) {
         let (sender, receiver) = sync_channel(WAITING);
         let shared = Shared {
             repertoire,

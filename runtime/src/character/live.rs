@@ -9,9 +9,9 @@ use kinestream_bridge::{EndInfo, JointInfo, Pose, SkeletonInfo};
 use kinestream_motion::Skeleton;
 use kinestream_motion::controller::{Controller, Counts, FrameSource, Goal, LivePose};
 use kinestream_motion::foot::Feet;
-use kinestream_motion::performer::{Act, Performer, Performing};
+use kinestream_motion::performer::{ActionRequest, ClipPlayer, PlaybackState};
 use kinestream_motion::rotation::wrapped;
-use kinestream_motion::stick::{Stick, Waypoint};
+use kinestream_motion::stick::{JoystickInput, Waypoint};
 use kinestream_motion::trajectory::Root;
 use kinestream_sim::viewer::character::Input;
 use nalgebra::Vector2;
@@ -21,7 +21,7 @@ const LEAST_STEP: f64 = 1e-3;
 
 /// One character, and what people do with its time.
 #[derive(Debug)]
-pub struct Live<S = Performer> {
+pub struct Live<S = ClipPlayer> {
     controller: Controller<S>,
     seed: u32,
     /// Number of the beginning, from 1.
@@ -45,15 +45,15 @@ pub enum Asked {
 
 impl Live {
     /// Performs something from now on.
-    pub fn act(&mut self, act: Act) -> kinestream_motion::Result<()> {
+    pub fn act(&mut self, act: ActionRequest) -> kinestream_motion::Result<()> {
         self.controller.source_mut().act(act)
     }
 
     /// Number of the label that it performs.
     pub fn acting(&self) -> Option<usize> {
         match self.controller.source().performing() {
-            Performing::Acting(label) => Some(label),
-            Performing::Nothing | Performing::Preparing(_) => None,
+            PlaybackState::Acting(label) => Some(label),
+            PlaybackState::Nothing | PlaybackState::Preparing(_) => None,
         }
     }
 }
@@ -113,7 +113,7 @@ impl<S: FrameSource> Live<S> {
             Request::Resume => self.paused = false,
             Request::Stop => {
                 self.controller.let_go();
-                self.controller.steer(Goal::Stick(Stick::default()));
+                self.controller.steer(Goal::Stick(JoystickInput::default()));
             }
             Request::MoveBlock { .. } | Request::MoveAgent { .. } | Request::ReleaseAgent => {}
         }
@@ -329,7 +329,7 @@ fn goal(control: &Control) -> Goal {
     match control.mode {
         ControlMode::Stick => {
             let facing = place(control.facing);
-            Goal::Stick(Stick {
+            Goal::Stick(JoystickInput {
                 velocity: place(control.velocity),
                 facing: (facing != Vector2::zeros()).then(|| facing.x.atan2(facing.y)),
             })

@@ -20,18 +20,18 @@ use anyhow::{Context, Result, ensure};
 use kinestream_bridge::Node;
 use kinestream_control::{Clock, Monotonic, Percentiles};
 use kinestream_motion::controller::{Controller, ControllerOptions, Counts, Measures};
-use kinestream_motion::crowd::{Crowd, Wish};
+use kinestream_motion::crowd::{CharacterBatch, SteeringTarget};
 use kinestream_motion::emdm::Emdm;
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::performer::{Act, Performer};
+use kinestream_motion::performer::{ActionRequest, ClipPlayer};
 use kinestream_motion::stick::Waypoint;
 use kinestream_sim::viewer::character::ViewerHandle;
 
-use self::acts::{ActCounts, Acts};
+use self::acts::{ActCounts, ActionQueue};
 use self::live::Live;
 use self::shell::Shell;
 use super::engines::{EngineCounts, Engines};
-use crate::recording::Tap;
+use crate::recording::RecordSink;
 
 /// Poses per second, as whole numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +65,18 @@ pub fn character(
     model: MotionModel,
     clips: Option<Emdm>,
     seed: u32,
-) -> Result<Controller<Performer>> {
+) -> Result<Controller<ClipPlayer>> {
     let starts = model.starts();
     ensure!(
         starts.size()[0] > 0,
         "the motion model has no frame to begin with; train it again"
     );
-    let mut crowd = Crowd::new(model, &starts.narrow(0, 0, 1), &[u64::from(seed)])?;
+    let mut crowd = CharacterBatch::new(model, &starts.narrow(0, 0, 1), &[u64::from(seed)])?;
     for _ in 0..WARM_UP {
-        crowd.advance(&[Wish::default()])?;
+        crowd.advance(&[SteeringTarget::default()])?;
     }
     Ok(Controller::new(
-        Performer::new(crowd, clips, 0),
+        ClipPlayer::new(crowd, clips, 0),
         u64::from(seed),
         ControllerOptions::default(),
     )?)
@@ -108,7 +108,7 @@ pub struct Statistics {
 }
 
 /// Who takes part.
-pub struct Company<'a> {
+pub struct CharacterIo<'a> {
     /// The zenoh node; none for nobody outside.
     pub node: Option<&'a Arc<Node>>,
     /// The page.
@@ -116,9 +116,9 @@ pub struct Company<'a> {
     /// Game engines.
     pub engines: Engines,
     /// Where requests to perform something are taken, and where they come out.
-    pub acts: (Acts, Receiver<Act>),
+    pub acts: (ActionQueue, Receiver<ActionRequest>),
     /// The recorder.
-    pub tap: Tap,
+    pub tap: RecordSink,
     /// How many poses they get.
     pub rate: PoseRate,
 }
@@ -154,7 +154,7 @@ impl CharacterNode {
     /// a performance the node ends after it.
     pub fn start(
         live: Live,
-        company: Company<'_>,
+        company: CharacterIo<'_>,
         performance: Option<Performance>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
@@ -196,16 +196,16 @@ impl CharacterNode {
 /// times that they would have had.
 pub fn perform(
     live: Live,
-    tap: Tap,
+    tap: RecordSink,
     rate: PoseRate,
     performance: &Performance,
     stop: &AtomicBool,
 ) -> Result<Ended> {
-    let company = Company {
+    let company = CharacterIo {
         node: None,
         page: None,
         engines: Engines::off(),
-        acts: Acts::new(None),
+        acts: ActionQueue::new(None),
         tap,
         rate,
     };

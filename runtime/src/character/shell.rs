@@ -12,31 +12,31 @@ use kinestream_bridge::{ActRequest, Command, Control, act, keys};
 use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Latencies, Monotonic, Schedule, TimingGauge};
 use kinestream_motion::controller::{Goal, Measures};
-use kinestream_motion::performer::Act;
+use kinestream_motion::performer::ActionRequest;
 use kinestream_sim::viewer::character::Input;
 
-use super::acts::Acts;
+use super::acts::ActionQueue;
 use super::live::{Asked, Due, Live, Message, skeleton_info};
-use super::shown::Figure;
-use super::telling::{Screen, Teller};
-use super::{Company, Ended, Performance, PoseRate, Statistics};
+use super::shown::SkeletonView;
+use super::telling::{StatusPublisher, ViewerUpdater};
+use super::{CharacterIo, Ended, Performance, PoseRate, Statistics};
 use crate::INBOX_CAPACITY;
 use crate::clock::stamp;
 use crate::engines::Engines;
-use crate::recording::{Tap, topic};
+use crate::recording::{RecordSink, topic};
 
 /// Poses after which the percentiles of latency are worked out again.
 const POSES_PER_LOOK: u64 = 60;
 
 pub(super) struct Shell {
     wires: Option<Wires>,
-    screen: Option<Screen>,
+    screen: Option<ViewerUpdater>,
     engines: Engines,
-    acts: Acts,
-    asked: Receiver<Act>,
+    acts: ActionQueue,
+    asked: Receiver<ActionRequest>,
     rate: PoseRate,
-    teller: Option<Teller>,
-    tap: Tap,
+    teller: Option<StatusPublisher>,
+    tap: RecordSink,
     shared: Arc<Mutex<Statistics>>,
     statistics: Statistics,
     latencies: Latencies,
@@ -56,14 +56,14 @@ struct Wires {
 impl Shell {
     pub(super) fn new(
         live: &Live,
-        company: Company<'_>,
+        company: CharacterIo<'_>,
         shared: Arc<Mutex<Statistics>>,
     ) -> Result<Self> {
         let character = live.controller();
         let info = skeleton_info(character.skeleton(), character.feet());
         let described = info.to_value()?;
-        let figure = Figure::new(&info)?;
-        let Company {
+        let figure = SkeletonView::new(&info)?;
+        let CharacterIo {
             node,
             page,
             engines,
@@ -89,11 +89,11 @@ impl Shell {
             })
             .transpose()?;
         let teller = node
-            .map(|node| Teller::new(Arc::clone(node), tap.clone(), rate))
+            .map(|node| StatusPublisher::new(Arc::clone(node), tap.clone(), rate))
             .transpose()?;
         let presence = node.map(|node| node.presence()).transpose()?;
         let screen = page
-            .map(|page| Screen::new(page, figure, presence, character, acts.clone()))
+            .map(|page| ViewerUpdater::new(page, figure, presence, character, acts.clone()))
             .transpose()?;
         Ok(Self {
             wires,
@@ -194,7 +194,7 @@ impl Shell {
                 asked.push(Message::Request(command.request));
             }
         }
-        while let Some(input) = self.screen.as_ref().and_then(Screen::next_input) {
+        while let Some(input) = self.screen.as_ref().and_then(ViewerUpdater::next_input) {
             if let Input::Act { action } = &input {
                 // The page has the list of what is known; who asks for something else is refused and counted.
                 let _ = self.acts.ask(&ActRequest {
@@ -232,7 +232,7 @@ impl Shell {
     }
 
     /// Performs something; what cannot be performed after all leaves the character as it is.
-    fn act(&mut self, live: &mut Live, act: Act) {
+    fn act(&mut self, live: &mut Live, act: ActionRequest) {
         let request = ActRequest {
             action: self.acts.name(act.label).unwrap_or_default().to_owned(),
             seconds: act.seconds,
@@ -337,7 +337,7 @@ impl Shell {
 }
 
 /// The answer to a request to perform something.
-fn answered(acts: &Acts, payload: &[u8]) -> serde_json::Value {
+fn answered(acts: &ActionQueue, payload: &[u8]) -> serde_json::Value {
     let request = ActRequest::parse(payload).map_err(|error| error.to_string());
     match request.and_then(|request| acts.ask(&request)) {
         Ok(taken) => act::accepted(&taken.action, taken.seconds),

@@ -9,12 +9,12 @@ use nalgebra::Vector3;
 
 /// A skeleton as the page draws it: joints, then ends.
 #[derive(Debug)]
-pub struct Figure {
+pub struct SkeletonView {
     skeleton: Skeleton,
     contacts: [usize; 4],
 }
 
-impl Figure {
+impl SkeletonView {
     /// From what a character says of itself.
     pub fn new(info: &SkeletonInfo) -> Result<Self> {
         let joints = info.joints.iter().map(|joint| Joint {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use kinestream_bridge::health::{
-    self, ControlHealth, Health, LimitHealth, PolicyHealth, PolicyLatency, Rung,
+    self, ControlHealth, Health, LimitHealth, PolicyHealth, PolicyLatency, SafetyState,
 };
 use kinestream_bridge::node::{Channel, HealthPublisher, Publisher};
 use kinestream_bridge::wire::{RunState as WireState, Status};
@@ -13,19 +13,19 @@ use kinestream_bridge::{Node, Presence};
 use kinestream_control::{TimingGauge, TimingSnapshot};
 use kinestream_motion::controller::{Controller, LivePose};
 use kinestream_motion::metrics::{FootSliding, SlidingConfig};
-use kinestream_motion::performer::Performer;
+use kinestream_motion::performer::ClipPlayer;
 use kinestream_motion::steering::AHEAD;
 use kinestream_sim::viewer::character::{
     Control, Frame, Input, Latency, Mode, Motion, Rates, RunState, ViewerHandle,
 };
 
-use super::acts::Acts;
+use super::acts::ActionQueue;
 use super::live::{Live, heading_error_deg};
-use super::shown::Figure;
+use super::shown::SkeletonView;
 use super::{PoseRate, Statistics};
 use crate::clock::stamp;
 use crate::monitor::{quantiles, recorder};
-use crate::recording::{Tap, topic};
+use crate::recording::{RecordSink, topic};
 
 /// Time between two status messages.
 const EVERY_NS: u64 = 500_000_000;
@@ -35,11 +35,11 @@ const SLIDING_FRAMES: u64 = 60;
 const RATE_SPAN: f64 = 1.0;
 
 /// Tells others how the character is.
-pub(super) struct Teller {
+pub(super) struct StatusPublisher {
     node: Arc<Node>,
     status: Publisher,
     health: HealthPublisher,
-    tap: Tap,
+    tap: RecordSink,
     rate: PoseRate,
     begun: Instant,
     sequence: u64,
@@ -48,8 +48,8 @@ pub(super) struct Teller {
     before: (Instant, [u64; 3]),
 }
 
-impl Teller {
-    pub(super) fn new(node: Arc<Node>, tap: Tap, rate: PoseRate) -> Result<Self> {
+impl StatusPublisher {
+    pub(super) fn new(node: Arc<Node>, tap: RecordSink, rate: PoseRate) -> Result<Self> {
         Ok(Self {
             status: node.publisher(Channel::Status)?,
             health: node.health_publisher()?,
@@ -131,7 +131,11 @@ impl Teller {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stamp: stamp(self.sequence, live.stream()),
             uptime_s: self.begun.elapsed().as_secs_f64(),
-            rung: if paused { Rung::Holding } else { Rung::Running },
+            rung: if paused {
+                SafetyState::Holding
+            } else {
+                SafetyState::Running
+            },
             reason: paused.then(|| "paused".to_owned()),
             control: ControlHealth {
                 rate_hz: self.rate.hz(),
@@ -173,9 +177,9 @@ impl Teller {
 }
 
 /// The page of one character.
-pub(super) struct Screen {
+pub(super) struct ViewerUpdater {
     page: ViewerHandle,
-    figure: Figure,
+    figure: SkeletonView,
     presence: Option<Presence>,
     sliding: FootSliding,
     sliding_cm: f64,
@@ -185,16 +189,16 @@ pub(super) struct Screen {
     /// The newest pose.
     points: Vec<[f64; 3]>,
     pose: Option<LivePose>,
-    acts: Acts,
+    acts: ActionQueue,
 }
 
-impl Screen {
+impl ViewerUpdater {
     pub(super) fn new(
         page: ViewerHandle,
-        figure: Figure,
+        figure: SkeletonView,
         presence: Option<Presence>,
-        character: &Controller<Performer>,
-        acts: Acts,
+        character: &Controller<ClipPlayer>,
+        acts: ActionQueue,
     ) -> Result<Self> {
         page.introduce(figure.body()?.with_actions(acts.names()));
         Ok(Self {
@@ -320,7 +324,7 @@ impl Screen {
     }
 }
 
-fn sliding(character: &Controller<Performer>) -> kinestream_motion::Result<FootSliding> {
+fn sliding(character: &Controller<ClipPlayer>) -> kinestream_motion::Result<FootSliding> {
     FootSliding::new(
         character.feet().rest_heights(),
         0.0,

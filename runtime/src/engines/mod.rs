@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use self::udp::Targets;
 use self::websocket::{Character, WebSocketServer};
-use crate::character::acts::Acts;
+use crate::character::acts::ActionQueue;
 use crate::config;
 
 /// Who is to be told, as on the command line. Addresses are HOST:PORT.
@@ -90,7 +90,7 @@ impl Engines {
         name: &str,
         skeleton: &SkeletonInfo,
         rate_hz: f64,
-        acts: &Acts,
+        acts: &ActionQueue,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
         if !options.is_on() {

@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::EngineCounts;
-use crate::character::acts::Acts;
+use crate::character::acts::ActionQueue;
 use crate::page::{read_token, with_token};
 
 /// Time between two looks at the stop flag.
@@ -65,7 +65,7 @@ pub(super) struct Character {
     /// The answer to `info/skeleton`.
     pub(super) skeleton: String,
     pub(super) rate_hz: f64,
-    pub(super) acts: Acts,
+    pub(super) acts: ActionQueue,
 }
 
 /// A running server.

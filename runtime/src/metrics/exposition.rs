@@ -6,7 +6,9 @@
 use std::fmt::{Display, Write};
 
 use kinestream_bridge::Health;
-use kinestream_bridge::health::{ControlHealth, LimitHealth, PolicyHealth, RecorderHealth, Rung};
+use kinestream_bridge::health::{
+    ControlHealth, LimitHealth, PolicyHealth, RecorderHealth, SafetyState,
+};
 
 /// The format's content type.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,7 +44,7 @@ fn tell(out: &mut Exposition, health: &Health) {
         Gauge,
         "1 for the rung of the watchdog's ladder that is in force, 0 for the others.",
     );
-    for rung in Rung::ALL {
+    for rung in SafetyState::ALL {
         out.labelled(
             "rung",
             &[("rung", rung.name())],
@@ -60,7 +62,7 @@ fn tell(out: &mut Exposition, health: &Health) {
         Counter,
         "How often each rung was entered.",
     );
-    for rung in Rung::ALL {
+    for rung in SafetyState::ALL {
         let count = health.rung_counts.of(rung);
         out.labelled("rung_entered_total", &[("rung", rung.name())], count);
     }

@@ -16,10 +16,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kinestream_bridge::node::Bell;
+use kinestream_bridge::node::Notifier;
 use kinestream_control::{Clock, Monotonic, pin_current_thread};
 use kinestream_policy::config::ImageSize;
-use kinestream_policy::dispatch::{Demand, Dispatcher};
+use kinestream_policy::dispatch::{BatchScheduler, InferenceRequest};
 use kinestream_policy::image::{Image as Picture, Pixels};
 use kinestream_policy::{Engine, Error, Policy};
 
@@ -29,7 +29,7 @@ use self::robot::Robot;
 pub use self::robot::{PolicyStatistics, numbers, plan_of};
 pub(crate) use self::robot::{RobotLink, Seat};
 use super::cameras::Cameras;
-use super::signals::Signals;
+use super::signals::ControlInputs;
 use crate::POLL_TIMEOUT;
 
 /// Evaluations before the node says that it is ready; they are not measured.
@@ -60,8 +60,8 @@ pub(crate) struct PolicyNode {
 
 struct Shell {
     engine: Engine,
-    dispatcher: Dispatcher,
-    bell: Bell,
+    dispatcher: BatchScheduler,
+    bell: Notifier,
     robots: Vec<Robot>,
 }
 
@@ -74,7 +74,7 @@ impl PolicyNode {
         options: PolicyOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let mut dispatcher = Dispatcher::default();
+        let mut dispatcher = BatchScheduler::default();
         let (plan_ns, evaluations) = warm_up(&mut policy, &mut dispatcher)?;
         let pace = Pace {
             plan_ms: plan_ns as f64 / 1e6,
@@ -84,10 +84,10 @@ impl PolicyNode {
         if let Some(complaint) = pace.complaint(policy.config()) {
             tracing::warn!("{complaint}");
         }
-        let bell = Bell::default();
-        let alive: Vec<Alive> = seats
+        let bell = Notifier::default();
+        let alive: Vec<PolicyAliveGuard> = seats
             .iter()
-            .map(|seat| Alive(Arc::clone(&seat.signals)))
+            .map(|seat| PolicyAliveGuard(Arc::clone(&seat.signals)))
             .collect();
         let robots = seats
             .into_iter()
@@ -160,9 +160,9 @@ impl PolicyNode {
 }
 
 /// Says that the policy thread has ended, however it ends.
-struct Alive(Arc<Signals>);
+struct PolicyAliveGuard(Arc<ControlInputs>);
 
-impl Drop for Alive {
+impl Drop for PolicyAliveGuard {
     fn drop(&mut self) {
         self.0.policy_ended();
     }
@@ -182,7 +182,7 @@ impl Shell {
                     robot.take_all(seat, &mut self.engine)?;
                 }
                 match self.engine.demand(seat, robot.deadline_ns) {
-                    Some(Demand { owed: 0, .. }) => self.answer(seat)?,
+                    Some(InferenceRequest { owed: 0, .. }) => self.answer(seat)?,
                     demand => demands.extend(demand),
                 }
             }
@@ -194,7 +194,7 @@ impl Shell {
     }
 
     /// One evaluation for the most urgent, and the plans of those who owe nothing after it.
-    fn refine(&mut self, demands: &[Demand]) -> Result<()> {
+    fn refine(&mut self, demands: &[InferenceRequest]) -> Result<()> {
         let begun_ns = Monotonic.now_ns();
         let chosen = self.dispatcher.choose(begun_ns, demands).to_vec();
         for &seat in &chosen {
@@ -230,7 +230,7 @@ impl Shell {
 /// Runs the network, for all robots at once and for one, until LibTorch has chosen kernels and
 /// allocated, then forgets it all but for what evaluations took. Returns the least time of a plan for
 /// one robot, in nanoseconds, and its evaluations.
-fn warm_up(policy: &mut Policy, dispatcher: &mut Dispatcher) -> Result<(u64, usize)> {
+fn warm_up(policy: &mut Policy, dispatcher: &mut BatchScheduler) -> Result<(u64, usize)> {
     let steps = policy.config().plan.action_steps;
     let zeros = vec![0.0; policy.observation_size()];
     let black: Vec<(ImageSize, Vec<u8>)> = policy

@@ -1,7 +1,7 @@
 //! Where a robot's observations come in: inboxes on a session, or in this program.
 
 use anyhow::Result;
-use kinestream_bridge::node::{Bell, Channel, Inbox, InboxSender, Publisher, Room};
+use kinestream_bridge::node::{Channel, Inbox, InboxSender, Notifier, Publisher, Room};
 use kinestream_bridge::wire::{Decode, ImageSlice, ObservationView};
 use kinestream_bridge::{Command, Image, Node, Observation};
 
@@ -70,7 +70,7 @@ impl Inputs {
         cameras: &Cameras,
         reception: Reception,
         lossless: bool,
-        bell: &Bell,
+        bell: &Notifier,
     ) -> Result<Self> {
         let room = picture_room(cameras);
         let pictures = cameras
@@ -104,7 +104,7 @@ impl Inputs {
     pub(super) fn of_program(
         cameras: &Cameras,
         reception: Reception,
-        bell: &Bell,
+        bell: &Notifier,
     ) -> (Self, SensorPort) {
         let room = picture_room(cameras);
         let (senders, pictures) = cameras

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kinestream_bridge::Observation;
 use kinestream_bridge::wire::{Decode, ObservationView, Stamp};
 use kinestream_control::{Clock, Monotonic};
-use kinestream_policy::arrivals::{Arrival, Arrivals};
+use kinestream_policy::arrivals::{Arrival, ObservationOrder};
 
 use super::robot::numbers;
-use crate::signals::Signals;
+use crate::signals::ControlInputs;
 
 /// An observation with the time at which it arrived, in nanoseconds of the monotonic clock.
 pub(super) struct Arrived {
@@ -24,7 +24,7 @@ pub(super) struct Arrived {
 pub(super) struct Reception {
     /// Numbers that the policy observes.
     size: usize,
-    signals: Arc<Signals>,
+    signals: Arc<ControlInputs>,
     /// Whether the newest observation that the policy thread took had its pictures; one without them is no valid one.
     pub(super) has_pictures: Arc<AtomicBool>,
     /// For receiving threads alone.
@@ -34,7 +34,7 @@ pub(super) struct Reception {
 /// What of a stream has arrived.
 struct Order {
     stream: u32,
-    arrivals: Arrivals,
+    arrivals: ObservationOrder,
 }
 
 impl Reception {
@@ -43,7 +43,7 @@ impl Reception {
         size: usize,
         with_pictures: bool,
         period_ns: u64,
-        signals: Arc<Signals>,
+        signals: Arc<ControlInputs>,
     ) -> Self {
         Self {
             size,
@@ -51,7 +51,7 @@ impl Reception {
             has_pictures: Arc::new(AtomicBool::new(!with_pictures)),
             order: Mutex::new(Order {
                 stream: 0,
-                arrivals: Arrivals::new(period_ns),
+                arrivals: ObservationOrder::new(period_ns),
             }),
         }
     }
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_hears_of_what_can_be_planned_from() {
-        let signals = Arc::new(Signals::new(Arc::default(), false));
+        let signals = Arc::new(ControlInputs::new(Arc::default(), false));
         let reception = Reception::new(2, true, PERIOD_NS, Arc::clone(&signals));
         let is_heard = |sequence: u64, values: Values| {
             let observation = Observation {

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use kinestream_bridge::node::{Bell, Inbox, InboxCounts, Publisher};
+use kinestream_bridge::node::{Inbox, InboxCounts, Notifier, Publisher};
 use kinestream_bridge::wire::{PlanSlice, Request, Stamp};
 use kinestream_bridge::{Command, Image, LogThrottle, Node, Observation};
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter};
 use kinestream_policy::arrivals::Arrival;
-use kinestream_policy::dispatch::Demand;
-use kinestream_policy::engine::{Answer, Sensed, Taken};
+use kinestream_policy::dispatch::InferenceRequest;
+use kinestream_policy::engine::{ActionChunk, IngestOutcome, TimedObservation};
 use kinestream_policy::oddity::OddityWatch;
 use kinestream_policy::{Engine, Policy};
 
@@ -18,8 +18,8 @@ use super::port::{Inputs, OBSERVATIONS, SensorPort};
 use super::reception::{Arrived, Reception};
 use crate::cameras::Cameras;
 use crate::clock::stamp;
-use crate::recording::{PolicyInput, Tap, topic};
-use crate::signals::Signals;
+use crate::recording::{PolicyInput, RecordSink, topic};
+use crate::signals::ControlInputs;
 use crate::snapshot::Snapshot;
 
 /// What a policy node did so far.
@@ -69,8 +69,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) link: RobotLink<'a>,
     /// The robot's command loop.
     pub(crate) commands: PlanWriter,
-    pub(crate) signals: Arc<Signals>,
-    pub(crate) tap: Tap,
+    pub(crate) signals: Arc<ControlInputs>,
+    pub(crate) tap: RecordSink,
     pub(crate) snapshot: Arc<Snapshot>,
     /// How long after its observation a plan has to be there.
     pub(crate) deadline_ns: u64,
@@ -89,8 +89,8 @@ pub(super) struct Robot {
     /// Absent within a program.
     plans: Option<Publisher>,
     commands: PlanWriter,
-    signals: Arc<Signals>,
-    tap: Tap,
+    signals: Arc<ControlInputs>,
+    tap: RecordSink,
     snapshot: Arc<Snapshot>,
     pub(super) statistics: Arc<Mutex<PolicyStatistics>>,
     latencies: Latencies,
@@ -112,7 +112,7 @@ impl Robot {
         policy: &Policy,
         cameras: Cameras,
         lossless: bool,
-        bell: &Bell,
+        bell: &Notifier,
     ) -> Result<(Self, Option<SensorPort>)> {
         let Seat {
             link,
@@ -271,7 +271,7 @@ impl Robot {
                 return Ok(());
             }
         };
-        let sensed = Sensed {
+        let sensed = TimedObservation {
             stream,
             sequence,
             time_ns,
@@ -280,7 +280,7 @@ impl Robot {
             images: &images,
         };
         let taken = engine.take(seat, &sensed)?;
-        if taken == Taken::Anew {
+        if taken == IngestOutcome::Anew {
             tracing::warn!(
                 "the robot was started again: its clock and its count began anew; its plan does, too"
             );
@@ -288,7 +288,7 @@ impl Robot {
             self.commands.withdraw();
         }
         match taken {
-            Taken::Valid | Taken::Anew => {
+            IngestOutcome::Valid | IngestOutcome::Anew => {
                 self.has_pictures.store(true, Ordering::Relaxed);
                 self.signals.observed(arrived_ns);
                 self.update(|statistics| statistics.observations += 1);
@@ -297,16 +297,18 @@ impl Robot {
                 }
                 self.values = values;
             }
-            Taken::Old(Arrival::Repeated) => self.update(|statistics| statistics.repeated += 1),
-            Taken::Old(_) => self.update(|statistics| statistics.out_of_order += 1),
-            Taken::Refused(reason) => self.refuse(&reason),
+            IngestOutcome::Old(Arrival::Repeated) => {
+                self.update(|statistics| statistics.repeated += 1)
+            }
+            IngestOutcome::Old(_) => self.update(|statistics| statistics.out_of_order += 1),
+            IngestOutcome::Refused(reason) => self.refuse(&reason),
         }
         Ok(())
     }
 
     /// Says that an answer is made of what has been taken until now; said once of each.
     pub(super) fn say_begun(&self, seat: usize, engine: &Engine) {
-        if let Some(Demand { arrived_ns, .. }) = engine.demand(seat, self.deadline_ns)
+        if let Some(InferenceRequest { arrived_ns, .. }) = engine.demand(seat, self.deadline_ns)
             && !engine.has_begun(seat)
         {
             let begun = PolicyInput::Answer { arrived_ns };
@@ -322,7 +324,7 @@ impl Robot {
         }
     }
 
-    pub(super) fn publish(&mut self, answer: &Answer, policy: &Policy) -> Result<()> {
+    pub(super) fn publish(&mut self, answer: &ActionChunk, policy: &Policy) -> Result<()> {
         self.sequence += 1;
         let plan = plan_of(answer, &self.values, policy, self.measured.as_deref())?;
         self.commands.publish(&plan)?;
@@ -404,7 +406,7 @@ pub fn numbers(observation: &Observation) -> Vec<f32> {
 /// The plan for the control thread that an answer to `observation` is, with where the robot is where `measured` names columns
 /// of the observation that say so.
 pub fn plan_of(
-    answer: &Answer,
+    answer: &ActionChunk,
     observation: &[f32],
     policy: &Policy,
     measured: Option<&[usize]>,

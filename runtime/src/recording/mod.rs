@@ -1,6 +1,6 @@
 //! Recordings of this program: what is recorded under which topic, and how it is read back.
 //!
-//! A [`Tap`] takes a running system's messages and never holds anybody up. [`Opening`] is the first message of every
+//! A [`RecordSink`] takes a running system's messages and never holds anybody up. [`RecordingHeader`] is the first message of every
 //! recording. [`PhysicsCheck`], [`Picture`] and [`Scene`] make something of a recording's messages, without a clock.
 //! docs/RECORDING.md lists the topics.
 
@@ -22,31 +22,36 @@ pub mod topic;
 
 pub use codec::decode;
 pub use messages::{PolicyInput, SimInput, SimStep, TickRecord};
-pub use opening::{CheckpointIdentity, Opening, VERSION, sha256};
+pub use opening::{CheckpointIdentity, RecordingHeader, VERSION, sha256};
 pub use physics::{PhysicsCheck, PhysicsReport};
 pub use picture::Picture;
 pub use scene::Scene;
-pub use tap::{Tap, TickTap};
+pub use tap::{RecordSink, TickRecordSink};
 
 /// The recording of a running system, none without a path.
-pub fn tap(path: Option<&Path>, command: &str, config: &Config, seeds: &[u64]) -> Result<Tap> {
+pub fn tap(
+    path: Option<&Path>,
+    command: &str,
+    config: &Config,
+    seeds: &[u64],
+) -> Result<RecordSink> {
     let Some(path) = path else {
-        return Ok(Tap::off());
+        return Ok(RecordSink::off());
     };
-    let opening = Opening {
+    let opening = RecordingHeader {
         checkpoint: Some(CheckpointIdentity::of(&config.runtime.checkpoint)?),
         seeds: seeds.to_vec(),
         threads: Some(config.runtime.threads),
-        ..Opening::new(command, config)?
+        ..RecordingHeader::new(command, config)?
     };
-    Tap::create(path, &opening)
+    RecordSink::create(path, &opening)
 }
 
 /// Completes a recording and says what is in it and what is not. Without a recorder nothing is to be done.
 ///
 /// # Errors
 /// The recording ended early, as on a full disk. The caller ends with it once everything else is at rest.
-pub fn finish(tap: &Tap) -> Result<()> {
+pub fn finish(tap: &RecordSink) -> Result<()> {
     let (Some(path), Some(totals)) = (tap.path(), tap.finish()) else {
         return Ok(());
     };

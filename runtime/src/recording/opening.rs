@@ -18,7 +18,7 @@ pub const VERSION: u32 = 1;
 
 /// What a recording begins with, on the topic `config`, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Opening {
+pub struct RecordingHeader {
     /// [`VERSION`] of the program that recorded.
     pub version: u32,
     /// The program and its version.
@@ -54,7 +54,7 @@ pub struct CheckpointIdentity {
     pub config_sha256: String,
 }
 
-impl Opening {
+impl RecordingHeader {
     /// An opening of this moment, without checkpoint, seeds and threads.
     pub fn new(command: &str, config: &impl Serialize) -> Result<Self> {
         Ok(Self {

@@ -11,11 +11,11 @@ use kinestream_sim::viewer::character::{
 };
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 
-use crate::character::shown::Figure;
+use crate::character::shown::SkeletonView;
 
 /// Follows a character's messages.
 pub struct Scene {
-    figure: Figure,
+    figure: SkeletonView,
     frame: Frame,
     /// Stream of the poses shown, and when its first was due.
     begun: Option<(u32, u64)>,
@@ -29,7 +29,7 @@ impl Scene {
     /// An empty scene for a skeleton.
     pub fn new(skeleton: &SkeletonInfo) -> Result<Self> {
         Ok(Self {
-            figure: Figure::new(skeleton)?,
+            figure: SkeletonView::new(skeleton)?,
             frame: Frame {
                 pace: 1.0,
                 ..Frame::default()

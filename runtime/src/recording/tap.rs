@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::codec;
 use super::messages::{PolicyInput, SimInput, SimStep};
-use super::opening::Opening;
+use super::opening::RecordingHeader;
 use super::topic;
 
 /// Longest message of the control thread, bytes.
@@ -23,7 +23,7 @@ const TICK_SLOTS: usize = 4096;
 /// does nothing. All times are of the monotonic clock, in nanoseconds; `now_ns` orders the
 /// recording.
 #[derive(Clone, Default)]
-pub struct Tap(Option<Arc<Topics>>);
+pub struct RecordSink(Option<Arc<Topics>>);
 
 struct Topics {
     path: PathBuf,
@@ -31,14 +31,14 @@ struct Topics {
     open: Mutex<BTreeMap<String, RecordChannel>>,
 }
 
-impl Tap {
+impl RecordSink {
     /// A tap that records nothing.
     pub fn off() -> Self {
         Self::default()
     }
 
     /// Makes a recording, which must not exist, and begins it with `opening`.
-    pub fn create(path: &Path, opening: &Opening) -> Result<Self> {
+    pub fn create(path: &Path, opening: &RecordingHeader) -> Result<Self> {
         let recorder = Recorder::create(path)?;
         let tap = Self(Some(Arc::new(Topics {
             path: path.to_path_buf(),
@@ -63,7 +63,7 @@ impl Tap {
         }
     }
 
-    /// As [`Tap::wire`], of bytes that were received.
+    /// As [`RecordSink::wire`], of bytes that were received.
     pub fn wire_bytes(&self, topic: &str, now_ns: u64, bytes: &[u8]) {
         let publish_ns = Header::decode(bytes).map_or(now_ns, |header| header.stamp.monotonic_ns);
         self.bytes(topic, now_ns, publish_ns, bytes);
@@ -99,8 +99,8 @@ impl Tap {
     }
 
     /// The control thread's own way into the recording. To be asked for once.
-    pub fn ticks(&self) -> TickTap {
-        TickTap(self.0.as_ref().map(|topics| {
+    pub fn ticks(&self) -> TickRecordSink {
+        TickRecordSink(self.0.as_ref().map(|topics| {
             topics.recorder.realtime_channel(
                 topic::TICK,
                 topic::format(topic::TICK),
@@ -158,9 +158,9 @@ impl Tap {
 
 /// The control thread's tap: wait-free and without allocation.
 #[derive(Default)]
-pub struct TickTap(Option<RealtimeChannel>);
+pub struct TickRecordSink(Option<RealtimeChannel>);
 
-impl TickTap {
+impl TickRecordSink {
     /// Records a tick of at most 1 KiB; one without room is counted by the recorder.
     pub fn tick(&mut self, now_ns: u64, record: &impl Serialize) {
         let Some(channel) = &mut self.0 else {
@@ -191,12 +191,12 @@ mod tests {
         let path = folder.path().join("a.mcap");
         let text = include_str!("../../../configs/pusht-state.toml");
         let config = Config::parse(text, "the built-in configuration").unwrap();
-        let opening = Opening {
+        let opening = RecordingHeader {
             seeds: vec![100_000],
-            ..Opening::new("demo", &config).unwrap()
+            ..RecordingHeader::new("demo", &config).unwrap()
         };
         let now_ns = opening.created_monotonic_ns;
-        let tap = Tap::create(&path, &opening).unwrap();
+        let tap = RecordSink::create(&path, &opening).unwrap();
         let observation = Observation {
             stamp: Stamp {
                 sequence: 3,
@@ -237,7 +237,7 @@ mod tests {
                 topic::SIM_INPUT
             ]
         );
-        let first = Opening::decode(&all[0].bytes).unwrap();
+        let first = RecordingHeader::decode(&all[0].bytes).unwrap();
         assert_eq!(first.seeds, [100_000]);
         let read = toml::to_string(&first.config().unwrap()).unwrap();
         assert_eq!(read, toml::to_string(&config).unwrap());
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn without_a_recorder_nothing_happens() {
-        let tap = Tap::off();
+        let tap = RecordSink::off();
         tap.policy_input(1, &PolicyInput::Reset { stream: 1, seed: 2 });
         tap.ticks().tick(1, &0_u8);
         assert!(tap.status().is_none() && tap.finish().is_none());

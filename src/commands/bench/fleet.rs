@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use kinestream_control::{Latencies, Percentiles};
 use kinestream_diffusion::{Execution, Executor, Precision};
-use kinestream_policy::dispatch::{Demand, Dispatcher};
-use kinestream_policy::engine::Sensed;
+use kinestream_policy::dispatch::{BatchScheduler, InferenceRequest};
+use kinestream_policy::engine::TimedObservation;
 use kinestream_policy::{Engine, Policy};
 use serde::Serialize;
 
@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &BenchFleetArguments) -> Result<()> {
 /// One policy and the robots that it serves.
 struct Fleet {
     engine: Engine,
-    dispatcher: Dispatcher,
+    dispatcher: BatchScheduler,
     /// What each robot has observed.
     observations: Vec<u64>,
     period: Duration,
@@ -145,7 +145,7 @@ impl Fleet {
             observation: vec![0.0; policy.observation_size()],
             apart: between_plans / robots as u32,
             engine: Engine::new(policy)?,
-            dispatcher: Dispatcher::default(),
+            dispatcher: BatchScheduler::default(),
             observations: vec![0; robots],
             period,
             deadline_ns: (1e6 * deadline_ms) as u64,
@@ -170,7 +170,7 @@ impl Fleet {
             demands.clear();
             for seat in 0..robots {
                 match self.engine.demand(seat, self.deadline_ns) {
-                    Some(Demand { owed: 0, .. }) => {
+                    Some(InferenceRequest { owed: 0, .. }) => {
                         std::hint::black_box(self.engine.read(seat, now_ns())?);
                     }
                     demand => demands.extend(demand),
@@ -215,7 +215,7 @@ impl Fleet {
             // What comes while an answer is made waits for the next one.
             while due_ns <= now_ns && !self.engine.has_begun(seat) {
                 *observed += 1;
-                let sensed = Sensed {
+                let sensed = TimedObservation {
                     stream: 1,
                     sequence: *observed,
                     time_ns: due_ns,

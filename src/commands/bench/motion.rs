@@ -7,11 +7,11 @@ use anyhow::Result;
 use kinestream_control::{Latencies, Percentiles};
 use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_motion::character;
-use kinestream_motion::crowd::{Crowd, Wish};
+use kinestream_motion::crowd::{CharacterBatch, SteeringTarget};
 use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::foot::{Feet, FootLock, FootLockConfig};
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::stick::{Stick, StickFollower, StickOptions};
+use kinestream_motion::stick::{JoystickInput, StickFollower, StickOptions};
 use nalgebra::Vector2;
 use serde::Serialize;
 use tch::Device;
@@ -248,7 +248,7 @@ fn name(device: Device) -> String {
 
 /// Characters that walk in circles under stick control, with their feet held.
 pub(crate) struct Group {
-    crowd: Crowd,
+    crowd: CharacterBatch,
     followers: Vec<StickFollower>,
     locks: Vec<FootLock>,
     frame: u64,
@@ -281,7 +281,7 @@ impl Group {
         let lock = FootLock::new(&skeleton, &feet, FootLockConfig::default())?;
         Ok(Self {
             locks: vec![lock; size],
-            crowd: Crowd::new(model, &first, &seeds)?,
+            crowd: CharacterBatch::new(model, &first, &seeds)?,
             followers: vec![StickFollower::new(StickOptions::default()); size],
             frame: 0,
         })
@@ -289,11 +289,11 @@ impl Group {
 
     fn frame(&mut self) -> Result<()> {
         let angle = 0.02 * self.frame as f64;
-        let stick = Stick {
+        let stick = JoystickInput {
             velocity: Vector2::new(angle.sin(), angle.cos()) * 1.3,
             facing: None,
         };
-        let wishes: Vec<Wish> = self
+        let wishes: Vec<SteeringTarget> = self
             .followers
             .iter_mut()
             .enumerate()

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 use kinestream_motion::Clip;
 use kinestream_motion::data::Dataset;
 use kinestream_motion::emdm::Emdm;
-use kinestream_motion::emdm::judging::{Judge, Judged, JudgingOptions, Measured, Repeated};
+use kinestream_motion::emdm::judging::{ClipEvaluator, Judged, JudgingOptions, Measured, Repeated};
 use kinestream_motion::evaluation::Ratio;
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::recogniser::Recogniser;
+use kinestream_motion::recogniser::MotionClassifier;
 use kinestream_motion::transitions::{TransitionOptions, transitions};
 use serde::Serialize;
 use tch::Device;
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     } else {
         checkpoint::locate(&config.evaluation.recogniser)
     };
-    let recogniser = Recogniser::load(&recogniser_folder, device)?;
+    let recogniser = MotionClassifier::load(&recogniser_folder, device)?;
     let names: Vec<&str> = labels.names().collect();
     ensure!(
         recogniser.labels() == names,
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     let line = output::status_line();
     line.set_message("measuring: held-out clips");
-    let judge = Judge::new(recogniser, &set, &labels, config.model.clips.longest)?;
+    let judge = ClipEvaluator::new(recogniser, &set, &labels, config.model.clips.longest)?;
     let options = JudgingOptions {
         runs: arguments.runs,
         clips: arguments.clips,
@@ -227,7 +227,7 @@ fn guided_steps(arguments: &EvalArguments, model: &Emdm, guidance: f64, steps: u
 }
 
 fn judged(
-    judge: &Judge,
+    judge: &ClipEvaluator,
     model: &Emdm,
     folder: &Path,
     (steps, guidance, guided_steps): (usize, f64, usize),

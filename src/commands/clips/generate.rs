@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_motion::data::FRAME_RATE;
-use kinestream_motion::emdm::{Emdm, Following, Guidance, Request, Understanding};
+use kinestream_motion::emdm::{BoundaryPose, Emdm, Guidance, LabelMatcher, Request};
 use kinestream_motion::evaluation::locked;
 use kinestream_motion::formats::{bvh, gltf};
 use kinestream_motion::retarget;
@@ -226,7 +226,7 @@ fn requests(arguments: &GenerateArguments, model: &Emdm) -> Result<Vec<Request>>
 }
 
 /// The first or the last pose of a motion file.
-fn pose(model: &Emdm, file: &Path, is_first: bool) -> Result<Following> {
+fn pose(model: &Emdm, file: &Path, is_first: bool) -> Result<BoundaryPose> {
     let mut clip = retarget::load(file, &retarget::Options::default())?;
     if is_first {
         clip.frames.truncate(1);

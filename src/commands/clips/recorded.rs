@@ -16,7 +16,7 @@ use serde_json::json;
 
 use kinestream_runtime::character::live::{Due, message, skeleton_info};
 use kinestream_runtime::clock::stamp;
-use kinestream_runtime::recording::{CheckpointIdentity, Opening, Tap, topic};
+use kinestream_runtime::recording::{CheckpointIdentity, RecordSink, RecordingHeader, topic};
 
 /// Messages that may wait for the file.
 const WAITING: u64 = 512;
@@ -28,12 +28,12 @@ pub(super) fn write(out: &Path, take: &Take, checkpoint: &Path, seed: u64) -> Re
     let skeleton = skeleton();
     let info = skeleton_info(&skeleton, &Feet::at_rest(&skeleton)?).to_value()?;
     let described = json!({ "character": "character", "skeleton": info });
-    let opening = Opening {
+    let opening = RecordingHeader {
         checkpoint: Some(CheckpointIdentity::of_motion(checkpoint)?),
         seeds: vec![seed],
-        ..Opening::new("generate", &described)?
+        ..RecordingHeader::new("generate", &described)?
     };
-    let tap = Tap::create(out, &opening)?;
+    let tap = RecordSink::create(out, &opening)?;
     let begun_ns = Monotonic.now_ns();
     tap.json(topic::SKELETON, begun_ns, &info);
     let period_ns = (1e9 / FRAME_RATE) as u64;

@@ -22,10 +22,10 @@ use crate::output::say;
 use kinestream_runtime::config::{self, Config};
 use kinestream_runtime::page::{self, FRAME, Meter, Page};
 use kinestream_runtime::policy::PolicyStatistics;
-use kinestream_runtime::recording::Tap;
+use kinestream_runtime::recording::RecordSink;
 use kinestream_runtime::runtime::{Runtime, RuntimeReport};
 use kinestream_runtime::session_stop::SessionStop;
-use kinestream_runtime::sight::Sight;
+use kinestream_runtime::sight::ObservationMode;
 use kinestream_runtime::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use kinestream_runtime::{checkpoint, device, recording, shutdown};
 
@@ -181,12 +181,12 @@ impl System {
         policy: Policy,
         arguments: &DemoArguments,
         page: Option<&Page>,
-        tap: &Tap,
+        tap: &RecordSink,
         shutdown: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let info = json!({ "policy": policy.config(), "control": config.control });
         let options = SimulatorOptions {
-            sight: Sight::of(&policy.config().task, Some(policy.observation_size()))?,
+            sight: ObservationMode::of(&policy.config().task, Some(policy.observation_size()))?,
             seed: arguments.seed,
             episodes: arguments.episodes,
         };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::InspectArguments;
 use crate::output;
 use crate::output::say;
-use kinestream_runtime::recording::Opening;
+use kinestream_runtime::recording::RecordingHeader;
 
 #[derive(Debug, Serialize)]
 struct RecordingReport {
@@ -24,7 +24,7 @@ struct RecordingReport {
     gaps: u64,
     survived: Survey,
     /// The recording's first message.
-    opening: Option<Opening>,
+    opening: Option<RecordingHeader>,
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
@@ -53,7 +53,7 @@ fn recording(arguments: &InspectArguments) -> Result<()> {
         gaps: survived.gaps,
         survived,
         // Recordings of other programs begin otherwise.
-        opening: first.and_then(|first| Opening::decode(&first.bytes).ok()),
+        opening: first.and_then(|first| RecordingHeader::decode(&first.bytes).ok()),
     };
     if arguments.json {
         return output::json(&report);

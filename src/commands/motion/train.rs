@@ -9,7 +9,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use kinestream_motion::data::{DataConfig, Dataset};
 use kinestream_motion::extractor::ExtractorStage;
-use kinestream_motion::model::{Changes, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel};
+use kinestream_motion::model::{
+    FrameDeltaStats, GeneratorConfig, ModelConfig, ModulesConfig, MotionModel,
+};
 use kinestream_motion::training::{
     self, EmbeddingStage, Frames, GenerationStage, Losses, MotionVaeStage, PolishingStage,
     PredictorStage, SettlingStage, Stage, TrainingConfig, state_file,
@@ -91,7 +93,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     };
     let frames = Frames::new(&embedding, &set.train, device);
     let changes = frames.changes()?;
-    let within_space = |generator, changes: &Changes| {
+    let within_space = |generator, changes: &FrameDeltaStats| {
         let model = ModelConfig {
             generator,
             ..config.model.clone()
@@ -147,11 +149,11 @@ pub(crate) fn refuse_to_begin_anew(out: &Path, resume: bool) -> Result<()> {
 /// Trains the predictor, if the model has one, and measures what it does not tell.
 fn predicted(
     model: MotionModel,
-    changes: Changes,
+    changes: FrameDeltaStats,
     training: &TrainingConfig,
     frames: Frames,
     run: &mut Run<'_>,
-) -> Result<ControlFlow<(), (MotionModel, Changes, Frames)>> {
+) -> Result<ControlFlow<(), (MotionModel, FrameDeltaStats, Frames)>> {
     if model.predictor.is_none() {
         return Ok(ControlFlow::Continue((model, changes, frames)));
     }
@@ -161,7 +163,7 @@ fn predicted(
     }
     let (model, frames) = stage.finish()?;
     let residual = frames.residual(&model)?;
-    let changes = Changes {
+    let changes = FrameDeltaStats {
         residual,
         ..changes
     };

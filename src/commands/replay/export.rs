@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::zenoh::recorded_skeleton;
 use crate::output::{self, say};
-use kinestream_runtime::character::shown::Figure;
+use kinestream_runtime::character::shown::SkeletonView;
 use kinestream_runtime::recording::topic;
 
 /// Longest stretch without a pose that is filled by what lies between, s. A longer one is a pause, and is left out.
@@ -72,7 +72,7 @@ pub(super) fn run(
             topic::SKELETON
         )
     })?;
-    let figure = Figure::new(&skeleton)?;
+    let figure = SkeletonView::new(&skeleton)?;
     let from_ns = survey
         .first_log_ns
         .unwrap_or_default()

@@ -22,7 +22,7 @@ use crate::output;
 use crate::output::say;
 use kinestream_runtime::page::FRAME;
 use kinestream_runtime::recording::{
-    Opening, PhysicsCheck, PhysicsReport, SimInput, SimStep, VERSION, decode, topic,
+    PhysicsCheck, PhysicsReport, RecordingHeader, SimInput, SimStep, VERSION, decode, topic,
 };
 use kinestream_runtime::shutdown;
 
@@ -268,7 +268,7 @@ impl Player {
     }
 
     fn begin(&mut self, bytes: &[u8]) -> Result<()> {
-        let opening = Opening::decode(bytes)?;
+        let opening = RecordingHeader::decode(bytes)?;
         self.compare = opening.version == VERSION;
         if !self.compare {
             tracing::warn!(

@@ -11,7 +11,7 @@ use kinestream_bridge::{Node, SessionOptions, SkeletonInfo, keys};
 
 use crate::cli::ReplayArguments;
 use kinestream_runtime::config::{Config, RuntimeConfig};
-use kinestream_runtime::recording::{Opening, topic};
+use kinestream_runtime::recording::{RecordingHeader, topic};
 
 /// The topics of a recording as publishers.
 pub(super) struct Zenoh {
@@ -101,7 +101,7 @@ fn recorded_name(recording: &Recording) -> Result<String> {
     if *first.topic != *topic::CONFIG {
         return Ok(unknown());
     }
-    Ok(Opening::decode(&first.bytes)?
+    Ok(RecordingHeader::decode(&first.bytes)?
         .name()
         .unwrap_or_else(unknown))
 }

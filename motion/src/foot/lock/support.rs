@@ -17,21 +17,21 @@ pub(super) struct Support {
     /// Where the pivot was caught.
     pub(super) place: Vector3<f64>,
     /// Its height now.
-    pub(super) height: Descent,
+    pub(super) height: FootDrop,
     /// With both points down: the foot's direction over the floor, and the height of the other
     /// point.
-    pub(super) flat: Option<(Vector3<f64>, Descent)>,
+    pub(super) flat: Option<(Vector3<f64>, FootDrop)>,
 }
 
 /// Height of a held point: it goes down with the generated one as long as that comes down, and
 /// never up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Descent {
+pub(super) struct FootDrop {
     pub(super) height: f64,
     generated: f64,
 }
 
-impl Descent {
+impl FootDrop {
     /// Goes on with the next height of the generated point, to no lower than `lowest`.
     pub(super) fn step(&mut self, generated: f64, lowest: f64) {
         let down = (generated - self.generated).min(0.0);
@@ -50,7 +50,7 @@ impl Foot {
     ) -> Option<Support> {
         let ends = &now.ends;
         let over_rest = |end: End| ends[end as usize].y - config.floor - self.heights[end as usize];
-        let descent = |end: End| Descent {
+        let descent = |end: End| FootDrop {
             height: ends[end as usize].y,
             generated: now.generated[end as usize].y,
         };

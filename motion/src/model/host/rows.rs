@@ -3,7 +3,7 @@
 
 use kinestream_diffusion::executor::FusedMlp;
 
-use super::{HostScales, Module, Wanted};
+use super::{HostScales, ModelInputs, Module};
 use crate::steering;
 
 /// What lies between two networks; kept from frame to frame.
@@ -13,7 +13,7 @@ pub(super) struct Rows {
     told: Vec<f32>,
     /// The change that is to be expected `[B, E]`.
     expected: Vec<f32>,
-    aims: Vec<Aim>,
+    aims: Vec<RootTarget>,
     /// What a network sees.
     pub(super) input: Vec<f32>,
     sample: Vec<f32>,
@@ -23,7 +23,7 @@ pub(super) struct Rows {
 
 /// Where a pull wants the root, worked out as far as a frame's condition tells.
 #[derive(Debug, Clone, Copy, Default)]
-struct Aim {
+struct RootTarget {
     /// Wanted root motion less what carries on by itself.
     root: [f32; 3],
     /// What an innovation takes from that, negative.
@@ -36,14 +36,14 @@ struct Aim {
 
 /// The random numbers of all characters, and where a module's begin.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Draw<'a> {
+pub(super) struct LatentNoise<'a> {
     pub(super) numbers: &'a [f32],
     /// Of one character.
     pub(super) length: usize,
     pub(super) first: usize,
 }
 
-impl Draw<'_> {
+impl LatentNoise<'_> {
     /// `count` numbers of a character, from a place among the module's on.
     fn of(&self, character: usize, from: usize, count: usize) -> &[f32] {
         &self.numbers[character * self.length + self.first + from..][..count]
@@ -55,7 +55,7 @@ impl Rows {
     pub(super) fn tell(
         &mut self,
         state: &[f32],
-        wanted: Wanted<'_>,
+        wanted: ModelInputs<'_>,
         scales: &HostScales,
         size: usize,
     ) {
@@ -113,7 +113,7 @@ impl Rows {
             });
             let speed = (last[0] * last[0] + last[1] * last[1]).sqrt();
             let carried = |at: usize| self.expected[row * size + at] * scales.root_change[at];
-            self.aims.push(Aim {
+            self.aims.push(RootTarget {
                 root: std::array::from_fn(|at| wanted[3 * row + at] - last[at] - carried(at)),
                 taken: std::array::from_fn(|at| -scales.root_fresh[at]),
                 most: std::array::from_fn(|at| {
@@ -129,7 +129,7 @@ impl Rows {
         &mut self,
         module: &Module,
         is_first: bool,
-        draw: Draw<'_>,
+        draw: LatentNoise<'_>,
         (count, size): (usize, usize),
     ) {
         self.sample.resize(count * size, 0.0);
@@ -152,7 +152,7 @@ impl Rows {
         module: &mut Module,
         is_predicted: bool,
         aims: bool,
-        draw: Draw<'_>,
+        draw: LatentNoise<'_>,
         (count, size): (usize, usize),
     ) {
         let told = self.told.len() / count;
@@ -221,7 +221,7 @@ impl Rows {
     }
 }
 
-impl Aim {
+impl RootTarget {
     /// Draws a clean estimate towards the aim, the more the more signal there is.
     fn draw(&self, clean: &mut [f32], signal: f32) {
         for (at, clean) in clean[..3].iter_mut().enumerate() {

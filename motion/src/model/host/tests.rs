@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::*;
 use crate::model::testing::{model, modules};
-use crate::model::{GeneratorConfig, ModulesConfig, Pull};
+use crate::model::{GeneratorConfig, ModulesConfig, RootGuidance};
 use crate::motion_vae::MotionVaeConfig;
 use crate::steering;
 
@@ -68,7 +68,7 @@ fn differences(mut model: MotionModel, count: usize, frames: usize, is_pulled: b
         let weight: Vec<f32> = (0..3 * count).map(|_| random.uniform() as f32).collect();
         let drawn = random.normals(count * host.numbers());
         let mut found = vec![f32::NAN; count * 2 * size];
-        let told = Wanted {
+        let told = ModelInputs {
             steering: &wanted,
             steered: &steered,
             pull: is_pulled.then_some([&root, &weight]),
@@ -76,7 +76,7 @@ fn differences(mut model: MotionModel, count: usize, frames: usize, is_pulled: b
         host.next(&numbers(&state), told, &drawn, &mut found);
         let condition = model.condition(&state, &rows(&wanted), &rows(&steered));
         let (root, weight) = (rows(&root), rows(&weight));
-        let pull = is_pulled.then_some(Pull {
+        let pull = is_pulled.then_some(RootGuidance {
             root: &root,
             weight: &weight,
         });
@@ -86,9 +86,9 @@ fn differences(mut model: MotionModel, count: usize, frames: usize, is_pulled: b
             worst[part] = worst[part].max((found - expected).abs());
         }
         state = expected;
-        let mut told = Told::default();
+        let mut told = DecodedFrames::default();
         host.decode(&numbers(&state), &mut told);
-        let expected = Told::of(&model.embedding, &model.frames(&state)).unwrap();
+        let expected = DecodedFrames::of(&model.embedding, &model.frames(&state)).unwrap();
         for (found, expected) in [
             (&told.hand_made, &expected.hand_made),
             (&told.six, &expected.six),
@@ -143,14 +143,14 @@ fn sixteen_bits_hold_the_shipped_weights() {
         let state = numbers(&model.starts().narrow(0, 0, 1));
         let host = model.host.as_mut().unwrap();
         let drawn = NoiseStream::new(1).normals(host.numbers());
-        let told = Wanted {
+        let told = ModelInputs {
             steering: &[0.5; steering::SIZE],
             steered: &[1.0],
             pull: None,
         };
         let mut next = vec![0.0; state.len()];
         host.next(&state, told, &drawn, &mut next);
-        let mut told = Told::default();
+        let mut told = DecodedFrames::default();
         host.decode(&next, &mut told);
         (next, told.six)
     };

@@ -1,13 +1,13 @@
 //! `cfg` of a checkpoint: which policy it is and how it is run.
 
-use kinestream_diffusion::schedule::{BetaSchedule, Spacing, StepBeta};
-use kinestream_diffusion::{Prediction, SamplerConfig, ScheduleConfig, Solver};
+use kinestream_diffusion::schedule::{BetaSchedule, PosteriorBeta, TimestepSpacing};
+use kinestream_diffusion::{PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use serde_json::Value as Json;
 
 use super::denoiser;
 use super::observed::{self, Encoder, Observed, Shape};
 use crate::PolicyConfig;
-use crate::config::{Alignment, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig};
+use crate::config::{Alignment, ObservationPart, PlanConfig, PlanInit, PlanMode, TaskConfig};
 use crate::import::fields::Fields;
 
 /// Actions per second where no environment says otherwise.
@@ -88,9 +88,9 @@ pub(super) fn describe(cfg: &Json, order: &[String]) -> Result<Description, Stri
     let plan = plan(&mut fields, class, levels, &mut assumed);
     let spacing = match class {
         // One level per timestep is the same either way.
-        Class::Streaming => Spacing::default(),
-        _ if levels == schedule.train_timesteps => Spacing::default(),
-        _ => Spacing::Leading,
+        Class::Streaming => TimestepSpacing::default(),
+        _ if levels == schedule.train_timesteps => TimestepSpacing::default(),
+        _ => TimestepSpacing::Leading,
     };
     let network = match class {
         Class::Transformer => denoiser::transformer(&mut fields, encoder, plan.observation_steps),
@@ -204,8 +204,8 @@ fn schedule(fields: &mut Fields<'_>) -> ScheduleConfig {
             "a number",
             default.beta_end,
         ),
-        spacing: Spacing::default(),
-        step_beta: StepBeta::Own,
+        spacing: TimestepSpacing::default(),
+        step_beta: PosteriorBeta::Own,
     }
 }
 
@@ -252,9 +252,9 @@ fn sampler(fields: &mut Fields<'_>) -> SamplerConfig {
         prediction: fields.named(
             "policy.noise_scheduler.prediction_type",
             &[
-                ("epsilon", Prediction::Epsilon),
-                ("sample", Prediction::Sample),
-                ("v_prediction", Prediction::Velocity),
+                ("epsilon", PredictionType::Epsilon),
+                ("sample", PredictionType::Sample),
+                ("v_prediction", PredictionType::Velocity),
             ],
             "epsilon",
         ),
@@ -288,20 +288,20 @@ fn plan(
         );
     }
     let primer = match class {
-        Class::Unet | Class::Transformer => Primer::Zero,
+        Class::Unet | Class::Transformer => PlanInit::Zero,
         Class::Streaming => fields.named(
             "policy.buffer_init",
             &[
-                ("zero", Primer::Zero),
-                ("constant", Primer::Constant),
-                ("denoise", Primer::Denoise),
+                ("zero", PlanInit::Zero),
+                ("constant", PlanInit::Constant),
+                ("denoise", PlanInit::Denoise),
             ],
             "zero",
         ),
     };
     let mode = match (class, primer) {
         (Class::Unet | Class::Transformer, _) => PlanMode::Chunk,
-        (Class::Streaming, Primer::Zero) => PlanMode::Released,
+        (Class::Streaming, PlanInit::Zero) => PlanMode::Released,
         (Class::Streaming, _) => {
             assumed.push(
                 "plan.mode streaming, which rolls by what was executed; the released code is \
@@ -465,7 +465,7 @@ mod tests {
         );
         let other = read(&changed(&[("policy.buffer_init", json!("denoise"))])).unwrap();
         assert_eq!(other.policy.plan.mode, PlanMode::Streaming);
-        assert_eq!(other.policy.plan.primer, Primer::Denoise);
+        assert_eq!(other.policy.plan.primer, PlanInit::Denoise);
         assert_eq!(other.assumed.len(), 1);
     }
 
@@ -483,7 +483,7 @@ mod tests {
         let found = read(&changed(&unet)).unwrap().policy;
         found.check().unwrap();
         assert_eq!(found.plan.mode, PlanMode::Chunk);
-        assert_eq!(found.schedule.spacing, Spacing::Leading);
+        assert_eq!(found.schedule.spacing, TimestepSpacing::Leading);
         assert_eq!(found.plan.past(), 1);
         assert_eq!(found.task.observation[0].array, "obs");
         let mut due_only = unet.to_vec();

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use kinestream_diffusion::network::vision::{Backbone, BackboneNorm, Pool, VisionConfig};
 use kinestream_diffusion::network::{Activation, NetworkKind};
-use kinestream_diffusion::schedule::{BetaSchedule, Spacing, StepBeta};
-use kinestream_diffusion::{NetworkConfig, Prediction, SamplerConfig, ScheduleConfig, Solver};
+use kinestream_diffusion::schedule::{BetaSchedule, PosteriorBeta, TimestepSpacing};
+use kinestream_diffusion::{NetworkConfig, PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use super::ASSUMED_RATE_HZ;
 use super::features::{ACTION, Feature, Kind, Ordered, STATE, Written};
 use super::statistics::Mode;
 use crate::config::{
-    Alignment, ImageSize, ObservationPart, PlanConfig, PlanMode, Primer, TaskConfig,
+    Alignment, ImageSize, ObservationPart, PlanConfig, PlanInit, PlanMode, TaskConfig,
 };
 use crate::{Error, PolicyConfig, Result};
 
@@ -170,15 +170,15 @@ impl Config {
                 train_timesteps,
                 beta_start: fields.required("beta_start"),
                 beta_end: fields.required("beta_end"),
-                spacing: Spacing::Leading,
-                step_beta: StepBeta::Ratio,
+                spacing: TimestepSpacing::Leading,
+                step_beta: PosteriorBeta::Ratio,
             },
             sampler: SamplerConfig {
                 prediction: fields.named(
                     "prediction_type",
                     &[
-                        ("epsilon", Prediction::Epsilon),
-                        ("sample", Prediction::Sample),
+                        ("epsilon", PredictionType::Epsilon),
+                        ("sample", PredictionType::Sample),
                     ],
                 ),
                 solver: fields.named(
@@ -234,7 +234,7 @@ impl Config {
                 action_steps: self.action_steps,
                 levels: Some(self.levels),
                 alignment: Alignment::OldestObservation,
-                primer: Primer::Zero,
+                primer: PlanInit::Zero,
                 primer_columns: None,
                 commit_ahead: 0,
                 inpaint: None,

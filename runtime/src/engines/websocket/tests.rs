@@ -45,7 +45,7 @@ impl Served {
             .retain(|_, joint| matches!(&**joint, "Hips" | "Neck"));
         let humanoid = Arc::new(Humanoid::new(&skeleton, &config).unwrap());
         let character = Character {
-            acts: Acts::new(None).0,
+            acts: ActionQueue::new(None).0,
             name: "hero".into(),
             humanoid: Arc::clone(&humanoid),
             skeleton: skeleton.to_value().unwrap().to_string(),
@@ -454,7 +454,7 @@ fn a_port_in_use_is_named_with_its_flag() {
     let served = Served::start();
     let address = served.server.address.to_string();
     let character = Character {
-        acts: Acts::new(None).0,
+        acts: ActionQueue::new(None).0,
         name: "other".into(),
         humanoid: Arc::clone(&served.humanoid),
         skeleton: String::new(),

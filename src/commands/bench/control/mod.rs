@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 use kinestream_control::{
-    Granted, LoopOptions, Machine, MissPolicy, RealtimeConfig, Timing, fixed_rate, latest_plan,
-    machine, realtime,
+    LoopOptions, Machine, MissPolicy, RealtimeConfig, RealtimeStatus, Timing, fixed_rate,
+    latest_plan, machine, realtime,
 };
 
 use crate::cli::{BenchControlArguments, BesidePolicy};
@@ -79,7 +79,7 @@ pub(crate) struct Conditions {
 /// What the loop did in all its slices.
 struct Measured {
     timing: Timing,
-    granted: Granted,
+    granted: RealtimeStatus,
     /// Commands that came out of the ring.
     commands: u64,
     /// Time that the host took from the loop's processor meanwhile.
@@ -145,7 +145,7 @@ fn measure(
     let mut done = Duration::ZERO;
     let mut measured = Measured {
         timing: Timing::new(conditions.options.rate_hz),
-        granted: Granted::default(),
+        granted: RealtimeStatus::default(),
         commands: 0,
         stolen: Duration::ZERO,
     };

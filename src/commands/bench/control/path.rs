@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_control::{
-    Controller, ControllerConfig, Facts, Interpolation, LimitsConfig, PerJoint, PlanReader, Tick,
-    TickInputs, WatchdogConfig,
+    Controller, ControllerConfig, HealthInputs, Interpolation, LimitsConfig, PerJoint, PlanReader,
+    Tick, TickInputs, WatchdogConfig,
 };
 
 /// Numbers of an action at most, as in `nodes::commands`.
@@ -73,11 +73,11 @@ impl CommandPath {
             index: tick.index,
             deadline_ns: tick.deadline_ns,
             now_ns: tick.now_ns,
-            facts: Facts {
+            facts: HealthInputs {
                 observation_ns: tick.now_ns,
                 policy_alive: true,
                 session_alive: true,
-                ..Facts::default()
+                ..HealthInputs::default()
             },
         };
         let output = self.controller.tick(&inputs, self.plans.latest());

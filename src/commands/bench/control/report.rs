@@ -1,7 +1,7 @@
 //! What `bench control` prints.
 
 use anyhow::Result;
-use kinestream_control::{Granted, Latencies, Machine, Percentiles, TimingReport};
+use kinestream_control::{Latencies, Machine, Percentiles, RealtimeStatus, TimingReport};
 use serde::Serialize;
 
 use super::inference::InferenceReport;
@@ -36,7 +36,7 @@ struct Json<'a> {
     /// Commands that came out of the ring.
     commands: u64,
     #[serde(flatten)]
-    granted: &'a Granted,
+    granted: &'a RealtimeStatus,
     machine: &'a Machine,
     load: Load,
     loads: &'a LoadReport,
@@ -130,7 +130,7 @@ impl Report {
             or_none(&machine.clock_source),
             or_none(&machine.isolated_cpus)
         );
-        let granted = Granted {
+        let granted = RealtimeStatus {
             refused: Vec::new(),
             ..self.measured.granted.clone()
         };

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kinestream_control::{Granted, Latencies, RealtimeConfig, realtime};
+use kinestream_control::{Latencies, RealtimeConfig, RealtimeStatus, realtime};
 
 use super::{Conditions, Progress};
 use crate::cli::RivalName;
@@ -95,7 +95,7 @@ impl Rival {
     pub(super) fn slice(
         &mut self,
         conditions: &Conditions,
-        granted: &Granted,
+        granted: &RealtimeStatus,
         slice: Duration,
         progress: &Progress,
     ) -> Result<()> {
@@ -179,7 +179,11 @@ fn period_us(conditions: &Conditions) -> u64 {
 
 /// One thread with the settings that the loop was given, so that it starts wherever the loop does;
 /// a histogram at the end.
-fn cyclictest_arguments(conditions: &Conditions, granted: &Granted, periods: u64) -> Vec<String> {
+fn cyclictest_arguments(
+    conditions: &Conditions,
+    granted: &RealtimeStatus,
+    periods: u64,
+) -> Vec<String> {
     let mut arguments: Vec<String> = ["--quiet", "--threads=1"].map(Into::into).into();
     arguments.push(format!("--affinity={}", conditions.cpu));
     arguments.push(format!("--interval={}", period_us(conditions)));

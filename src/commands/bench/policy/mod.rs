@@ -22,7 +22,7 @@ use crate::cli::BenchPolicyArguments;
 use crate::output;
 use crate::output::say;
 use kinestream_runtime::checkpoint;
-use kinestream_runtime::sight::Sight;
+use kinestream_runtime::sight::ObservationMode;
 
 /// Rounds that are not measured: LibTorch picks kernels and allocates.
 const WARM_UP: usize = 3;
@@ -92,8 +92,8 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     let plan = bare.policy().plan.clone();
     let levels = plan.ladder_levels() as f64 / plan.chunks() as f64;
     let mut policy = Policy::executed(checkpoint::open(&folder, device)?, device, 1, execution)?;
-    let sight =
-        Sight::of(&policy.config().task, Some(policy.observation_size())).with_context(|| {
+    let sight = ObservationMode::of(&policy.config().task, Some(policy.observation_size()))
+        .with_context(|| {
             format!(
                 "{}: bench policy plays Push-T; `kinestream import --check` times any policy",
                 folder.display()
@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
         evaluations::settle();
         for index in 0..turn.evaluations {
             let (numbers, picture) = sight.see(&world);
-            let images = Sight::images(picture.as_ref());
+            let images = ObservationMode::images(picture.as_ref());
             if steps > 0 {
                 policy.advance(0, plan.action_steps);
             }

@@ -17,8 +17,8 @@ use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::emdm::Emdm;
 use kinestream_motion::metrics::settle_seconds;
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::performer::Act;
-use kinestream_motion::stick::Stick;
+use kinestream_motion::performer::ActionRequest;
+use kinestream_motion::stick::JoystickInput;
 use kinestream_sim::viewer::character::Character;
 use nalgebra::Vector2;
 use serde_json::json;
@@ -27,18 +27,18 @@ use tch::Device;
 use self::report::Done;
 use crate::cli::DemoArguments;
 use crate::output;
-use kinestream_runtime::character::acts::Acts;
+use kinestream_runtime::character::acts::ActionQueue;
 use kinestream_runtime::character::live::{Live, skeleton_info};
 use kinestream_runtime::character::{
-    CharacterNode, Company, Ended, Performance, PoseRate, character, perform,
+    CharacterIo, CharacterNode, Ended, Performance, PoseRate, character, perform,
 };
 use kinestream_runtime::engines::{EngineOptions, Engines};
 use kinestream_runtime::page::Page;
-use kinestream_runtime::recording::{CheckpointIdentity, Opening, Tap};
+use kinestream_runtime::recording::{CheckpointIdentity, RecordSink, RecordingHeader};
 use kinestream_runtime::{checkpoint, device, recording, shutdown};
 
 /// Where requests to perform something are taken, and where they come out.
-type Desk = (Acts, Receiver<Act>);
+type Desk = (ActionQueue, Receiver<ActionRequest>);
 /// Where a character listens that is there to be steered.
 const USUAL_ADDRESS: &str = "tcp/127.0.0.1:7447";
 /// Time between two looks at what there is to do.
@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         threads,
     })?;
     let clips = clips(arguments)?;
-    let acts = Acts::new(clips.as_ref().map(|clips| clips.repertoire().clone()));
+    let acts = ActionQueue::new(clips.as_ref().map(|clips| clips.repertoire().clone()));
     let live = Live::new(character(model, clips, arguments.seed)?, arguments.seed);
     let stop = shutdown::flag()?;
     kinestream_runtime::descriptors::raise();
@@ -108,7 +108,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         &stop,
     )?;
     let tap = match &arguments.record {
-        None => Tap::off(),
+        None => RecordSink::off(),
         Some(path) => {
             let described = json!({
                 "character": arguments.name,
@@ -116,13 +116,13 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
                 // What made the frames: those of recordings that do not say it were LibTorch's.
                 "runtime": { "executor": executor, "precision": arguments.precision },
             });
-            let opening = Opening {
+            let opening = RecordingHeader {
                 checkpoint: Some(CheckpointIdentity::of_motion(folder)?),
                 seeds: vec![u64::from(arguments.seed)],
                 threads: Some(threads),
-                ..Opening::new("demo motion", &described)?
+                ..RecordingHeader::new("demo motion", &described)?
             };
-            Tap::create(path, &opening)?
+            RecordSink::create(path, &opening)?
         }
     };
     let begun = Instant::now();
@@ -159,7 +159,7 @@ fn steered(
     arguments: &DemoArguments,
     rate: PoseRate,
     (engines, acts): (Engines, Desk),
-    tap: &Tap,
+    tap: &RecordSink,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
     let page = Page::<Character>::open(&arguments.page.options(), stop)?;
@@ -169,7 +169,7 @@ fn steered(
     )?;
     let seed = live.seed();
     announce(&engines);
-    let company = Company {
+    let company = CharacterIo {
         node: Some(&node),
         page: Some(page.handle().clone()),
         engines,
@@ -203,7 +203,7 @@ fn headless(
     arguments: &DemoArguments,
     rate: PoseRate,
     (engines, acts): (Engines, Desk),
-    tap: &Tap,
+    tap: &RecordSink,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
     let course = course()?;
@@ -233,7 +233,7 @@ fn headless(
                 .map(|address| open(arguments, address))
                 .transpose()?;
             announce(&engines);
-            let company = Company {
+            let company = CharacterIo {
                 node: node.as_ref(),
                 page: None,
                 engines,
@@ -277,7 +277,7 @@ fn half_turn(live: Live, seed: u32) -> Result<(Live, Option<f64>)> {
     let mut headings = Vec::with_capacity(after);
     for frame in 0..before + after {
         let ahead = if frame < before { 1.0 } else { -1.0 };
-        live.steer(Goal::Stick(Stick {
+        live.steer(Goal::Stick(JoystickInput {
             velocity: Vector2::new(0.0, RUN * ahead),
             facing: None,
         }));
