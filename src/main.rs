@@ -5,19 +5,16 @@ mod clips;
 mod commands;
 mod controller;
 mod motion;
-mod output;
-mod plot;
 #[path = "front/request.rs"]
 mod request;
 mod scenes;
-mod top;
 
 use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Bench, Cli, Command};
+use cli::{Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
 use kinestream_runtime::log_writer::LogWriter;
 use kinestream_runtime::{redaction, refusals};
@@ -49,15 +46,7 @@ fn main() -> ExitCode {
             commands::motion::eval::run(arguments)
         }
         Command::Eval(arguments) => commands::eval::run(arguments),
-        Command::Bench { what } => match what {
-            Bench::Bridge(arguments) => commands::bench::bridge::run(arguments),
-            Bench::Policy(arguments) => commands::bench::policy::run(arguments),
-            Bench::Fleet(arguments) => commands::bench::fleet::run(arguments),
-            Bench::Motion(arguments) => commands::bench::motion::run(arguments),
-            Bench::Clips(arguments) => commands::bench::clips::run(arguments),
-            Bench::Control(arguments) => commands::bench::control::run(arguments),
-            Bench::Stop(arguments) => commands::bench::stop::run(arguments),
-        },
+        Command::Bench { what } => kinestream_bench::run(what),
         Command::Record(arguments) => commands::record::run(arguments),
         Command::Replay(arguments) => commands::replay::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),

@@ -13,7 +13,7 @@ impl Health {
             _ if bound < 100.0 => 1_859_000,
             _ => 1_860_000,
         };
-        Health {
+        Self {
             robot: "arm".into(),
             node: "runtime".into(),
             version: "0.1.0".into(),
@@ -88,7 +88,7 @@ impl Health {
                 bytes: 3_400_000,
                 ..RecorderHealth::default()
             }),
-            ..Health::default()
+            ..Self::default()
         }
     }
 }

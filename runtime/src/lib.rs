@@ -48,6 +48,7 @@ pub mod policy;
 pub mod recording;
 pub mod redaction;
 pub mod refusals;
+pub mod resimulation;
 pub mod ros2;
 pub mod runtime;
 pub mod session_stop;

@@ -1,6 +1,5 @@
 //! The command line: names, help and defaults.
 
-mod bench;
 mod demo;
 mod eval;
 mod recordings;
@@ -10,16 +9,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::bench::{
-    Bench, BenchBridgeArguments, BenchClipsArguments, BenchControlArguments,
-    BenchExecutionArguments, BenchFleetArguments, BenchMotionArguments, BenchPolicyArguments,
-    BenchStopArguments, BesidePolicy, Bridged, Load, RivalName, StopCondition, StopWay,
-};
 pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
 pub(crate) use self::eval::{ChunkTransition, EvalArguments};
 pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
 pub(crate) use self::train::{GenerateArguments, TrainArguments};
 pub(crate) use crate::request::RequestCommand;
+use kinestream_bench::arguments::Bench;
 
 /// Runs diffusion policies as real-time controllers, without Python.
 ///

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::scoring::EvalContext;
 use super::variant::RunOverrides;
 use crate::cli::ChunkTransition;
-use crate::output::{self, say};
+use kinestream_terminal::{output, say};
 
 /// Delays of the curve, in milliseconds.
 const DELAYS_MS: [f64; 4] = [0.0, 100.0, 200.0, 400.0];

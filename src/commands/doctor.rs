@@ -8,10 +8,10 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::DoctorArguments;
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::checkpoint;
 use kinestream_runtime::config::Config;
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -16,10 +16,10 @@ use super::variant::RunOverrides;
 use super::{delay_curve, steps_curve};
 use crate::cli::{ChunkTransition, EvalArguments};
 use crate::controller::PolicyController;
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::device;
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 /// Observations after which latency alone, at batch 1, is measured.
 const LATENCY_OBSERVATIONS: usize = 300;

@@ -1,6 +1,5 @@
 //! The commands, one file each.
 
-pub(crate) mod bench;
 pub(crate) mod clips;
 mod delay_curve;
 pub(crate) mod demo;

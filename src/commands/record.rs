@@ -13,11 +13,11 @@ use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
 use crate::cli::RecordArguments;
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::config::{self, Config};
 use kinestream_runtime::recording::{RecordSink, RecordingHeader, topic, warn_of_losses};
 use kinestream_runtime::shutdown;
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 /// Time between two looks at what there is to do.
 const GLANCE: Duration = Duration::from_millis(50);

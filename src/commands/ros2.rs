@@ -9,11 +9,11 @@ use kinestream_bridge::{Node, SessionOptions};
 use serde::Deserialize;
 
 use crate::cli::Ros2Arguments;
-use crate::output;
 use kinestream_runtime::config::parse_toml;
 use kinestream_runtime::ros2::config::Ros2Config;
 use kinestream_runtime::ros2::{Ros2Bridge, Ros2Counts, Sizes, StopSide};
 use kinestream_runtime::shutdown;
+use kinestream_terminal::output;
 
 /// Time between two looks at what there is to do.
 const GLANCE: Duration = Duration::from_millis(100);

@@ -10,13 +10,13 @@ use kinestream_sim::evaluation::{self, Episode};
 use serde_json::json;
 
 use crate::cli::SimArguments;
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::recording::RecordSink;
 use kinestream_runtime::shutdown;
 use kinestream_runtime::sight::ObservationMode;
 use kinestream_runtime::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let config = Config::read(&arguments.config)?;

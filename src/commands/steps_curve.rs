@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::scoring::EvalContext;
 use super::variant::RunOverrides;
 use crate::cli::ChunkTransition;
-use crate::output::{self, say};
-use crate::plot::{Plot, Point, Series};
+use kinestream_terminal::plot::{Plot, Point, Series};
+use kinestream_terminal::{output, say};
 
 /// Network evaluations per action and how they are spent, by way of running.
 ///

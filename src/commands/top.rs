@@ -12,11 +12,11 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 
 use crate::cli::TopArguments;
-use crate::output::line;
-use crate::top::watch::{Link, Watch};
-use crate::top::{screen, text};
 use kinestream_runtime::config::{Config, RuntimeConfig};
 use kinestream_runtime::shutdown;
+use kinestream_terminal::output::line;
+use kinestream_terminal::top::watch::{Link, Watch};
+use kinestream_terminal::top::{screen, text};
 
 /// Where the shipped configurations listen.
 const USUAL_ADDRESS: &str = "tcp/127.0.0.1:7447";

@@ -19,7 +19,9 @@ use tch::Device;
 use crate::cli::TrainArguments;
 use crate::commands::scoring;
 use crate::controller::PolicyController;
-use crate::{output, scenes};
+use kinestream_terminal::output;
+
+use crate::scenes;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::{device, shutdown};
 

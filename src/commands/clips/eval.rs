@@ -17,8 +17,8 @@ use tch::Device;
 use crate::cli::EvalArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
 use crate::commands::motion::train::read_clips;
-use crate::output::{self, say};
 use kinestream_runtime::{checkpoint, device};
+use kinestream_terminal::{output, say};
 
 /// Step counts of `--curve`, beside all.
 const CURVE: [usize; 3] = [1, 2, 5];

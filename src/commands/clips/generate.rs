@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::recorded;
 use crate::cli::GenerateArguments;
-use crate::output::{self, say};
 use kinestream_runtime::{checkpoint, device};
+use kinestream_terminal::{output, say};
 
 /// What was made.
 #[derive(Debug, Serialize)]

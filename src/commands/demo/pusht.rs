@@ -17,8 +17,6 @@ use serde_json::json;
 use tch::Device;
 
 use crate::cli::{DemoArguments, DemoPolicy};
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::config::{self, Config};
 use kinestream_runtime::page::{self, FRAME, Meter, Page};
 use kinestream_runtime::policy::PolicyStatistics;
@@ -28,6 +26,8 @@ use kinestream_runtime::session_stop::SessionStop;
 use kinestream_runtime::sight::ObservationMode;
 use kinestream_runtime::simulator::{SimulatorNode, SimulatorOptions, Snapshot};
 use kinestream_runtime::{checkpoint, device, recording, shutdown};
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 #[derive(Debug, Serialize)]
 struct Report {

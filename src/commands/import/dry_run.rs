@@ -12,9 +12,9 @@ use serde::Serialize;
 use tch::Device;
 
 use super::RUN_FILE;
-use crate::output::say;
 use kinestream_runtime::device;
 use kinestream_runtime::policy::Pace;
+use kinestream_terminal::say;
 
 /// Plans at most, the first of which warms up and is not measured.
 const PLANS: usize = 11;

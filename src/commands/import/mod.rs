@@ -13,9 +13,9 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::ImportArguments;
-use crate::output::{self, say};
 use kinestream_runtime::checkpoint;
 use kinestream_runtime::config::Config;
+use kinestream_terminal::{output, say};
 
 use dry_run::DryRun;
 

@@ -9,9 +9,9 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::cli::InspectArguments;
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::checkpoint as checkpoints;
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 #[derive(Debug, Serialize)]
 struct Report {

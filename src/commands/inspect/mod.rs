@@ -8,9 +8,9 @@ use kinestream_policy::import;
 use serde::Serialize;
 
 use crate::cli::InspectArguments;
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::recording::RecordingHeader;
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 #[derive(Debug, Serialize)]
 struct RecordingReport {

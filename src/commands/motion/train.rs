@@ -21,8 +21,8 @@ use serde_json::json;
 use super::reuse::Reuse;
 use crate::cli::TrainArguments;
 use crate::motion::{EXTRACTOR, MotionConfig};
-use crate::output;
 use kinestream_runtime::{device, shutdown};
+use kinestream_terminal::output;
 
 /// One JSON object a line: losses.
 const LOG_FILE: &str = "log.jsonl";

@@ -11,9 +11,9 @@ use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 use serde::Serialize;
 
 use super::zenoh::recorded_skeleton;
-use crate::output::{self, say};
 use kinestream_runtime::character::shown::SkeletonView;
 use kinestream_runtime::recording::topic;
+use kinestream_terminal::{output, say};
 
 /// Longest stretch without a pose that is filled by what lies between, s. A longer one is a pause, and is left out.
 const MOST_FILLED_S: f64 = 0.5;

@@ -18,13 +18,13 @@ use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
 use crate::cli::{ReplayArguments, Speed};
-use crate::output;
-use crate::output::say;
 use kinestream_runtime::page::FRAME;
 use kinestream_runtime::recording::{
     PhysicsCheck, PhysicsReport, RecordingHeader, SimInput, SimStep, VERSION, decode, topic,
 };
 use kinestream_runtime::shutdown;
+use kinestream_terminal::output;
+use kinestream_terminal::say;
 
 use self::screen::{Screen, Wanted};
 use self::zenoh::{Zenoh, recorded_skeleton};

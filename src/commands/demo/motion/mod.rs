@@ -26,7 +26,6 @@ use tch::Device;
 
 use self::report::Done;
 use crate::cli::DemoArguments;
-use crate::output;
 use kinestream_runtime::character::acts::ActionQueue;
 use kinestream_runtime::character::live::{Live, skeleton_info};
 use kinestream_runtime::character::{
@@ -36,6 +35,7 @@ use kinestream_runtime::engines::{EngineOptions, Engines};
 use kinestream_runtime::page::Page;
 use kinestream_runtime::recording::{CheckpointIdentity, RecordSink, RecordingHeader};
 use kinestream_runtime::{checkpoint, device, recording, shutdown};
+use kinestream_terminal::output;
 
 /// Where requests to perform something are taken, and where they come out.
 type Desk = (ActionQueue, Receiver<ActionRequest>);

@@ -6,10 +6,10 @@ use kinestream_control::Percentiles;
 use kinestream_motion::controller::{Counts, Figures};
 use serde::Serialize;
 
-use crate::output::say;
 use kinestream_runtime::character::Statistics;
 use kinestream_runtime::character::acts::ActCounts;
 use kinestream_runtime::engines::EngineCounts;
+use kinestream_terminal::say;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

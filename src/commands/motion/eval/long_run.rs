@@ -12,9 +12,9 @@ use tch::Device;
 
 use super::Judge;
 use crate::cli::EvalArguments;
-use crate::output::{self, say};
 use kinestream_runtime::recording::CheckpointIdentity;
 use kinestream_runtime::shutdown;
+use kinestream_terminal::{output, say};
 
 /// Minutes of a period whose distance is compared with that of others.
 const PERIOD: u64 = 10;

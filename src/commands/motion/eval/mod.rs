@@ -18,10 +18,10 @@ use tch::Device;
 use self::report::{Comparison, Report};
 use super::train::read_data;
 use crate::cli::EvalArguments;
-use crate::commands::bench::motion::{frames_per_second, prepared};
 use crate::motion::MotionConfig;
-use crate::output;
+use kinestream_bench::{frames_per_second, prepared};
 use kinestream_runtime::{checkpoint, device};
+use kinestream_terminal::output;
 
 /// Seconds that each crowd of a comparison is timed for, and its sizes.
 const TIMED: f64 = 3.0;

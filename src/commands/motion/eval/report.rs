@@ -7,7 +7,7 @@ use kinestream_motion::metrics::Estimate;
 use kinestream_motion::toy::Learned;
 use serde::{Serialize, Serializer};
 
-use crate::output::say;
+use kinestream_terminal::say;
 
 /// The result; distances are those of sets of different sizes, and so comparable between models
 /// that were measured with the same options only.
