@@ -18,7 +18,8 @@ pub mod ros2;
 pub mod secrets;
 pub mod skeleton;
 pub mod stop_socket;
-pub mod wire;
+
+pub use kinestream_wire as wire;
 
 pub use act::ActRequest;
 pub use health::{Health, SafetyState};

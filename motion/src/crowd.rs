@@ -6,7 +6,6 @@
 
 use kinestream_diffusion::Executor;
 use kinestream_diffusion::noise::NoiseStream;
-use nalgebra::Vector2;
 use tch::{Device, Kind, Tensor};
 
 use crate::model::{ModelInputs, MotionModel, RootGuidance};
@@ -15,16 +14,7 @@ use crate::steering::{self, steering};
 use crate::trajectory::Root;
 use crate::{Error, Pose, Result};
 
-/// What is wanted of a character for its next frame.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SteeringTarget {
-    /// Where the root should be [`steering::AHEAD`] of now, in the world; none for free motion.
-    pub ahead: Option<[Root; 3]>,
-    /// Motion of the root towards the next frame: displacement in the world in m/s, turn in rad/s.
-    pub motion: Option<(Vector2<f64>, f64)>,
-    /// How much of the way to that motion every clean estimate is drawn, 0 to 1: displacement, turn.
-    pub strength: (f64, f64),
-}
+pub use crate::steering::SteeringTarget;
 
 /// Characters up to which the fused kernels make the frames where a model has them: with more, LibTorch is
 /// as fast or faster (docs/PERFORMANCE.md).

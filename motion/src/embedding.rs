@@ -16,7 +16,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::features::Layout;
-use crate::rotation::{Kinematics, matrices};
+use crate::kinematics::{Kinematics, matrices};
 use crate::{Error, Result, Skeleton};
 
 /// Configuration of the embedding, as written in TOML and JSON.

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Everything that can go wrong between a motion capture file and a pose.
+/// Everything that can go wrong with a model of motion.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Schedule, network or weights.
     #[error(transparent)]
     Diffusion(#[from] kinestream_diffusion::Error),
+    /// Skeletons, clips and what is measured of them.
+    #[error(transparent)]
+    Rig(#[from] kinestream_rig::Error),
     /// LibTorch refused an operation.
     #[error("LibTorch: {0}")]
     Torch(#[from] tch::TchError),
@@ -32,33 +35,17 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A motion capture file that does not say what it should.
-    #[error("{path}:{line}: {reason}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, counted from 1.
-        line: usize,
-        /// What was found, what was expected.
-        reason: String,
-    },
-    /// Joints that make no tree.
-    #[error("skeleton: {0}")]
-    Skeleton(String),
-    /// Networks and parameters that do not belong together, or a model without what is asked of it.
-    #[error("the model's weights: {0}")]
-    Weights(String),
-    /// Frames that nothing can be computed from.
-    #[error("clip: {0}")]
-    Clip(String),
-    /// Numbers that a metric cannot be computed from.
+    /// Numbers that a figure cannot be computed from.
     #[error("{metric}: {reason}")]
     Metric {
-        /// The metric.
+        /// The figure.
         metric: &'static str,
         /// What was found and what was expected.
         reason: String,
     },
+    /// Networks and parameters that do not belong together, or a model without what is asked of it.
+    #[error("the model's weights: {0}")]
+    Weights(String),
     /// A data set, clip or checkpoint that is incomplete or inconsistent.
     #[error("{path}: {reason}")]
     Data {

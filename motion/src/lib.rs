@@ -8,45 +8,31 @@
 //! Vocabulary: a *joint* is a node of a [`Skeleton`]; a *pose* is the place of the root and the
 //! rotation of every joint against its parent; a *clip* is a series of poses at a fixed rate.
 
-pub mod bend;
-pub mod character;
-pub mod clip;
 pub mod controller;
-pub mod course;
 pub mod crowd;
-pub mod data;
 pub mod embedding;
 pub mod emdm;
 pub mod error;
 pub mod evaluation;
 pub mod extractor;
-pub mod features;
-pub mod foot;
-pub mod formats;
 pub mod frame;
-pub mod inertial;
+pub mod kinematics;
 mod learner;
 pub mod long_run;
-pub mod metrics;
 pub mod model;
 pub mod motion_vae;
 pub mod performer;
-pub mod picture;
 mod placing;
 mod plan;
 pub mod predictor;
 pub mod recogniser;
-pub mod retarget;
-pub mod rotation;
-pub mod skeleton;
-pub mod steering;
-pub mod stick;
 pub mod synthesis;
 pub mod toy;
 pub mod training;
-pub mod trajectory;
 pub mod transitions;
 
-pub use clip::{Clip, Pose};
 pub use error::{Error, Result};
-pub use skeleton::{GlobalPose, Joint, Skeleton};
+pub use kinestream_rig::{
+    Clip, GlobalPose, Joint, Pose, Skeleton, bend, character, clip, course, data, features, foot,
+    formats, inertial, metrics, picture, retarget, rotation, skeleton, steering, stick, trajectory,
+};

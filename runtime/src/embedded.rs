@@ -350,8 +350,11 @@ mod tests {
     /// Largest step of a command at 300 units a second and 100 Hz, with the rounding of single precision.
     const STEP: f32 = 3.001;
 
+    /// Values of a command, and whether it stops.
+    type Heard = ([f32; 2], bool);
+
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<([f32; 2], bool)>>>);
+    struct Log(Arc<Mutex<Vec<Heard>>>);
 
     impl Log {
         fn actuator(&self) -> impl FnMut(RobotCommand<'_>) + Send + 'static {
@@ -362,7 +365,7 @@ mod tests {
             }
         }
 
-        fn all(&self) -> Vec<([f32; 2], bool)> {
+        fn all(&self) -> Vec<Heard> {
             self.0.lock().unwrap().clone()
         }
     }

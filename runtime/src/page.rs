@@ -143,6 +143,12 @@ pub struct Meter {
     rates: Rates,
 }
 
+impl Default for Meter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Meter {
     /// Nothing measured yet.
     pub fn new() -> Self {

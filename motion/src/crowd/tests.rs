@@ -1,5 +1,7 @@
 use kinestream_diffusion::Execution;
 
+use nalgebra::Vector2;
+
 use super::*;
 use crate::model::testing::tiny;
 

@@ -263,7 +263,7 @@ fn half_turn(model: MotionModel, options: &EvaluationOptions) -> Result<(Vec<Tak
             settle_seconds(&headings, &asked, SETTLED, FRAME_RATE)
                 .map(|seconds| seconds.unwrap_or(f64::INFINITY))
         })
-        .collect::<Result<_>>()?;
+        .collect::<std::result::Result<_, kinestream_rig::Error>>()?;
     settled.sort_by(f64::total_cmp);
     let median = settled.get(settled.len() / 2).copied();
     Ok((takes, median.filter(|seconds| seconds.is_finite())))

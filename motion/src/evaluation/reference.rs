@@ -233,7 +233,7 @@ impl Sample {
             shrinkage: 0.0,
             bootstrap: BOOTSTRAP,
         };
-        frechet(&self.features(), &other.features(), &config)
+        Ok(frechet(&self.features(), &other.features(), &config)?)
     }
 
     /// Diversity over all pairs, with its interval by clip.
@@ -242,7 +242,7 @@ impl Sample {
     /// Too few features.
     pub fn diversity(&self) -> Result<Estimate> {
         let bootstrap: Bootstrap = BOOTSTRAP;
-        diversity(&self.features(), Pairs::All, &bootstrap)
+        Ok(diversity(&self.features(), Pairs::All, &bootstrap)?)
     }
 }
 

@@ -325,10 +325,10 @@ impl ViewerUpdater {
 }
 
 fn sliding(character: &Controller<ClipPlayer>) -> kinestream_motion::Result<FootSliding> {
-    FootSliding::new(
+    Ok(FootSliding::new(
         character.feet().rest_heights(),
         0.0,
         kinestream_motion::data::FRAME_RATE,
         SlidingConfig::default(),
-    )
+    )?)
 }

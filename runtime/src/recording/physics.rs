@@ -39,6 +39,12 @@ pub struct Difference {
     pub largest: f64,
 }
 
+impl Default for PhysicsCheck {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PhysicsCheck {
     /// A world before its first reset.
     pub fn new() -> Self {

@@ -26,6 +26,12 @@ pub struct Picture {
     actions: u64,
 }
 
+impl Default for Picture {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Picture {
     /// Nothing shown yet.
     pub fn new() -> Self {

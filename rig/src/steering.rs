@@ -9,6 +9,17 @@ use nalgebra::Vector2;
 
 use crate::trajectory::Root;
 
+/// What is wanted of a character for its next frame.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SteeringTarget {
+    /// Where the root should be [`AHEAD`] of now, in the world; none for free motion.
+    pub ahead: Option<[Root; 3]>,
+    /// Motion of the root towards the next frame: displacement in the world in m/s, turn in rad/s.
+    pub motion: Option<(Vector2<f64>, f64)>,
+    /// How much of the way to that motion every clean estimate is drawn, 0 to 1: displacement, turn.
+    pub strength: (f64, f64),
+}
+
 /// How far ahead the three places lie, in seconds.
 pub const AHEAD: [f64; 3] = [1.0 / 3.0, 2.0 / 3.0, 1.0];
 

@@ -5,4 +5,4 @@ pub mod asf_amc;
 pub mod bvh;
 pub mod expmap;
 pub mod gltf;
-pub(crate) mod text;
+pub mod text;

@@ -173,7 +173,7 @@ pub fn joint(name: &str) -> Option<usize> {
 }
 
 /// Place of a joint on its parent at rest, in metres.
-pub(crate) fn offset(bone: Bone) -> Vector3<f64> {
+pub fn offset(bone: Bone) -> Vector3<f64> {
     Vector3::from(TABLE[bone.index()].2)
 }
 

@@ -98,7 +98,11 @@ impl ControlMode {
 }
 
 impl<P: Array<Item = PathPoint>> Control<P> {
-    pub(crate) fn check(&self) -> Result<(), ContentError> {
+    /// Refuses what no receiver would take.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self) -> Result<(), ContentError> {
         check_count(self.mode, self.points.len())?;
         require_finite("velocity", &self.velocity.as_slice())?;
         require_finite("facing", &self.facing.as_slice())?;

@@ -6,10 +6,10 @@
 
 use nalgebra::Vector2;
 
-use crate::crowd::SteeringTarget;
 use crate::data::FRAME_RATE;
 use crate::rotation::wrapped;
 use crate::steering::AHEAD;
+use crate::steering::SteeringTarget;
 use crate::trajectory::Root;
 
 /// How a stick is followed.

@@ -93,7 +93,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Clip> {
 }
 
 /// Whether a text begins like one of these files: a first line of 117 numbers.
-pub(crate) fn looks_like(text: &str) -> bool {
+pub fn looks_like(text: &str) -> bool {
     lines(text).next().is_some_and(|(_, line)| {
         line.split(',').count() == COLUMNS
             && line.split(',').all(|word| number(word.trim()).is_ok())

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use self::files::find;
-pub(crate) use self::files::matches;
+pub use self::files::matches;
 use crate::bend::{self, Curve};
 use crate::character::{ANKLE_HEIGHT, TOE_HEIGHT};
 use crate::features::{self, Contacts, Layout};

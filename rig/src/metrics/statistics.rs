@@ -7,7 +7,7 @@
 //! R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13): where resampling shifts a
 //! measure one way, as it does the Fréchet distance, they take that shift off again.
 
-use kinestream_diffusion::noise::NoiseStream;
+use kinestream_random::NoiseStream;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// A value and what its resamples gave.
-    pub(crate) fn new(value: f64, mut resampled: Vec<f64>) -> Self {
+    pub fn new(value: f64, mut resampled: Vec<f64>) -> Self {
         let resamples = resampled.len();
         if resamples < 2 {
             return Self {
@@ -163,7 +163,7 @@ pub(super) fn resampled_counts(
 }
 
 /// The value below which a share of sorted values lies, linear between two of them.
-pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return f64::NAN;
     };

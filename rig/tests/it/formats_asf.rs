@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kinestream_motion::formats::asf_amc::{self, Asf};
+use kinestream_rig::formats::asf_amc::{self, Asf};
 use nalgebra::Vector3;
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Tests of the public face, one program: LibTorch is linked once.
+//! Tests of the public face, one program.
 
 #![allow(clippy::unwrap_used)]
 

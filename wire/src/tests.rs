@@ -15,7 +15,7 @@ struct Golden {
 impl Golden {
     fn all() -> Vec<(String, Vec<u8>, serde_json::Value)> {
         let list: Vec<Self> =
-            serde_json::from_str(include_str!("../../golden/wire_v1.json")).unwrap();
+            serde_json::from_str(include_str!("../../bridge/golden/wire_v1.json")).unwrap();
         list.into_iter()
             .map(|golden| (golden.name, from_hex(&golden.bytes.concat()), golden.json))
             .collect()

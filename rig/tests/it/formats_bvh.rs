@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use kinestream_motion::formats::bvh;
-use kinestream_motion::{Clip, Joint, Pose, Skeleton};
+use kinestream_rig::formats::bvh;
+use kinestream_rig::{Clip, Joint, Pose, Skeleton};
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 use proptest::prelude::*;
 

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use kinestream_diffusion::noise::NoiseStream;
+use kinestream_random::NoiseStream;
 use nalgebra::{DMatrix, Vector3};
 
 use super::statistics::{Bootstrap, Estimate, Features, resampled_counts};

@@ -3,10 +3,10 @@
 
 use std::f64::consts::PI;
 
-use kinestream_motion::character::{self, Bone, HIPS_HEIGHT, JOINTS, MIRROR};
-use kinestream_motion::formats::{bvh, gltf};
-use kinestream_motion::retarget::{self, Floor, Options};
-use kinestream_motion::{Clip, Joint, Pose, Skeleton};
+use kinestream_rig::character::{self, Bone, HIPS_HEIGHT, JOINTS, MIRROR};
+use kinestream_rig::formats::{bvh, gltf};
+use kinestream_rig::retarget::{self, Floor, Options};
+use kinestream_rig::{Clip, Joint, Pose, Skeleton};
 use nalgebra::{UnitQuaternion, Vector3};
 
 fn about(axis: Vector3<f64>, degrees: f64) -> UnitQuaternion<f64> {

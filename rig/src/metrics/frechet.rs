@@ -13,7 +13,7 @@
 #[cfg(test)]
 mod tests;
 
-use kinestream_diffusion::noise::NoiseStream;
+use kinestream_random::NoiseStream;
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 

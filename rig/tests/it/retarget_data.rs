@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kinestream_motion::character::{ANKLE_HEIGHT, Bone, TOE_HEIGHT};
-use kinestream_motion::retarget::{self, Options, Retargeted};
-use kinestream_motion::skeleton::GlobalPose;
+use kinestream_rig::character::{ANKLE_HEIGHT, Bone, TOE_HEIGHT};
+use kinestream_rig::retarget::{self, Options, Retargeted};
+use kinestream_rig::skeleton::GlobalPose;
 use nalgebra::Vector3;
 
 const ENDINGS: [&str; 3] = ["bvh", "amc", "txt"];

@@ -31,7 +31,7 @@ pub(super) fn find(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// Whether a name matches a pattern in which `*` stands for any characters.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
         return false;

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 const MOST_BYTES: u64 = 1 << 28;
 
 /// Reads a whole file as UTF-8 text.
-pub(crate) fn read(path: &Path) -> Result<String> {
+pub fn read(path: &Path) -> Result<String> {
     let io = |source| Error::io(path, source);
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(io)?;
@@ -44,7 +44,7 @@ fn decode(bytes: Vec<u8>, path: &Path) -> Result<String> {
 }
 
 /// Writes a file so that it appears whole or not at all.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
     let beside: PathBuf = path.with_file_name(name);
@@ -58,7 +58,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A syntax error on a line counted from 1.
-pub(crate) fn wrong(path: &Path, line: usize, reason: impl Into<String>) -> Error {
+pub fn wrong(path: &Path, line: usize, reason: impl Into<String>) -> Error {
     Error::Syntax {
         path: path.to_path_buf(),
         line,
@@ -67,7 +67,7 @@ pub(crate) fn wrong(path: &Path, line: usize, reason: impl Into<String>) -> Erro
 }
 
 /// A word as it goes into a message: short, and without control characters.
-pub(crate) fn shown(word: &str) -> String {
+pub fn shown(word: &str) -> String {
     let mut short: String = word.chars().take(40).flat_map(char::escape_debug).collect();
     if word.chars().nth(40).is_some() {
         short.push_str("...");
@@ -79,7 +79,7 @@ pub(crate) fn shown(word: &str) -> String {
 const LARGEST: f64 = 1e12;
 
 /// A finite number, or what was found instead.
-pub(crate) fn number(word: &str) -> std::result::Result<f64, String> {
+pub fn number(word: &str) -> std::result::Result<f64, String> {
     match word.parse::<f64>() {
         Ok(number) if number.abs() <= LARGEST => Ok(number),
         Ok(number) if number.is_finite() => Err(format!("{} is beyond {LARGEST:e}", shown(word))),
@@ -89,7 +89,7 @@ pub(crate) fn number(word: &str) -> std::result::Result<f64, String> {
 }
 
 /// The lines of a text that say something, as (line counted from 1, trimmed content).
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.trim_start_matches('\u{feff}')
         .lines()
         .enumerate()
