@@ -80,7 +80,10 @@ impl Cameras {
 }
 
 /// Red, green and blue of every pixel of a picture, which must be of one size.
-fn pixels(image: Image, size: ImageSize) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// Another size, fewer colors, or bytes that are no whole picture; the text says which.
+pub fn pixels(image: Image, size: ImageSize) -> Result<Vec<u8>, String> {
     // A file says its size itself; a message that says one as well is to say the same.
     if image.encoding != ImageEncoding::Jpeg || (image.width, image.height) != (0, 0) {
         check_size(image.width as usize, image.height as usize, size)?;

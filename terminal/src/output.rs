@@ -1,11 +1,10 @@
 //! What the commands print: one JSON object or readable lines on stdout, progress on stderr.
 
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Display};
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kinestream_diffusion::{Executor, Precision};
 use serde::Serialize;
 
 /// Prints a line on stdout, as `println!`; see [`line()`].
@@ -33,7 +32,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 }
 
 /// What evaluates a network, and with which weights where it keeps some of its own.
-pub fn executed(executor: Executor, precision: Option<Precision>) -> String {
+pub fn executed(executor: impl Display, precision: Option<impl Display>) -> String {
     match precision {
         Some(precision) => format!("{executor} {precision}"),
         None => executor.to_string(),

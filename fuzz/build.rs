@@ -1,4 +1,4 @@
-//! Where this package's tests find LibTorch.
+//! Where the targets find LibTorch.
 
 use kinestream_torch_link::{Targets, link};
 
