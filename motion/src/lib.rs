@@ -27,6 +27,7 @@ mod plan;
 pub mod predictor;
 pub mod recogniser;
 pub mod synthesis;
+mod take;
 pub mod toy;
 pub mod training;
 pub mod transitions;

@@ -7,7 +7,7 @@ use crate::data::FRAME_RATE;
 use crate::embedding::Embedding;
 use crate::features::Layout;
 use crate::rotation::{from_six, wrapped, yaw};
-use crate::synthesis::Take;
+use crate::take::Take;
 use crate::trajectory::Root;
 use crate::{Pose, Result, character};
 

@@ -14,6 +14,7 @@
 //!   inverse kinematics puts the ankles exactly on the scaled ankles of the source, so that a foot
 //!   that stood still stands still.
 
+mod axes;
 mod binding;
 mod capture;
 mod fit;

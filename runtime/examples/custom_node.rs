@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use kinestream_policy::Policy;
-use kinestream_runtime::commands::ControlConfig;
+use kinestream_runtime::control_config::ControlConfig;
 use kinestream_runtime::embedded::{EmbeddedOptions, EmbeddedRobot, RobotCommand};
 use kinestream_runtime::tch::Device;
 use kinestream_runtime::{checkpoint, shutdown};

@@ -1,6 +1,6 @@
 //! Finding and opening checkpoints.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use kinestream_policy::import::{self, Format, Imported};
@@ -10,41 +10,10 @@ use tch::Device;
 
 use crate::config::Config;
 
+pub use crate::shipped::{SHIPPED, SHIPPED_CLIPS, SHIPPED_MOTION, locate};
+
 /// What a checkpoint's own file is called.
 const FILE: &str = kinestream_policy::checkpoint::CONFIG_FILE;
-
-/// Folder of the shipped Push-T policy, relative to the project.
-pub const SHIPPED: &str = "models/pusht-state";
-
-/// Folder of the shipped motion model, relative to the project.
-pub const SHIPPED_MOTION: &str = "models/motion-aamdm";
-
-/// Folder of the shipped model of whole clips, relative to the project.
-pub const SHIPPED_CLIPS: &str = "models/motion-emdm";
-
-/// A checkpoint folder: as named, or where the shipped weights are (`shipped_with`), so that they are found from any folder.
-pub fn locate(named: &Path) -> PathBuf {
-    if named.is_absolute() || named.exists() {
-        return named.to_path_buf();
-    }
-    let program = std::env::current_exe().ok();
-    let found = program.and_then(|program| shipped_with(&program, named));
-    found.unwrap_or_else(|| named.to_path_buf())
-}
-
-/// A path that belongs to a program: in a folder above it, as in a checkout that it was built in, or in `share/kinestream`
-/// of one, as where it is installed.
-fn shipped_with(program: &Path, named: &Path) -> Option<PathBuf> {
-    let program = program.canonicalize().ok()?;
-    let mut folders = program.ancestors().skip(1);
-    folders.find_map(|folder| {
-        let places = [folder.to_path_buf(), folder.join("share/kinestream")];
-        places
-            .map(|place| place.join(named))
-            .into_iter()
-            .find(|path| path.exists())
-    })
-}
 
 /// Opens a checkpoint, whoever wrote it.
 pub fn open(named: &Path, device: Device) -> Result<Checkpoint> {
@@ -70,7 +39,7 @@ pub fn open_any(named: &Path, device: Device) -> Result<Imported> {
     Ok(import::open(&path, device)?)
 }
 
-/// Opens a checkpoint to be run, its plan as the configuration says that it is run ([`PlanConfig::run_as`]), and at its rate
+/// Opens a checkpoint to be run, its plan as the configuration says that it is run ([`run_as`](kinestream_policy::config::PlanConfig::run_as)), and at its rate
 /// where a foreign checkpoint has none. Whatever else differs has no effect: [`ineffective`] names it.
 pub fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
     let Imported {
@@ -166,37 +135,6 @@ mod tests {
             assert!(told.contains(part), "no `{part}` in {told}");
         }
         assert!(!told.contains("another"), "{told}");
-    }
-
-    #[test]
-    fn shipped_weights_are_found_from_the_program_itself() {
-        let root = tempfile::tempdir().unwrap();
-        let [checkout, installed] = ["checkout", "usr"].map(|name| root.path().join(name));
-        for folder in [
-            checkout.join("target/release"),
-            checkout.join("models/a"),
-            installed.join("bin"),
-            installed.join("share/kinestream/models/a"),
-        ] {
-            std::fs::create_dir_all(folder).unwrap();
-        }
-        let of = |program: &Path, named: &str| {
-            std::fs::write(program, "").unwrap();
-            let found = shipped_with(program, Path::new(named));
-            found.map(|path| {
-                path.strip_prefix(root.path().canonicalize().unwrap())
-                    .unwrap()
-                    .to_owned()
-            })
-        };
-        let built = checkout.join("target/release/kinestream-engine");
-        assert_eq!(of(&built, "models/a"), Some("checkout/models/a".into()));
-        let packaged = installed.join("bin/kinestream-engine");
-        assert_eq!(
-            of(&packaged, "models/a"),
-            Some("usr/share/kinestream/models/a".into())
-        );
-        assert_eq!(of(&packaged, "models/absent"), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::ControlConfig;
+use crate::control_config::ControlConfig;
 use crate::ros2::config::Ros2Config;
 
 /// The configuration that runs where none is named, the one that the shipped weights were trained
@@ -110,7 +110,7 @@ pub struct RuntimeConfig {
 impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
-            checkpoint: crate::checkpoint::SHIPPED.into(),
+            checkpoint: crate::shipped::SHIPPED.into(),
             robot: "pusht".into(),
             robots: Vec::new(),
             deadlines_ms: BTreeMap::new(),

@@ -16,7 +16,8 @@ use kinestream_control::{Activity, SafetyState, TimingReport, latest_plan};
 use kinestream_policy::Policy;
 
 use crate::clock::stamp;
-use crate::commands::{CommandNode, CommandSink, ControlConfig, Wiring};
+use crate::commands::{CommandNode, CommandSink, Wiring};
+use crate::control_config::ControlConfig;
 use crate::policy::{PolicyNode, PolicyOptions, PolicyStatistics, RobotLink, Seat};
 use crate::recording::RecordSink;
 use crate::runtime::{LAST_WORDS, POLICY_END_WITHIN, REST_WITHIN};

@@ -7,9 +7,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait at most.
@@ -22,7 +22,7 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// Writes lines to a sink on a thread of its own; its clones share that thread.
 #[derive(Debug, Clone)]
 pub struct LogWriter {
-    lines: SyncSender<Vec<u8>>,
+    lines: Sender<Vec<u8>>,
     counts: Arc<Counts>,
 }
 
@@ -37,7 +37,7 @@ struct Counts {
 impl LogWriter {
     /// A log to `sink`. Where no thread is to be had, every line is dropped.
     pub fn new(sink: impl Write + Send + 'static) -> Self {
-        let (lines, waiting) = sync_channel(CAPACITY);
+        let (lines, waiting) = bounded(CAPACITY);
         let counts = Arc::new(Counts::default());
         let counted = Arc::clone(&counts);
         // Without the thread the receiver is gone, and lines count as dropped.
@@ -115,8 +115,8 @@ impl Write for LineWriter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam_channel::unbounded as channel;
     use std::sync::Mutex;
-    use std::sync::mpsc::channel;
 
     /// Stands still until it is let go, like a terminal.
     struct Terminal {

@@ -1,15 +1,15 @@
 //! Who was refused by zenoh, told once in a sentence: no certificate, a wrong password, a forbidden key.
 //!
 //! zenoh tells these at levels that nobody reads (`trace`, `debug`), again at every try, and in words about its own parts.
-//! [`Refusals`] listens for them and says each one once, and, while it goes on, once an hour with the count. Whoever invents
+//! `Refusals` listens for them and says each one once, and, while it goes on, once an hour with the count. Whoever invents
 //! ever new ones is told of once a minute, and hides nobody else. What it recognises are sentences of the zenoh that Cargo.lock names; `tests/it/secure.rs` holds the two together.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::{Debug, Write as _};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
@@ -44,7 +44,7 @@ pub fn layer<S>() -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let (sender, receiver) = sync_channel(WAITING);
+    let (sender, receiver) = bounded(WAITING);
     let filter = Targets::new()
         .with_target(CERTIFICATES, LevelFilter::WARN)
         .with_target(PASSWORDS, LevelFilter::DEBUG)
@@ -60,7 +60,7 @@ where
 
 struct Refusals {
     ledger: Mutex<RejectionLog>,
-    sender: SyncSender<String>,
+    sender: Sender<String>,
     /// Taken by the writing thread, which begins with the first refusal.
     receiver: Mutex<Option<Receiver<String>>>,
 }

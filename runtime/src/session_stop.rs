@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use kinestream_bridge::Node;
 use kinestream_bridge::node::MotionRequest;
 use kinestream_sim::viewer::EmergencyStop;
@@ -16,7 +16,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Sends the requests of a page on a thread of its own, so that a slow session holds no page. It ends with its last owner.
 pub struct SessionStop {
     pending: Arc<Pending>,
-    wake: SyncSender<()>,
+    wake: Sender<()>,
 }
 
 /// Requests that wait to be sent; more of one kind are one.
@@ -33,7 +33,7 @@ impl SessionStop {
     /// No thread can be started.
     pub fn new(node: Arc<Node>) -> Result<Self> {
         let pending = Arc::new(Pending::default());
-        let (wake, woken) = sync_channel(1);
+        let (wake, woken) = bounded(1);
         let shared = Arc::clone(&pending);
         std::thread::Builder::new()
             .name("page-stop".into())

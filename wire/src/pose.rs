@@ -13,7 +13,7 @@ pub(super) const UNIT_TOLERANCE: f64 = 1e-3;
 
 /// One frame of a character; `Q` holds quaternions (`Vec<[f32; 4]>`, slice or view). The world is right-handed with Y up,
 /// in metres; a character at rest faces +Z. Names, parents and rest offsets of the joints are
-/// [`SkeletonInfo`](crate::SkeletonInfo)'s.
+/// `SkeletonInfo`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pose<Q = Vec<[f32; 4]>> {

@@ -7,6 +7,7 @@ mod arguments;
 mod cache;
 mod checkout;
 mod ci;
+mod circles;
 mod clients;
 mod demo;
 mod fetch;
@@ -17,7 +18,6 @@ mod setup;
 mod space;
 mod steps;
 mod suite;
-
 mod wheels;
 
 use arguments::{Request, Task};

@@ -173,7 +173,7 @@ impl Stage {
             Some(running) => running,
             None => {
                 let scene = Scene::start(self.condition)?;
-                let robot = Robot::connect(&scene)?;
+                let robot = Robot::connect(&scene.robot_session())?;
                 robot
                     .wait_until_running(2 * LIMIT)
                     .context("before the first stop")?;

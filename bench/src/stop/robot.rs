@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use kinestream_bridge::node::{Channel, MotionRequest, Subscription};
 use kinestream_bridge::wire::{ActionFlags, Array as _, Name, Values};
-use kinestream_bridge::{Action, Node, Observation};
+use kinestream_bridge::{Action, Node, Observation, SessionOptions};
 
 use super::ms_between;
-use super::scene::{OBSERVATION_TIMEOUT, Scene};
 use crate::arguments::StopWay;
 use kinestream_runtime::clock::stamp;
 
@@ -19,6 +18,9 @@ use kinestream_runtime::clock::stamp;
 const OBSERVE_EVERY: Duration = Duration::from_millis(50);
 /// Time between two looks at what came.
 const GLANCE: Duration = Duration::from_millis(1);
+
+/// Of the watchdog.
+pub(super) const OBSERVATION_TIMEOUT: Duration = Duration::from_millis(300);
 
 pub(super) struct Robot {
     node: Node,
@@ -41,8 +43,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Robot {
-    pub(super) fn connect(scene: &Scene) -> Result<Self> {
-        let node = Node::open(&scene.robot_session(), "pusht", "robot")?;
+    pub(super) fn connect(session: &SessionOptions) -> Result<Self> {
+        let node = Node::open(session, "pusht", "robot")?;
         let seen = Arc::new(Seen {
             commands: Mutex::default(),
             at: Mutex::new([256.0, 400.0]),

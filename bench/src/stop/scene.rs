@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use zenoh::Wait as _;
 
 use super::relay;
-use super::robot::Robot;
+use super::robot::{OBSERVATION_TIMEOUT, Robot};
 use crate::arguments::{StopCondition, StopWay};
 use kinestream_runtime::config::BUILT_IN;
 use kinestream_runtime::page::{Page, PageOptions};
@@ -29,8 +29,6 @@ use kinestream_runtime::session_stop::SessionStop;
 pub(super) const PERIOD_MS: f64 = 10.0;
 /// How long the slow line takes each way.
 pub(super) const LINE_DELAY: Duration = Duration::from_millis(300);
-/// Of the watchdog.
-pub(super) const OBSERVATION_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long a runtime may take to be there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to end.

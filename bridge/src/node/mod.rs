@@ -6,6 +6,7 @@
 //! zenoh allocates and may wait for its transmission queue.
 
 mod client;
+mod client_config;
 pub(crate) mod counts;
 mod exposure;
 mod health;

@@ -85,7 +85,7 @@ impl SessionOptions {
         keep_secrets(&given);
         quiet(&mut config, &given)?;
         if self.is_client {
-            for (path, value) in super::client::adapted(&given) {
+            for (path, value) in super::client_config::adapted(&given) {
                 insert(&mut config, "config_file", path, &value.to_string())?;
             }
         }

@@ -3,9 +3,10 @@
 //! zenoh calls a queryable on the thread that reads the link. What stands still there holds up every other message of the
 //! link, a stop included. So a callback puts what is left to do into a bounded queue, and one thread per session does it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Answers that wait at most; further queries go without.
 const CAPACITY: usize = 64;
@@ -16,9 +17,9 @@ type Job = Box<dyn FnOnce() + Send>;
 /// last clone.
 #[derive(Clone)]
 pub(super) struct ReplyThread {
-    sender: SyncSender<Job>,
-    /// Taken by the thread when it begins.
-    receiver: Arc<Mutex<Option<Receiver<Job>>>>,
+    sender: Sender<Job>,
+    receiver: Receiver<Job>,
+    is_started: Arc<AtomicBool>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -32,10 +33,11 @@ impl std::fmt::Debug for ReplyThread {
 
 impl Default for ReplyThread {
     fn default() -> Self {
-        let (sender, receiver) = sync_channel(CAPACITY);
+        let (sender, receiver) = bounded(CAPACITY);
         Self {
             sender,
-            receiver: Arc::new(Mutex::new(Some(receiver))),
+            receiver,
+            is_started: Arc::default(),
             dropped: Arc::default(),
         }
     }
@@ -44,16 +46,13 @@ impl Default for ReplyThread {
 impl ReplyThread {
     /// Starts the thread if it does not run yet; to be called where starting a thread may take its time.
     pub(super) fn start(&self) -> std::io::Result<()> {
-        let waiting = self
-            .receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(jobs) = waiting {
-            std::thread::Builder::new()
-                .name("replies".to_owned())
-                .spawn(move || jobs.into_iter().for_each(|job| job()))?;
+        if self.is_started.swap(true, Ordering::SeqCst) {
+            return Ok(());
         }
+        let jobs = self.receiver.clone();
+        std::thread::Builder::new()
+            .name("replies".to_owned())
+            .spawn(move || jobs.into_iter().for_each(|job| job()))?;
         Ok(())
     }
 
@@ -70,7 +69,7 @@ impl ReplyThread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
+    use crossbeam_channel::unbounded as channel;
 
     #[test]
     fn a_full_queue_drops_and_counts_and_never_waits() {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::gaps::GapCounts;
+use crossbeam_channel::{Receiver, Sender};
 
 /// Entries that wait for the writer thread at most.
 pub(super) const MOST_ENTRIES: usize = 8192;
@@ -21,7 +21,7 @@ const PACKET_HEADER: usize = 24;
 #[derive(Debug, Clone)]
 pub struct RecordChannel {
     pub(super) index: usize,
-    pub(super) queue: SyncSender<Entry>,
+    pub(super) queue: Sender<Entry>,
     pub(super) shared: Arc<Shared>,
     pub(super) sequence: Arc<AtomicU32>,
 }
@@ -189,8 +189,8 @@ pub(super) struct Definition {
 }
 
 /// The queue of ordinary channels.
-pub(super) fn queue() -> (SyncSender<Entry>, Receiver<Entry>) {
-    std::sync::mpsc::sync_channel(MOST_ENTRIES)
+pub(super) fn queue() -> (Sender<Entry>, Receiver<Entry>) {
+    crossbeam_channel::bounded(MOST_ENTRIES)
 }
 
 /// What senders, the writer thread and the recorder see of each other.

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::losses;
-use super::survey::Survey;
 
 /// Bytes of a record before its body: opcode and length.
 const RECORD_HEADER: u64 = 9;
@@ -87,14 +86,6 @@ impl Recording {
             self.bytes,
             self.path.clone(),
         ))
-    }
-
-    /// Reads the whole file and tells what has survived.
-    ///
-    /// # Errors
-    /// [`ReadError::Io`] if the disk refuses.
-    pub fn survey(&self) -> Result<Survey, ReadError> {
-        Survey::of(self.messages()?)
     }
 }
 

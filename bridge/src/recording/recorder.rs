@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,11 +14,12 @@ use super::format::Format;
 use super::gaps::GapCounts;
 use super::storage::Storage;
 use super::writer::Writer;
+use crossbeam_channel::Sender;
 
 /// Writes a recording on a thread of its own. [`Recorder::finish`] or dropping it completes the file.
 #[derive(Debug)]
 pub struct Recorder {
-    queue: SyncSender<Entry>,
+    queue: Sender<Entry>,
     shared: Arc<Shared>,
     channels: AtomicUsize,
     thread: Mutex<Option<JoinHandle<()>>>,

@@ -6,7 +6,7 @@ use std::io::Read;
 use serde::Serialize;
 
 use super::gaps::GapCounter;
-use super::reader::{Ending, Messages, ReadError};
+use super::reader::{Ending, Messages, ReadError, Recording};
 
 /// What a recording holds, and what it has lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +67,16 @@ struct Tally {
     jumps: u64,
     /// By the senders' numbers, where there are any.
     senders: Option<GapCounter>,
+}
+
+impl Recording {
+    /// Reads the whole file and tells what has survived.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] if the disk refuses.
+    pub fn survey(&self) -> Result<Survey, ReadError> {
+        Survey::of(self.messages()?)
+    }
 }
 
 impl Survey {

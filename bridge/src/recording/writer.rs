@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use mcap::records::{MessageHeader, Metadata};
 
 use super::channel::{self, Definition, Entry, Packet, Shared};

@@ -1,13 +1,13 @@
 //! How the parts of a motion model are trained, as written in TOML.
 
-use kinestream_diffusion::optimiser::cosine_with_warmup;
 use kinestream_diffusion::weights::Precision;
 use serde::{Deserialize, Serialize};
 
-use super::motion_vae::MotionVaeTraining;
-use super::predictor::PredictorTraining;
-use super::settling::SettlingTraining;
+use super::stage_configs::{MotionVaeTraining, PredictorTraining, SettlingTraining};
 use crate::{Error, Result};
+
+pub use super::optimizer_config::OptimizerConfig;
+pub use super::rollout::Rollout;
 
 /// Training of all parts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,40 +50,6 @@ impl Default for TrainingConfig {
     }
 }
 
-/// What all parts are told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimizerConfig {
-    /// Optimiser steps (rollouts, for the modules), the length of the cosine.
-    pub steps: u64,
-    /// Frames, or windows, per step.
-    pub batch: usize,
-    /// Largest learning rate.
-    pub learning_rate: f64,
-    /// Steps of linear warm-up; then a cosine to 0.
-    pub warmup_steps: u64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Gradients are scaled down to this norm; 0 for no limit.
-    pub gradient_norm: f64,
-    /// Largest decay of the moving average of the weights, which is what is used.
-    pub average: f64,
-}
-
-impl Default for OptimizerConfig {
-    fn default() -> Self {
-        Self {
-            steps: 10_000,
-            batch: 256,
-            learning_rate: 3e-4,
-            warmup_steps: 500,
-            weight_decay: 1e-4,
-            gradient_norm: 1.0,
-            average: 0.999,
-        }
-    }
-}
-
 /// Training of the embedding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -116,55 +82,6 @@ impl Default for EmbeddingTraining {
             velocity: 30.0,
             smoothness: 2.0,
         }
-    }
-}
-
-/// What both modules are told about their rollouts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rollout {
-    /// Frames of a window: each but the first is made from the module's own last one.
-    pub frames: usize,
-    /// Steps with windows of one frame at first, all made from true ones. A module that cannot tell
-    /// the next frame of a clip yet has nothing to learn from where its own frames lead.
-    pub first_steps: u64,
-    /// Steps over which the windows then grow from two frames to their length.
-    pub grow_steps: u64,
-    /// Deviation of the noise on the first state of a window, as a share of that of changes.
-    pub noise: f64,
-    /// Share of windows without steering, for motion without control.
-    pub free: f64,
-    /// How much more often windows are drawn whose steering asks for much, per m/s of change of
-    /// velocity or radian of turn within a second; 0: all alike. Clips mostly go straight on.
-    pub demand: f64,
-    /// Largest magnitude of a change that is trained on, at unit size: beyond it the module's own
-    /// frame is too far from the data to come back in one.
-    pub farthest: f64,
-}
-
-impl Default for Rollout {
-    fn default() -> Self {
-        Self {
-            frames: 8,
-            first_steps: 0,
-            grow_steps: 2_000,
-            noise: 0.15,
-            free: 0.2,
-            demand: 1.0,
-            farthest: 6.0,
-        }
-    }
-}
-
-impl Rollout {
-    /// Frames of the windows at a step, at least 1.
-    pub fn length(&self, step: u64) -> usize {
-        let Some(step) = step.checked_sub(self.first_steps) else {
-            return 1;
-        };
-        let share = (step as f64 / self.grow_steps.max(1) as f64).min(1.0);
-        let more = self.frames.saturating_sub(2) as f64 * share;
-        (2.0 + more).round().min(self.frames as f64).max(1.0) as usize
     }
 }
 
@@ -242,50 +159,6 @@ impl Default for PolishingTraining {
             velocity: 0.5,
             feet: 0.1,
         }
-    }
-}
-
-impl OptimizerConfig {
-    /// Learning rate at a step.
-    pub fn rate(&self, step: u64) -> f64 {
-        cosine_with_warmup(step, self.steps, self.warmup_steps, self.learning_rate)
-    }
-
-    /// Checks every value of the table `table`.
-    ///
-    /// # Errors
-    /// The first value out of its range.
-    pub fn check(&self, table: &'static str) -> Result<()> {
-        let refuse = |key: &str, found: String, expected: &str| {
-            Err(Error::Config {
-                key: table,
-                found: format!("{key} = {found}"),
-                expected: expected.into(),
-            })
-        };
-        if self.steps == 0 || self.batch == 0 {
-            let found = format!("{} and {}", self.steps, self.batch);
-            return refuse("steps and batch", found, "at least 1");
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return refuse(
-                "learning_rate",
-                self.learning_rate.to_string(),
-                "above 0, at most 1",
-            );
-        }
-        if !(0.0..1.0).contains(&self.average) {
-            return refuse("average", self.average.to_string(), "0 to below 1");
-        }
-        for (key, value) in [
-            ("weight_decay", self.weight_decay),
-            ("gradient_norm", self.gradient_norm),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return refuse(key, value.to_string(), "0 or above");
-            }
-        }
-        Ok(())
     }
 }
 
@@ -368,31 +241,6 @@ impl TrainingConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn windows_grow_to_their_length() {
-        let rollout = Rollout {
-            frames: 8,
-            grow_steps: 100,
-            ..Rollout::default()
-        };
-        assert_eq!(rollout.length(0), 2);
-        assert_eq!(rollout.length(50), 5);
-        assert_eq!(rollout.length(1000), 8);
-        let later = Rollout {
-            first_steps: 50,
-            ..rollout.clone()
-        };
-        assert_eq!(
-            [0, 49, 50, 100].map(|step| later.length(step)),
-            [1, 1, 2, 5]
-        );
-        let single = Rollout {
-            frames: 1,
-            ..rollout
-        };
-        assert_eq!(single.length(1000), 1);
-    }
 
     #[test]
     fn values_out_of_range_are_named() {

@@ -3,7 +3,7 @@
 use kinestream_diffusion::noise::NoiseStream;
 use tch::{Device, Kind, Tensor};
 
-use super::config::Rollout;
+use super::rollout::Rollout;
 use crate::data::MotionSet;
 use crate::embedding::Embedding;
 use crate::model::{FrameDeltaStats, MotionModel};

@@ -13,9 +13,12 @@ mod feet;
 pub(crate) mod frames;
 mod generation;
 mod motion_vae;
+mod optimizer_config;
 mod polishing;
 mod predictor;
+mod rollout;
 mod settling;
+mod stage_configs;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -29,10 +32,11 @@ pub use emdm::EmdmStage;
 pub use emdm_config::{ClipTraining, EmdmTraining};
 pub use frames::Frames;
 pub use generation::GenerationStage;
-pub use motion_vae::{MotionVaeStage, MotionVaeTraining};
+pub use motion_vae::MotionVaeStage;
 pub use polishing::PolishingStage;
-pub use predictor::{PredictorStage, PredictorTraining};
-pub use settling::{SettlingStage, SettlingTraining};
+pub use predictor::PredictorStage;
+pub use settling::SettlingStage;
+pub use stage_configs::{MotionVaeTraining, PredictorTraining, SettlingTraining};
 
 use crate::{Error, Result};
 

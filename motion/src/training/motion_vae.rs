@@ -8,81 +8,17 @@
 use std::path::Path;
 
 use kinestream_diffusion::noise::NoiseStream;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::config::{OptimizerConfig, Rollout, TrainingConfig};
+use super::config::TrainingConfig;
 use super::feet::feet;
 use super::frames::{Frames, normal};
+use super::stage_configs::MotionVaeTraining;
 use super::{Losses, Stage, read_state};
+use crate::Result;
 use crate::learner::OptimizerState;
 use crate::model::MotionModel;
 use crate::motion_vae::divergence;
-use crate::{Error, Result};
-
-/// Training of a MotionVAE, as written in TOML.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MotionVaeTraining {
-    /// Steps, batch, rates.
-    pub descent: OptimizerConfig,
-    /// Windows.
-    pub rollout: Rollout,
-    /// Weight of the divergence of the latent from a standard normal, per number, against the mean
-    /// square of what the reconstruction lacks.
-    pub divergence: f64,
-    /// Weight of how far feet come from where they should, per centimetre; the paper has no such
-    /// loss, but the modules that it is compared with do.
-    pub feet: f64,
-    /// First steps, in which every frame is made from the true one before it.
-    pub taught_steps: u64,
-    /// Steps after these in which own frames take the place of true ones, more and more.
-    pub mixed_steps: u64,
-}
-
-impl Default for MotionVaeTraining {
-    fn default() -> Self {
-        Self {
-            descent: OptimizerConfig {
-                learning_rate: 1e-4,
-                ..OptimizerConfig::default()
-            },
-            rollout: Rollout {
-                grow_steps: 0,
-                ..Rollout::default()
-            },
-            divergence: 0.2,
-            feet: 0.1,
-            taught_steps: 1_000,
-            mixed_steps: 1_000,
-        }
-    }
-}
-
-impl MotionVaeTraining {
-    /// Probability that a frame is made from the true state before it, at a step.
-    pub fn taught(&self, step: u64) -> f64 {
-        let mixed = step.saturating_sub(self.taught_steps) as f64;
-        (1.0 - mixed / self.mixed_steps.max(1) as f64).max(0.0)
-    }
-
-    /// Checks what is not of descent or rollout.
-    pub(super) fn check(&self) -> Result<()> {
-        for (key, value) in [
-            ("training.motion_vae.divergence", self.divergence),
-            ("training.motion_vae.feet", self.feet),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::Config {
-                    key,
-                    found: value.to_string(),
-                    expected: "0 or above".into(),
-                });
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Trains a model that is a MotionVAE.
 pub struct MotionVaeStage {
@@ -226,6 +162,7 @@ mod tests {
     use crate::model::{GeneratorConfig, ModelConfig};
     use crate::motion_vae::MotionVaeConfig;
     use crate::training::Stage;
+    use crate::training::config::{OptimizerConfig, Rollout};
     use crate::{Clip, Pose};
 
     /// Two seconds of legs that swing.

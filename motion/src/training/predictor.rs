@@ -6,52 +6,16 @@
 use std::path::Path;
 
 use kinestream_diffusion::noise::NoiseStream;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::config::{OptimizerConfig, Rollout, TrainingConfig};
+use super::config::TrainingConfig;
 use super::feet::feet;
 use super::frames::{Frames, normal};
+use super::stage_configs::PredictorTraining;
 use super::{Losses, Stage, read_state};
 use crate::learner::OptimizerState;
 use crate::model::MotionModel;
 use crate::{Error, Result};
-
-/// Training of the predictor, as written in TOML.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PredictorTraining {
-    /// Steps, batch, rates.
-    pub descent: OptimizerConfig,
-    /// Windows.
-    pub rollout: Rollout,
-    /// Weight of the distance from the clip, in changes, against that of the changes themselves.
-    pub place: f64,
-    /// Weight of how far feet come from where they should, per centimetre.
-    pub feet: f64,
-}
-
-impl Default for PredictorTraining {
-    fn default() -> Self {
-        Self {
-            descent: OptimizerConfig {
-                steps: 14_000,
-                learning_rate: 1e-3,
-                weight_decay: 0.0,
-                ..OptimizerConfig::default()
-            },
-            rollout: Rollout {
-                frames: 20,
-                first_steps: 7_000,
-                grow_steps: 4_000,
-                noise: 0.1,
-                ..Rollout::default()
-            },
-            place: 0.5,
-            feet: 0.1,
-        }
-    }
-}
 
 /// Trains the predictor of a model.
 pub struct PredictorStage {

@@ -13,54 +13,16 @@
 use std::path::Path;
 
 use kinestream_diffusion::noise::NoiseStream;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::config::{OptimizerConfig, Rollout, TrainingConfig};
+use super::config::TrainingConfig;
 use super::feet;
 use super::frames::Frames;
+use super::stage_configs::SettlingTraining;
 use super::{Losses, Stage, read_state};
 use crate::learner::{OptimizerState, descend_together};
 use crate::model::MotionModel;
 use crate::{Error, Result};
-
-/// Training of the modules together, as written in TOML.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SettlingTraining {
-    /// Steps, batch, rates; a batch is so many windows with two rollouts each.
-    pub descent: OptimizerConfig,
-    /// Windows.
-    pub rollout: Rollout,
-    /// Weight of the score of where the numbers of a frame are, in changes, against that of the
-    /// changes themselves.
-    pub place: f64,
-    /// Weight of the score of how the feet move over the floor, in centimetres.
-    pub feet: f64,
-}
-
-impl Default for SettlingTraining {
-    fn default() -> Self {
-        Self {
-            descent: OptimizerConfig {
-                steps: 1_500,
-                batch: 128,
-                learning_rate: 1e-4,
-                weight_decay: 0.0,
-                warmup_steps: 50,
-                ..OptimizerConfig::default()
-            },
-            rollout: Rollout {
-                frames: 12,
-                grow_steps: 500,
-                noise: 0.05,
-                ..Rollout::default()
-            },
-            place: 0.3,
-            feet: 0.1,
-        }
-    }
-}
 
 /// Trains all modules of a model that denoises, after each was trained alone.
 pub struct SettlingStage {

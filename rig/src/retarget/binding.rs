@@ -4,8 +4,9 @@
 
 use std::f64::consts::PI;
 
-use nalgebra::{Matrix3, Rotation3, UnitQuaternion, Vector3};
+use nalgebra::{UnitQuaternion, Vector3};
 
+use super::axes::{axes, swung};
 use super::learned;
 use super::mapping::{ACCAD, Mapping};
 use crate::character::{self, Bone, JOINTS};
@@ -239,24 +240,4 @@ fn snapped(vector: &Vector3<f64>) -> Vector3<f64> {
         return *vector;
     }
     Vector3::ith(axis, vector[axis].signum())
-}
-
-/// Axes with x along `left` and y as near to `up` as can be; none if they are parallel.
-pub(super) fn axes(left: &Vector3<f64>, up: &Vector3<f64>) -> Option<UnitQuaternion<f64>> {
-    let x = left.try_normalize(1e-9)?;
-    let y = (up - x * x.dot(up)).try_normalize(1e-9)?;
-    let columns = Matrix3::from_columns(&[x, y, x.cross(&y)]);
-    Some(UnitQuaternion::from_rotation_matrix(
-        &Rotation3::from_matrix_unchecked(columns),
-    ))
-}
-
-/// The rotation next to `rotation` that makes the local direction `local` point along `along`.
-pub(super) fn swung(
-    rotation: &UnitQuaternion<f64>,
-    local: &Vector3<f64>,
-    along: &Vector3<f64>,
-) -> UnitQuaternion<f64> {
-    let now = rotation * local;
-    UnitQuaternion::rotation_between(&now, along).map_or(*rotation, |swing| swing * rotation)
 }

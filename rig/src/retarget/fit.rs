@@ -2,7 +2,8 @@
 
 use nalgebra::{UnitQuaternion, Vector2, Vector3};
 
-use super::binding::{Binding, axes, swung};
+use super::axes::{axes, swung};
+use super::binding::Binding;
 use super::mapping::Mapping;
 use crate::character::{self, Bone, JOINTS, MIRROR};
 use crate::skeleton::GlobalPose;

@@ -4,7 +4,7 @@
 
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 
-use super::binding::{axes, swung};
+use super::axes::{axes, swung};
 use super::mapping::Mapping;
 use crate::Clip;
 use crate::character::{self, Bone, JOINTS};

@@ -1,12 +1,15 @@
 //! Where requests to perform something come in: from zenoh, the page and engines, on any thread.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use kinestream_bridge::ActRequest;
 use kinestream_motion::emdm::ActionLibrary;
 use kinestream_motion::performer::ActionRequest;
 use serde_json::{Value, json};
+
+/// Requests that wait for the character.
+pub type Requests = Receiver<ActionRequest>;
 
 /// Requests that wait for the next pose; a sixtieth of a second holds few.
 const WAITING: usize = 16;
@@ -18,7 +21,7 @@ pub struct ActionQueue(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     repertoire: Option<ActionLibrary>,
-    sender: SyncSender<ActionRequest>,
+    sender: Sender<ActionRequest>,
     counts: Mutex<ActCounts>,
 }
 
@@ -42,8 +45,8 @@ pub struct Accepted {
 
 impl ActionQueue {
     /// For what a character can perform; none for nothing. Requests come out at the receiver.
-    pub fn new(repertoire: Option<ActionLibrary>) -> (Self, Receiver<ActionRequest>) {
-        let (sender, receiver) = sync_channel(WAITING);
+    pub fn new(repertoire: Option<ActionLibrary>) -> (Self, Requests) {
+        let (sender, receiver) = bounded(WAITING);
         let shared = Shared {
             repertoire,
             sender,

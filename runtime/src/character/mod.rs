@@ -12,11 +12,11 @@ pub mod shown;
 mod telling;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
+use crossbeam_channel::Receiver;
 use kinestream_bridge::Node;
 use kinestream_control::{Clock, Monotonic, Percentiles};
 use kinestream_motion::controller::{Controller, ControllerOptions, Counts, Measures};

@@ -1,10 +1,10 @@
 //! The character's thread: what arrives, the frame that falls due, and all who are told of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use crossbeam_channel::Receiver;
 use kinestream_bridge::engines::Ground;
 use kinestream_bridge::node::{Channel, Inbox, Publisher, Service};
 use kinestream_bridge::wire::Request;

@@ -25,8 +25,9 @@ use kinestream_policy::{Engine, Error, Policy};
 
 pub use self::pace::Pace;
 pub(crate) use self::port::SensorPort;
+pub use self::reception::numbers;
 use self::robot::Robot;
-pub use self::robot::{PolicyStatistics, numbers, plan_of};
+pub use self::robot::{PolicyStatistics, plan_of};
 pub(crate) use self::robot::{RobotLink, Seat};
 use super::cameras::Cameras;
 use super::signals::ControlInputs;

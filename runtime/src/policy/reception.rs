@@ -11,7 +11,6 @@ use kinestream_bridge::wire::{Decode, ObservationView, Stamp};
 use kinestream_control::{Clock, Monotonic};
 use kinestream_policy::arrivals::{Arrival, ObservationOrder};
 
-use super::robot::numbers;
 use crate::signals::ControlInputs;
 
 /// An observation with the time at which it arrived, in nanoseconds of the monotonic clock.
@@ -106,6 +105,12 @@ impl Reception {
         let arrival = order.arrivals.take(stamp.sequence, stamp.monotonic_ns);
         matches!(arrival, Arrival::News { .. } | Arrival::Anew)
     }
+}
+
+/// An observation's numbers as the policy takes them.
+pub fn numbers(observation: &Observation) -> Vec<f32> {
+    let values = observation.values.to_f64();
+    values.iter().map(|value| *value as f32).collect()
 }
 
 #[cfg(test)]

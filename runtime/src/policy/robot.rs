@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use kinestream_bridge::node::{Inbox, InboxCounts, Notifier, Publisher};
 use kinestream_bridge::wire::{PlanSlice, Request, Stamp};
-use kinestream_bridge::{Command, Image, LogThrottle, Node, Observation};
+use kinestream_bridge::{Command, Image, LogThrottle, Node};
 use kinestream_control::{Clock, Latencies, Monotonic, Percentiles, Plan, PlanHeader, PlanWriter};
 use kinestream_policy::arrivals::Arrival;
 use kinestream_policy::dispatch::InferenceRequest;
@@ -15,7 +15,7 @@ use kinestream_policy::oddity::OddityWatch;
 use kinestream_policy::{Engine, Policy};
 
 use super::port::{Inputs, OBSERVATIONS, SensorPort};
-use super::reception::{Arrived, Reception};
+use super::reception::{Arrived, Reception, numbers};
 use crate::cameras::Cameras;
 use crate::clock::stamp;
 use crate::recording::{PolicyInput, RecordSink, topic};
@@ -395,12 +395,6 @@ impl Robot {
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }
-}
-
-/// An observation's numbers as the policy takes them.
-pub fn numbers(observation: &Observation) -> Vec<f32> {
-    let values = observation.values.to_f64();
-    values.iter().map(|value| *value as f32).collect()
 }
 
 /// The plan for the control thread that an answer to `observation` is, with where the robot is where `measured` names columns

@@ -32,6 +32,7 @@ mod input;
 pub mod listener;
 pub mod pusht;
 mod server;
+mod shared;
 mod stop;
 
 use std::collections::VecDeque;

@@ -8,13 +8,12 @@ use std::future::{self, Future};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -22,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::listener::{BoundedListener, timed};
+use super::shared::{Shared, count, is_same_origin};
 use super::stop::{self, EmergencyStop, StopRequest};
 use super::{Page, PageInput, Token, ViewerHandle, access};
 
@@ -38,46 +38,6 @@ const MAX_REFUSED: u32 = 20;
 
 /// Only this program's own files may run, and no other site may embed the page.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-pub(super) struct Shared<P: Page> {
-    handle: ViewerHandle<P>,
-    emergency_stop: Option<Arc<dyn EmergencyStop>>,
-    stopping: watch::Receiver<bool>,
-    places: Arc<Semaphore>,
-    refused: Arc<Refused>,
-}
-
-/// What was refused by all pages together.
-#[derive(Debug, Default)]
-struct Refused {
-    inputs: AtomicU64,
-    sites: AtomicU64,
-    crowd: AtomicU64,
-}
-
-/// Counts one more; the count where it is to be told: 1, 2, 4, 8, ...
-fn count(counter: &AtomicU64) -> Option<u64> {
-    let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
-    count.is_power_of_two().then_some(count)
-}
-
-impl<P: Page> Clone for Shared<P> {
-    fn clone(&self) -> Self {
-        Self {
-            handle: self.handle.clone(),
-            emergency_stop: self.emergency_stop.clone(),
-            stopping: self.stopping.clone(),
-            places: Arc::clone(&self.places),
-            refused: Arc::clone(&self.refused),
-        }
-    }
-}
-
-impl<P: Page> Shared<P> {
-    pub(super) fn emergency_stop(&self) -> Option<&dyn EmergencyStop> {
-        self.emergency_stop.as_deref()
-    }
-}
 
 pub(super) async fn serve<P: Page>(
     listener: TcpListener,
@@ -216,28 +176,6 @@ async fn websocket<P: Page>(
         .max_message_size(P::MAX_INPUT_BYTES)
         .max_frame_size(P::MAX_INPUT_BYTES)
         .on_upgrade(move |socket| Connection::new(socket, shared, place).run())
-}
-
-/// Whether a request comes from the viewer's own page, or from no page at all.
-///
-/// Browsers always send `Origin` with a WebSocket upgrade; programs need not.
-pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    let Some(origin) = text(header::ORIGIN) else {
-        return true;
-    };
-    let (Some(host), Some((scheme, authority))) = (text(header::HOST), origin.split_once("://"))
-    else {
-        return false;
-    };
-    // The scheme's own port may be written on one side and left out on the other.
-    let default_port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    let bare = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_owned();
-    !host.is_empty() && bare(authority).eq_ignore_ascii_case(&bare(host))
 }
 
 /// An introduction as it goes out, to be told from a frame.

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Page;
-use super::server::{Shared, is_same_origin};
+use super::shared::{Shared, is_same_origin};
 
 /// What a page's stop acts on.
 pub trait EmergencyStop: Send + Sync {

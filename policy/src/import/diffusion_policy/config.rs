@@ -4,6 +4,7 @@ use kinestream_diffusion::schedule::{BetaSchedule, PosteriorBeta, TimestepSpacin
 use kinestream_diffusion::{PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use serde_json::Value as Json;
 
+use super::class::{Class, known};
 use super::denoiser;
 use super::observed::{self, Encoder, Observed, Shape};
 use crate::PolicyConfig;
@@ -38,17 +39,6 @@ const POLICIES: [(&str, (Class, Encoder)); 7] = [
         (Class::Streaming, Encoder::Robomimic),
     ),
 ];
-
-/// What denoises, and how its plans are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Diffusion Policy with a U-Net.
-    Unet,
-    /// Diffusion Policy with a transformer.
-    Transformer,
-    /// Streaming Diffusion Policy, which its code calls TEDi.
-    Streaming,
-}
 
 /// What a `cfg` says.
 #[derive(Debug)]
@@ -127,14 +117,6 @@ pub(super) fn describe(cfg: &Json, order: &[String]) -> Result<Description, Stri
     } else {
         Err(problems.join("; "))
     }
-}
-
-/// The entry for a class, by the last part of its path.
-pub(super) fn known<T: Copy>(target: &str, known: &[(&str, T)]) -> Option<T> {
-    let name = target.rsplit('.').next();
-    known
-        .iter()
-        .find_map(|(class, value)| (Some(*class) == name).then_some(*value))
 }
 
 const INPAINTED: &str = "true: observations that are in-painted into the plan cannot be run";

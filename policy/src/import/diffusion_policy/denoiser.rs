@@ -4,7 +4,7 @@
 use kinestream_diffusion::NetworkConfig;
 use kinestream_diffusion::network::{Activation, NetworkKind, TransformerConfig};
 
-use super::config::{Class, known};
+use super::class::{Class, known};
 use super::observed::Encoder;
 use crate::import::fields::Fields;
 

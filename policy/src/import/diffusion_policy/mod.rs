@@ -5,6 +5,7 @@
 //! Nothing in the file is executed, and the optimiser's numbers are not read. The noise schedule is
 //! not stored and rebuilt from `cfg`.
 
+mod class;
 mod config;
 mod denoiser;
 mod observed;

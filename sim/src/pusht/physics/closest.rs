@@ -4,7 +4,7 @@
 //! its distance from the origin is the distance of the cores. Sources: E. G. Gilbert,
 //! D. W. Johnson and S. S. Keerthi (1988) for GJK, G. van den Bergen (2001) for EPA.
 
-use super::shape::{Collider, Outline};
+use super::shape::{CORNERS, Collider, Outline, Plane};
 use super::vector::{Vector, clamp, maximum};
 
 const MAX_GJK_ITERATIONS: u32 = 30;
@@ -193,7 +193,7 @@ impl Outline {
                 }
             }
             Self::Polygon(planes) => {
-                let index = super::collision::support_corner(planes, direction);
+                let index = support_corner(planes, direction);
                 (planes[index].corner, index as u32)
             }
         }
@@ -269,4 +269,18 @@ fn closest_on_edge(v0: &MinkowskiPoint, v1: &MinkowskiPoint) -> ClosestPoints {
         distance,
         guess,
     }
+}
+
+/// Index of the corner that lies farthest along `direction`.
+pub(super) fn support_corner(planes: &[Plane; CORNERS], direction: Vector) -> usize {
+    let mut farthest = f64::NEG_INFINITY;
+    let mut index = 0;
+    for (i, plane) in planes.iter().enumerate() {
+        let distance = plane.corner.dot(direction);
+        if distance > farthest {
+            farthest = distance;
+            index = i;
+        }
+    }
+    index
 }

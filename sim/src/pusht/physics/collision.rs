@@ -1,6 +1,6 @@
 //! Contact points between two colliders (narrow phase).
 
-use super::closest::{ClosestPoints, closest_points};
+use super::closest::{ClosestPoints, closest_points, support_corner};
 use super::shape::{CORNERS, Collider, Outline, Plane, Segment};
 use super::vector::{Vector, clamp_unit};
 
@@ -78,20 +78,6 @@ pub(super) fn collide(first: &Collider, second: &Collider, guess: u32) -> Manifo
         }
         Outline::Polygon(_) => Manifold::none(guess),
     }
-}
-
-/// Index of the corner that lies farthest along `direction`.
-pub(super) fn support_corner(planes: &[Plane; CORNERS], direction: Vector) -> usize {
-    let mut farthest = f64::NEG_INFINITY;
-    let mut index = 0;
-    for (i, plane) in planes.iter().enumerate() {
-        let distance = plane.corner.dot(direction);
-        if distance > farthest {
-            farthest = distance;
-            index = i;
-        }
-    }
-    index
 }
 
 /// The edge of an outline that faces the other outline.

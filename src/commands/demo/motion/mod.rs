@@ -5,7 +5,6 @@ mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -17,7 +16,6 @@ use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::emdm::Emdm;
 use kinestream_motion::metrics::settle_seconds;
 use kinestream_motion::model::MotionModel;
-use kinestream_motion::performer::ActionRequest;
 use kinestream_motion::stick::JoystickInput;
 use kinestream_sim::viewer::character::Character;
 use nalgebra::Vector2;
@@ -26,7 +24,7 @@ use tch::Device;
 
 use self::report::Done;
 use crate::cli::DemoArguments;
-use kinestream_runtime::character::acts::ActionQueue;
+use kinestream_runtime::character::acts::{ActionQueue, Requests};
 use kinestream_runtime::character::live::{Live, skeleton_info};
 use kinestream_runtime::character::{
     CharacterIo, CharacterNode, Ended, Performance, PoseRate, character, perform,
@@ -38,7 +36,7 @@ use kinestream_runtime::{checkpoint, device, recording, shutdown};
 use kinestream_terminal::output;
 
 /// Where requests to perform something are taken, and where they come out.
-type Desk = (ActionQueue, Receiver<ActionRequest>);
+type Desk = (ActionQueue, Requests);
 /// Where a character listens that is there to be steered.
 const USUAL_ADDRESS: &str = "tcp/127.0.0.1:7447";
 /// Time between two looks at what there is to do.
