@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::support::child::kinestream;
 use crate::support::json_object;
 use crate::support::project::{CONFIG, OUT, Project, STEPS};
 
@@ -108,4 +109,30 @@ fn what_cannot_be_simulated_again_says_why() {
     project
         .run(&["resim", "absent.mcap"])
         .fails(&["absent.mcap"]);
+}
+
+/// Whether this processor has the instructions that the fixture was recorded with: others may round in another order.
+fn has_the_fixtures_instructions() -> bool {
+    let done = kinestream(".".as_ref(), &["doctor", "--json"]);
+    ["avx512f", "avx512_vnni"]
+        .iter()
+        .all(|it| done.stdout.contains(it))
+}
+
+#[test]
+fn a_recording_of_an_earlier_program_is_simulated_again_bit_for_bit() {
+    let file = "tests/fixtures/recordings/pusht.mcap";
+    let done = kinestream(".".as_ref(), &["resim", file, "--json"]);
+    let report = json_object(&done.stdout);
+    assert_eq!(report["complete"], true, "{report}");
+    assert!(report["plans_compared"].as_u64().unwrap() >= 20, "{report}");
+    assert!(
+        report["commands_compared"].as_u64().unwrap() >= 200,
+        "{report}"
+    );
+    if has_the_fixtures_instructions() {
+        assert_eq!(report["differing"], 0, "{report}");
+    } else {
+        println!("skipped: another processor than the fixture was recorded on may round otherwise");
+    }
 }
