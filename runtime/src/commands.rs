@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kinestream_bridge::Node;
 use kinestream_bridge::node::{Channel, Publisher};
 use kinestream_bridge::wire::{ActionFlags, ActionSlice, Stamp};
@@ -46,6 +46,12 @@ pub(crate) trait CommandSink: Send + 'static {
 
     /// Whether the way to the robot is open, and whether somebody receives commands.
     fn reach(&self) -> (bool, bool);
+
+    /// Whether commands that waited while another was sent are left out but for the newest: an actuator that is slower than
+    /// the control rate must not be led by the past.
+    fn wants_newest_alone(&self) -> bool {
+        false
+    }
 }
 
 /// Commands as messages on a robot's `act` key.
@@ -148,6 +154,25 @@ impl CommandNode {
         self.control.gauge()
     }
 
+    /// Whether the publisher thread has ended, by itself or by an error.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.publisher.is_finished()
+    }
+
+    /// As [`CommandNode::join`], but waits no longer than `limit` for the publisher thread, which may stand still in a
+    /// function that is not ours.
+    pub(crate) fn join_within(self, limit: Duration) -> Result<TimingReport> {
+        let begun = Instant::now();
+        while !self.publisher.is_finished() {
+            ensure!(
+                begun.elapsed() < limit,
+                "a command is still being handed over after {limit:?}; the thread that does it is left behind"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.join()
+    }
+
     /// Waits for both threads; returns how well the rate was kept.
     pub(crate) fn join(self) -> Result<TimingReport> {
         let report = self.control.join()?;
@@ -220,6 +245,8 @@ struct Sender<S> {
 
 impl<S: CommandSink> Sender<S> {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
+        // However this thread ends, the control thread hears that nothing reaches the robot any more.
+        let _unreachable = Unreachable(Arc::clone(&self.signals));
         let (mut sequence, mut met) = (0, false);
         loop {
             // Looked at before the ring: what was commanded until then is sent, the last command above all.
@@ -235,6 +262,13 @@ impl<S: CommandSink> Sender<S> {
                 std::thread::sleep(Duration::from_micros(500));
                 continue;
             };
+            let mut outgoing = outgoing;
+            if self.sink.wants_newest_alone() {
+                while let Ok(newer) = self.receiver.pop() {
+                    self.gauges.command_dropped();
+                    outgoing = newer;
+                }
+            }
             sequence += 1;
             let output = &outgoing.output;
             let message = ActionSlice {
@@ -253,6 +287,15 @@ impl<S: CommandSink> Sender<S> {
             }
             self.tap.wire(topic::ACTION, Monotonic.now_ns(), &message);
         }
+    }
+}
+
+/// Says that commands reach nobody, once it is dropped.
+struct Unreachable(Arc<ControlInputs>);
+
+impl Drop for Unreachable {
+    fn drop(&mut self) {
+        self.0.set_reach(false, true);
     }
 }
 

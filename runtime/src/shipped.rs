@@ -24,6 +24,10 @@ pub fn locate(named: &Path) -> PathBuf {
 /// A path that belongs to a program: in a folder above it, as in a checkout that it was built in, or in `share/kinestream`
 /// of one, as where it is installed.
 fn shipped_with(program: &Path, named: &Path) -> Option<PathBuf> {
+    // A user's own relative path must not lead to some folder above the program.
+    if !named.starts_with("models") {
+        return None;
+    }
     let program = program.canonicalize().ok()?;
     let mut folders = program.ancestors().skip(1);
     folders.find_map(|folder| {
@@ -68,5 +72,7 @@ mod tests {
             Some("usr/share/kinestream/models/a".into())
         );
         assert_eq!(of(&packaged, "models/absent"), None);
+        std::fs::create_dir_all(checkout.join("policies/arm")).unwrap();
+        assert_eq!(of(&built, "policies/arm"), None);
     }
 }

@@ -59,12 +59,25 @@ fn a_node_with_keys_of_its_own_moves_and_stops() {
         .unwrap();
     let session = zenoh::open(config).wait().unwrap();
     let setpoints = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&setpoints);
+    // How many times in a row the last setpoint came.
+    let resting = Arc::new(AtomicU64::new(0));
+    let (counted, repeated) = (Arc::clone(&setpoints), Arc::clone(&resting));
+    let mut last = Vec::new();
+    let is_last = std::sync::Mutex::new(move |bytes: Vec<u8>| {
+        std::mem::replace(&mut last, bytes.clone()) == bytes
+    });
     let _subscriber = session
         .declare_subscriber("lab/setpoints")
         .callback(move |sample| {
             assert_eq!(sample.payload().len(), 8);
             counted.fetch_add(1, Ordering::SeqCst);
+            let is_last = is_last.lock().unwrap()(sample.payload().to_bytes().into_owned());
+            let count = if is_last {
+                repeated.load(Ordering::SeqCst) + 1
+            } else {
+                0
+            };
+            repeated.store(count, Ordering::SeqCst);
         })
         .wait()
         .unwrap();
@@ -76,6 +89,10 @@ fn a_node_with_keys_of_its_own_moves_and_stops() {
     session.put("lab/encoders", vec![0; 4]).wait().unwrap();
     child.wait_for("an observation has 1 numbers, the policy expects 20");
     session.put("lab/stop", "").wait().unwrap();
+    child.wait_until("the robot rests", || {
+        session.put("lab/encoders", numbers.clone()).wait().unwrap();
+        resting.load(Ordering::SeqCst) > 50
+    });
     child.interrupt();
     let text = child.finish().succeeds().stdout;
     assert!(number(&text, "commands") > 20.0, "{text}");

@@ -3,8 +3,8 @@
 //! zenoh calls a queryable on the thread that reads the link. What stands still there holds up every other message of the
 //! link, a stop included. So a callback puts what is left to do into a bounded queue, and one thread per session does it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -18,8 +18,8 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub(super) struct ReplyThread {
     sender: Sender<Job>,
-    receiver: Receiver<Job>,
-    is_started: Arc<AtomicBool>,
+    /// Taken by the thread when it begins: with its end the queue ends.
+    receiver: Arc<Mutex<Option<Receiver<Job>>>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -36,8 +36,7 @@ impl Default for ReplyThread {
         let (sender, receiver) = bounded(CAPACITY);
         Self {
             sender,
-            receiver,
-            is_started: Arc::default(),
+            receiver: Arc::new(Mutex::new(Some(receiver))),
             dropped: Arc::default(),
         }
     }
@@ -46,13 +45,16 @@ impl Default for ReplyThread {
 impl ReplyThread {
     /// Starts the thread if it does not run yet; to be called where starting a thread may take its time.
     pub(super) fn start(&self) -> std::io::Result<()> {
-        if self.is_started.swap(true, Ordering::SeqCst) {
-            return Ok(());
+        let waiting = self
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(jobs) = waiting {
+            std::thread::Builder::new()
+                .name("replies".to_owned())
+                .spawn(move || jobs.into_iter().for_each(|job| job()))?;
         }
-        let jobs = self.receiver.clone();
-        std::thread::Builder::new()
-            .name("replies".to_owned())
-            .spawn(move || jobs.into_iter().for_each(|job| job()))?;
         Ok(())
     }
 
