@@ -39,8 +39,8 @@ pub fn open_any(named: &Path, device: Device) -> Result<Imported> {
     Ok(import::open(&path, device)?)
 }
 
-/// Opens a checkpoint to be run, its plan as the configuration says that it is run ([`run_as`](kinestream_policy::config::PlanConfig::run_as)), and at its rate
-/// where a foreign checkpoint has none. Whatever else differs has no effect: [`ineffective`] names it.
+/// Opens a checkpoint to be run, its plan as the configuration says that it is run
+/// ([`run_as`](kinestream_policy::config::PlanConfig::run_as)), and at its rate where a foreign checkpoint has none. Whatever else differs has no effect: [`ineffective`] names it.
 pub fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
     let Imported {
         mut checkpoint,

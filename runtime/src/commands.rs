@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_bridge::Node;
@@ -22,6 +22,7 @@ use kinestream_control::{
 use super::signals::{ControlInputs, ControlMetrics};
 use crate::clock::stamp;
 use crate::control_config::{ControlConfig, MOST_NUMBERS};
+use crate::ending::ends_within;
 use crate::recording::{RecordSink, TickRecord, TickRecordSink, topic};
 
 /// Commands that wait for the publisher thread at most.
@@ -162,14 +163,10 @@ impl CommandNode {
     /// As [`CommandNode::join`], but waits no longer than `limit` for the publisher thread, which may stand still in a
     /// function that is not ours.
     pub(crate) fn join_within(self, limit: Duration) -> Result<TimingReport> {
-        let begun = Instant::now();
-        while !self.publisher.is_finished() {
-            ensure!(
-                begun.elapsed() < limit,
-                "a command is still being handed over after {limit:?}; the thread that does it is left behind"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        ensure!(
+            ends_within(&self.publisher, limit),
+            "a command is still being handed over after {limit:?}; the thread that does it is left behind"
+        );
         self.join()
     }
 
@@ -255,14 +252,13 @@ impl<S: CommandSink> Sender<S> {
             let (is_open, matched) = self.sink.reach();
             met |= matched;
             self.signals.set_reach(is_open, met && !matched);
-            let Ok(outgoing) = self.receiver.pop() else {
+            let Ok(mut outgoing) = self.receiver.pop() else {
                 if is_ending {
                     return Ok(());
                 }
                 std::thread::sleep(Duration::from_micros(500));
                 continue;
             };
-            let mut outgoing = outgoing;
             if self.sink.wants_newest_alone() {
                 while let Ok(newer) = self.receiver.pop() {
                     self.gauges.command_dropped();

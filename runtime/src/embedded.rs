@@ -117,6 +117,8 @@ pub struct EmbeddedReport {
     pub statistics: PolicyStatistics,
     /// Commands that the actuator got.
     pub commands: u64,
+    /// Commands that were left out because the actuator was busy when they were due.
+    pub left_out: u64,
     /// How well the control rate was kept.
     pub timing: TimingReport,
 }
@@ -323,6 +325,7 @@ impl EmbeddedRobot {
         Ok(EmbeddedReport {
             statistics,
             commands: self.gauges.published(),
+            left_out: self.gauges.dropped(),
             timing,
         })
     }
@@ -572,7 +575,7 @@ mod tests {
             "{} {before}",
             log.all().len()
         );
-        robot.finish().unwrap();
+        assert!(robot.finish().unwrap().left_out > 0);
 
         let robot = with_actuator(|_| panic!("the cable is cut"));
         robot.observe(&[250.0; 20]).unwrap();

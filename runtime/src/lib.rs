@@ -40,6 +40,7 @@ pub mod control_config;
 pub mod descriptors;
 pub mod device;
 pub mod embedded;
+mod ending;
 pub mod engines;
 pub mod log_writer;
 pub mod metrics;

@@ -8,7 +8,7 @@ use super::humanoid::{Ground, HumanPose, Humanoid, HumanoidConfig};
 use crate::skeleton::{JointInfo, SkeletonInfo};
 use crate::wire::{Contacts, Pose, PoseFlags};
 
-/// Joints with the names, parents and offsets of kinestream's character (`motion/src/character.rs`), in its order.
+/// Joints with the names, parents and offsets of kinestream's character (`rig/src/character.rs`), in its order.
 const JOINTS: [(&str, Option<usize>, [f64; 3]); 22] = [
     ("Hips", None, [0.0, 0.97, 0.0]),
     ("Spine", Some(0), [0.0, 0.09, -0.01]),

@@ -13,7 +13,7 @@ mod robot;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kinestream_bridge::node::Notifier;
@@ -32,6 +32,7 @@ pub(crate) use self::robot::{RobotLink, Seat};
 use super::cameras::Cameras;
 use super::signals::ControlInputs;
 use crate::POLL_TIMEOUT;
+use crate::ending::ends_within;
 
 /// Evaluations before the node says that it is ready; they are not measured.
 const WARM_UP: usize = 20;
@@ -145,14 +146,10 @@ impl PolicyNode {
 
     /// Waits for the end of the thread, but no longer than `limit`: an evaluation that never ends keeps nobody from leaving.
     pub(crate) fn join_within(self, limit: Duration) -> Result<()> {
-        let begun = Instant::now();
-        while !self.thread.is_finished() {
-            anyhow::ensure!(
-                begun.elapsed() < limit,
-                "the policy thread stands still in an evaluation; it is left behind"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        anyhow::ensure!(
+            ends_within(&self.thread, limit),
+            "the policy thread stands still in an evaluation; it is left behind"
+        );
         match self.thread.join() {
             Ok(result) => result,
             Err(_) => anyhow::bail!("the policy thread panicked"),

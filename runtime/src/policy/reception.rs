@@ -57,33 +57,31 @@ impl Reception {
 
     /// Stamps an observation, and tells the watchdog where it is news and can be planned from.
     pub(super) fn take(&self, view: &ObservationView<'_>) -> Arrived {
-        let arrived_ns = Monotonic.now_ns();
-        if self.is_whole(view)
-            && self.is_news(&view.stamp)
-            && self.has_pictures.load(Ordering::Relaxed)
-        {
-            self.signals.observed(arrived_ns);
-        }
         Arrived {
+            arrived_ns: self.hear(&view.stamp, || self.is_whole(view)),
             observation: Observation::from_view(view),
-            arrived_ns,
         }
     }
 
     /// As [`Reception::take`], for an observation that never was a message.
     pub(super) fn take_owned(&self, observation: Observation) -> Arrived {
+        let is_whole = || {
+            let numbers = numbers(&observation);
+            numbers.len() == self.size && numbers.iter().all(|it| it.is_finite())
+        };
+        Arrived {
+            arrived_ns: self.hear(&observation.stamp, is_whole),
+            observation,
+        }
+    }
+
+    /// The time of arrival, of which the watchdog hears where the observation can be planned from.
+    fn hear(&self, stamp: &Stamp, is_whole: impl FnOnce() -> bool) -> u64 {
         let arrived_ns = Monotonic.now_ns();
-        let is_whole = observation.dims() == self.size
-            && observation.is_finite()
-            && numbers(&observation).iter().all(|it| it.is_finite());
-        if is_whole && self.is_news(&observation.stamp) && self.has_pictures.load(Ordering::Relaxed)
-        {
+        if is_whole() && self.is_news(stamp) && self.has_pictures.load(Ordering::Relaxed) {
             self.signals.observed(arrived_ns);
         }
-        Arrived {
-            observation,
-            arrived_ns,
-        }
+        arrived_ns
     }
 
     /// Whether there are as many numbers as the policy observes, all of them finite as it takes them.
@@ -123,6 +121,12 @@ mod tests {
 
     #[test]
     fn the_watchdog_hears_of_what_can_be_planned_from() {
+        for is_message in [true, false] {
+            hears_of_what_can_be_planned_from(is_message);
+        }
+    }
+
+    fn hears_of_what_can_be_planned_from(is_message: bool) {
         let signals = Arc::new(ControlInputs::new(Arc::default(), false));
         let reception = Reception::new(2, true, PERIOD_NS, Arc::clone(&signals));
         let is_heard = |sequence: u64, values: Values| {
@@ -137,9 +141,13 @@ mod tests {
                 values,
             };
             let before = signals.facts(false).observation_ns;
-            let mut bytes = Vec::new();
-            observation.encode_into(&mut bytes).unwrap();
-            let arrived = reception.take(&Observation::<Values>::view(&bytes).unwrap());
+            let arrived = if is_message {
+                let mut bytes = Vec::new();
+                observation.encode_into(&mut bytes).unwrap();
+                reception.take(&Observation::<Values>::view(&bytes).unwrap())
+            } else {
+                reception.take_owned(observation.clone())
+            };
             assert_eq!(arrived.observation.stamp, observation.stamp);
             let heard = signals.facts(false).observation_ns;
             assert!(heard == before || heard == arrived.arrived_ns);
