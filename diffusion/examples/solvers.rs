@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     print!("| evaluations |");
     EVALUATIONS.iter().for_each(|count| print!(" {count} |"));
     println!("\n|---|{}", "---|".repeat(EVALUATIONS.len()));
-    for (name, solver) in Solver::NAMED {
+    for (name, solver) in Solver::named_solvers() {
         let config = SamplerConfig {
             prediction: PredictionType::Sample,
             solver,

@@ -14,8 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::guidance::Guidance;
 use crate::sampler::{Transition, table};
-use crate::solver::Form;
-use crate::solver::rows::{Row, Rows};
+use crate::solver::{OutputForm, StepCoefficients, step};
 use crate::{NoiseSchedule, Result, Sampler, TimestepSchedule};
 
 /// Takes steps down a ladder for a number of independent streams, each a plan of T positions.
@@ -30,7 +29,7 @@ pub struct DiffusionSampler {
 /// Coefficients of all levels and lengths of history.
 #[derive(Debug)]
 struct Steps {
-    rows: Vec<Row>,
+    rows: Vec<StepCoefficients>,
     conversions: Vec<[f64; CONVERSION]>,
     /// [(K + 1) (H + 1), COLUMNS], in the kind and on the device of the samples seen last.
     table: Option<Tensor>,
@@ -69,7 +68,7 @@ impl DiffusionSampler {
     pub fn on(sampler: Sampler, ladder: TimestepSchedule, streams: usize, horizon: usize) -> Self {
         let solver = sampler.config().solver;
         let ladder = ladder.laid_out_for(solver, sampler.schedule());
-        let steps = (!solver.without_table()).then(|| Steps::new(&sampler, &ladder));
+        let steps = (!solver.is_memoryless()).then(|| Steps::new(&sampler, &ladder));
         Self {
             memory: Memory {
                 horizon,
@@ -167,9 +166,9 @@ impl DiffusionSampler {
             }
         };
         let newest = match self.sampler.config().solver.form() {
-            Form::Clean => clean.shallow_clone(),
-            Form::Noise => epsilon(),
-            Form::Flow => epsilon() - &clean,
+            OutputForm::Clean => clean.shallow_clone(),
+            OutputForm::Noise => epsilon(),
+            OutputForm::Flow => epsilon() - &clean,
         };
         let mut next = sample * column(CONVERSION) + &clean * column(CONVERSION + 1);
         if let Some(noise) = noise {
@@ -260,12 +259,11 @@ impl DiffusionSampler {
 impl Steps {
     fn new(sampler: &Sampler, ladder: &TimestepSchedule) -> Self {
         let (solver, schedule) = (sampler.config().solver, sampler.schedule());
-        let steps = Rows::new(solver, ladder, schedule);
         let levels = 0..=ladder.levels();
         let rows = levels
             .clone()
             .flat_map(|level| (0..=solver.history()).map(move |depth| (level, depth)))
-            .map(|(level, depth)| steps.row(level, depth));
+            .map(|(level, depth)| step::coefficients(solver, ladder, schedule, level, depth));
         let conversions = levels.map(|level| {
             if level == 0 {
                 return [1.0, 0.0, 0.0, 0.0, 0.0];

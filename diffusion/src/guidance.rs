@@ -77,7 +77,9 @@ mod tests {
     use super::*;
     use crate::noise::NoiseStream;
     use crate::sampler::Transition;
-    use crate::{NoiseSchedule, PredictionType, Sampler, SamplerConfig, ScheduleConfig, Solver};
+    use crate::{
+        Ddim, NoiseSchedule, PredictionType, Sampler, SamplerConfig, ScheduleConfig, Solver,
+    };
 
     fn sampler(prediction: PredictionType, solver: Solver, clip_sample: Option<f64>) -> Sampler {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
@@ -175,7 +177,7 @@ mod tests {
             let mut random = NoiseStream::new(seed);
             let mut draw = || Tensor::from_slice(&random.normals(6)).view([1, 3, 2]);
             let (sample, x0, target) = (draw(), draw(), draw());
-            let sampler = sampler(PredictionType::Sample, Solver::Ddim { eta: 0.0 }, None);
+            let sampler = sampler(PredictionType::Sample, Solver::DDIM, None);
             let (before, after) = (
                 sampler.schedule().alpha_cumprod(from),
                 sampler.schedule().alpha_cumprod(to),
@@ -201,11 +203,7 @@ mod tests {
         let mut draw = || Tensor::from_slice(&random.normals(8)).view([1, 4, 2]);
         let (sample, output, noise) = (draw(), draw(), draw());
         let target = draw().clamp(-1.0, 1.0);
-        for solver in [
-            Solver::Ddpm,
-            Solver::Ddim { eta: 0.0 },
-            Solver::Ddim { eta: 0.5 },
-        ] {
+        for solver in [Solver::DDPM, Solver::DDIM, Solver::Ddim(Ddim { eta: 0.5 })] {
             for prediction in [
                 PredictionType::Epsilon,
                 PredictionType::Sample,
@@ -233,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_overshooting_pull_stays_within_the_clipping_bound() {
-        let sampler = sampler(PredictionType::Sample, Solver::Ddim { eta: 0.0 }, Some(1.0));
+        let sampler = sampler(PredictionType::Sample, Solver::DDIM, Some(1.0));
         let zeros = Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu));
         let target = Tensor::from_slice(&[0.5_f32, -0.5]).view([1, 1, 2]);
         let moves = [Transition { from: 3, to: -1 }];

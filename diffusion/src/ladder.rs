@@ -7,7 +7,9 @@
 //! A step of a single-step solver makes several evaluations. Here each of them is a level: between
 //! two of them a position lies at the solver's intermediate level, with the noise of that.
 
-use crate::solver::Solver;
+use std::ops::Range;
+
+use crate::solver::{Solver, StagePlace};
 use crate::{Error, NoiseSchedule, Result};
 
 /// The timesteps of the levels of a rolling plan.
@@ -69,9 +71,8 @@ impl TimestepSchedule {
     ///
     /// The steps are counted from the clean end, where the last evaluation is a step of its own, so
     /// the first step may be one of fewer evaluations. Steps begin and end where the levels were;
-    /// those between move to the timesteps that are nearest to where the solver evaluates: for
-    /// DPM-Solver halves or thirds of the step in the logarithm of the signal-to-noise ratio, for
-    /// Heun its end.
+    /// those between move to the timesteps that are nearest to where the solver evaluates, such as
+    /// halves or thirds of the step in the logarithm of the signal-to-noise ratio for DPM-Solver.
     #[must_use]
     pub fn laid_out_for(mut self, solver: Solver, schedule: &NoiseSchedule) -> Self {
         self.stages = solver.stages();
@@ -82,22 +83,21 @@ impl TimestepSchedule {
             }
             let below = level + stage.index - stage.size;
             let (begin, end) = (self.timesteps[level + stage.index], self.timesteps[below]);
-            if solver == Solver::Heun {
-                self.timesteps[level] = end;
-                continue;
-            }
-            let ratio = |timestep: i64| schedule.level(timestep).log_ratio();
-            let share = stage.index as f64 / stage.size as f64;
-            let aim = ratio(begin) + share * (ratio(end) - ratio(begin));
-            if aim.is_finite() {
-                // Room is left for the evaluations that follow.
-                let room = end + (level - below) as i64..self.timesteps[level + 1];
-                let nearest = room.min_by(|a, b| {
-                    let distance = |timestep: i64| (ratio(timestep) - aim).abs();
-                    distance(*a).total_cmp(&distance(*b))
-                });
-                self.timesteps[level] = nearest.unwrap_or(self.timesteps[level]);
-            }
+            let nearest = match solver.stage_place(stage.index, stage.size) {
+                StagePlace::LogRatio(share) => {
+                    let ratio = |timestep: i64| schedule.level(timestep).log_ratio();
+                    // Room is left for the evaluations that follow.
+                    let room = end + (level - below) as i64..self.timesteps[level + 1];
+                    nearest(ratio, [begin, end], share, room)
+                }
+                StagePlace::FlowTime(1.0) => Some(end),
+                StagePlace::FlowTime(share) => {
+                    let time = |timestep: i64| schedule.level(timestep).flow_time();
+                    // Evaluations may share a place between the ends.
+                    nearest(time, [begin, end], share, end + 1..begin)
+                }
+            };
+            self.timesteps[level] = nearest.unwrap_or(self.timesteps[level]);
         }
         self
     }
@@ -148,6 +148,19 @@ impl TimestepSchedule {
     }
 }
 
+/// The timestep of `room` at which `value` is nearest to a share of the way between two timesteps.
+fn nearest(
+    value: impl Fn(i64) -> f64,
+    [begin, end]: [i64; 2],
+    share: f64,
+    room: Range<i64>,
+) -> Option<i64> {
+    let aim = value(begin) + share * (value(end) - value(begin));
+    let distance = |timestep: i64| (value(timestep) - aim).abs();
+    let room = room.filter(|_| aim.is_finite());
+    room.min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,8 +190,7 @@ mod tests {
     fn steps_of_several_evaluations_end_where_the_levels_were() {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
         let even = TimestepSchedule::even(12, 100).unwrap();
-        for (name, _) in Solver::NAMED {
-            let solver = Solver::named(name).unwrap();
+        for (name, solver) in Solver::named_solvers() {
             let ladder = even.clone().laid_out_for(solver, &schedule);
             let mut steps = 0;
             for level in 1..=12 {
@@ -196,7 +208,7 @@ mod tests {
             // The evaluation to clean, and the others in whole steps or one that is shorter.
             assert_eq!(steps, 1 + 11_usize.div_ceil(solver.stages()), "{name}");
         }
-        let heun = even.laid_out_for(Solver::Heun, &schedule);
+        let heun = even.laid_out_for(Solver::named("heun").unwrap(), &schedule);
         assert_eq!(heun.timestep(2), heun.timestep(1));
         assert_eq!(heun.stage(12), Stage { index: 0, size: 1 });
     }

@@ -31,4 +31,4 @@ pub use ladder::TimestepSchedule;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};
 pub use sampler::{PredictionType, Sampler, SamplerConfig};
 pub use schedule::{NoiseSchedule, ScheduleConfig};
-pub use solver::{Solver, Stepping};
+pub use solver::{Ddim, Solver, Stepping};

@@ -188,7 +188,7 @@ impl Sampler {
     pub fn needs_noise(&self, transitions: &[Transition]) -> bool {
         transitions
             .iter()
-            .any(|transition| self.deviation(*transition) > 0.0)
+            .any(|transition| self.position(*transition).deviation > 0.0)
     }
 
     /// Takes one step.
@@ -234,7 +234,7 @@ impl Sampler {
         noise: Option<&[f32]>,
     ) {
         let noise = noise.filter(|_| self.needs_noise(transitions));
-        let is_ddim = self.config.solver != Solver::Ddpm;
+        let keeps_noise = self.keeps_noise();
         let bound = self.config.clip_sample.map(|bound| bound as f32);
         let width = next.len() / transitions.len().max(1);
         for (position, &transition) in transitions.iter().enumerate() {
@@ -246,7 +246,7 @@ impl Sampler {
                     x0 = x0.clamp(-bound, bound);
                 }
                 next[at] = x0 * c[4] + sample * c[5];
-                if is_ddim {
+                if keeps_noise {
                     next[at] += (sample * c[2] + output * c[3]) * c[6];
                 }
                 if let Some(noise) = noise {
@@ -289,7 +289,7 @@ impl Sampler {
             x0 = self.clipped(guide.draw(&free));
         }
         let mut next = &x0 * column(4) + sample * column(5);
-        if self.config.solver != Solver::Ddpm {
+        if self.keeps_noise() {
             let mut epsilon = sample * column(2) + output * column(3);
             if guide.is_some() {
                 epsilon -= (x0 - free) * column(8);
@@ -373,6 +373,13 @@ impl Sampler {
         }
     }
 
+    /// Whether steps of the solver have a term of the noise that the prediction implies.
+    fn keeps_noise(&self) -> bool {
+        let anywhere = Transition { from: 0, to: -1 };
+        let step = self.config.solver.transition(&self.schedule, anywhere);
+        step.epsilon.is_some()
+    }
+
     fn coefficients(&self, sample: &Tensor, transitions: &[Transition]) -> Tensor {
         let values: Vec<f64> = transitions
             .iter()
@@ -397,42 +404,19 @@ impl Sampler {
                 x0_in_epsilon: 0.0,
             };
         }
-        let (now, next) = (self.schedule.level(from), self.schedule.level(to));
+        let now = self.schedule.level(from);
         let conversion = self.config.prediction.conversion(now);
-        let deviation = self.deviation(transition);
-        let (x0, sample, epsilon) = match self.config.solver {
-            Solver::Ddpm => {
-                let step = self.schedule.ancestral(from, to);
-                (step.clean, step.sample, 0.0)
-            }
-            _ => {
-                let kept = next.noise.powi(2) - deviation.powi(2);
-                (next.signal, 0.0, kept.max(0.0).sqrt())
-            }
-        };
+        let step = self.config.solver.transition(&self.schedule, transition);
         Coefficients {
             sample_in_x0: conversion.sample_in_x0,
             output_in_x0: conversion.output_in_x0,
             sample_in_epsilon: conversion.sample_in_epsilon,
             output_in_epsilon: conversion.output_in_epsilon,
-            x0,
-            sample,
-            epsilon,
-            deviation,
+            x0: step.clean,
+            sample: step.sample,
+            epsilon: step.epsilon.unwrap_or(0.0),
+            deviation: step.deviation,
             x0_in_epsilon: now.signal / now.noise,
-        }
-    }
-
-    fn deviation(&self, Transition { from, to }: Transition) -> f64 {
-        if from <= to || to < 0 {
-            return 0.0;
-        }
-        let deviation = self.schedule.ancestral(from, to).deviation;
-        match self.config.solver {
-            // The floor is that of the reference implementation's "fixed_small".
-            Solver::Ddpm => deviation.max(1e-10),
-            Solver::Ddim { eta } => eta * deviation,
-            _ => 0.0,
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ScheduleConfig;
+use crate::{Ddim, ScheduleConfig};
 
 fn sampler(prediction: PredictionType, solver: Solver) -> Sampler {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
@@ -42,11 +42,7 @@ fn steps_on_the_host_are_those_of_libtorch_bit_for_bit() {
         PredictionType::Sample,
         PredictionType::Velocity,
     ] {
-        for solver in [
-            Solver::Ddpm,
-            Solver::Ddim { eta: 0.0 },
-            Solver::Ddim { eta: 0.7 },
-        ] {
+        for solver in [Solver::DDPM, Solver::DDIM, Solver::Ddim(Ddim { eta: 0.7 })] {
             for clip_sample in [None, Some(0.8)] {
                 let mut sampler = sampler(prediction, solver);
                 sampler.config.clip_sample = clip_sample;
@@ -81,7 +77,7 @@ fn a_perfect_prediction_is_recovered_whatever_is_predicted() {
         PredictionType::Sample,
         PredictionType::Velocity,
     ] {
-        let sampler = sampler(prediction, Solver::Ddim { eta: 0.0 });
+        let sampler = sampler(prediction, Solver::DDIM);
         let sample = sampler.add_noise(&clean, &noise, &timesteps);
         let out = output(&sampler, &clean, &noise, &timesteps);
         let estimate = sampler.clean_estimate(&sample, &out, &timesteps);
@@ -106,7 +102,7 @@ fn clipping_bounds_the_clean_estimate() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let config = SamplerConfig {
         prediction: PredictionType::Sample,
-        solver: Solver::Ddim { eta: 0.0 },
+        solver: Solver::DDIM,
         clip_sample: Some(1.0),
     };
     let sampler = Sampler::new(config, schedule).unwrap();
@@ -118,7 +114,7 @@ fn clipping_bounds_the_clean_estimate() {
 
 #[test]
 fn the_last_ddpm_step_adds_no_noise() {
-    let sampler = sampler(PredictionType::Epsilon, Solver::Ddpm);
+    let sampler = sampler(PredictionType::Epsilon, Solver::DDPM);
     assert!(!sampler.needs_noise(&[Transition { from: 0, to: -1 }]));
     assert!(sampler.needs_noise(&[Transition { from: 1, to: 0 }]));
 }
@@ -128,7 +124,7 @@ fn bad_settings_are_refused_by_name() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let config = SamplerConfig {
         prediction: PredictionType::Epsilon,
-        solver: Solver::Ddim { eta: 1.5 },
+        solver: Solver::Ddim(Ddim { eta: 1.5 }),
         clip_sample: None,
     };
     let message = Sampler::new(config, schedule).unwrap_err().to_string();
@@ -140,7 +136,7 @@ proptest! {
     fn positions_do_not_influence_each_other(
         from in prop::collection::vec(-1_i64..100, 6), seed in 0_u64..1000
     ) {
-        for solver in [Solver::Ddpm, Solver::Ddim { eta: 0.5 }] {
+        for solver in [Solver::DDPM, Solver::Ddim(Ddim { eta: 0.5 })] {
             let sampler = sampler(PredictionType::Epsilon, solver);
             let mut noise = crate::noise::NoiseStream::new(seed);
             let mut random = || Tensor::from_slice(&noise.normals(12)).view([1, 6, 2]);

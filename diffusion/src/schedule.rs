@@ -46,6 +46,11 @@ impl NoiseLevel {
     pub fn noise_ratio(&self) -> f64 {
         self.noise / self.signal
     }
+
+    /// Time on the straight path of equal signal-to-noise ratio, 0 (clean) to 1 (noise).
+    pub fn flow_time(&self) -> f64 {
+        self.noise / (self.signal + self.noise)
+    }
 }
 
 /// Which timesteps the noise levels of a plan stand for.

@@ -164,8 +164,8 @@ pub(crate) struct EvalArguments {
 
 /// The solvers by their names.
 fn solvers() -> impl TypedValueParser<Value = Solver> {
-    let names = Solver::NAMED.map(|(name, _)| name);
-    PossibleValuesParser::new(names).try_map(|name| {
+    let names = Solver::named_solvers().map(|(name, _)| name);
+    PossibleValuesParser::new(names.collect::<Vec<_>>()).try_map(|name| {
         Solver::named(&name).ok_or_else(|| format!("there is no solver named {name}"))
     })
 }

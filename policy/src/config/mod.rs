@@ -40,7 +40,7 @@ pub struct PolicyConfig {
 fn default_sampler() -> SamplerConfig {
     SamplerConfig {
         prediction: PredictionType::Sample,
-        solver: Solver::Ddim { eta: 0.0 },
+        solver: Solver::DDIM,
         clip_sample: Some(1.0),
     }
 }

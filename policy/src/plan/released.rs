@@ -8,7 +8,7 @@
 
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::sampler::{Solver, Transition};
-use kinestream_diffusion::{Denoiser, Sampler};
+use kinestream_diffusion::{Ddim, Denoiser, Sampler};
 use tch::Device;
 
 use super::batch::Batch;
@@ -54,7 +54,7 @@ impl ReleasedPlanner {
             });
         }
         let solver = sampler.config().solver;
-        if !matches!(solver, Solver::Ddpm | Solver::Ddim { .. }) {
+        if !solver.is_memoryless() {
             return Err(Error::Config {
                 key: "sampler.solver",
                 found: format!("{solver:?} with plan.mode released"),
@@ -163,7 +163,7 @@ impl Planner for ReleasedPlanner {
             return Ok(0);
         }
         let stride = match self.sampler.config().solver {
-            Solver::Ddpm => 1,
+            Solver::Ddpm(_) => 1,
             _ => self.sampler.schedule().train_timesteps() as i64 / self.count(),
         };
         let moves: Vec<Transition> = due
@@ -176,8 +176,8 @@ impl Planner for ReleasedPlanner {
             .collect();
         let numbers = self.config.horizon * self.batch.action();
         let draws = match self.sampler.config().solver {
-            Solver::Ddpm => true,
-            Solver::Ddim { eta } => eta > 0.0,
+            Solver::Ddpm(_) => true,
+            Solver::Ddim(Ddim { eta }) => eta > 0.0,
             _ => false,
         };
         let noise = draws.then(|| {

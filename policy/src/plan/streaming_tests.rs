@@ -19,7 +19,7 @@ use super::*;
 use crate::config::{Alignment, PlanMode};
 use crate::plan::ReleasedPlanner;
 
-const DDIM: Solver = Solver::Ddim { eta: 0.0 };
+const DDIM: Solver = Solver::DDIM;
 const OLDEST: Alignment = Alignment::OldestObservation;
 const NEWEST: Alignment = Alignment::NewestObservation;
 
@@ -255,7 +255,7 @@ fn every_position_has_the_noise_that_the_network_is_told() {
         (config(16, 1, None, NEWEST), &[1, 0, 1, 2, 1, 3]),
     ];
     for (config, consumed) in cases {
-        for solver in [DDIM, Solver::Ddpm] {
+        for solver in [DDIM, Solver::DDPM] {
             let (meter, record) = Meter::new(&config, solver, 99);
             let mut planner = streaming(&config, solver, meter);
             let record = metered(&mut planner, &record, consumed);
@@ -274,9 +274,9 @@ fn every_position_has_the_noise_that_the_network_is_told() {
 fn the_meter_finds_the_defects_of_the_released_code() {
     // None of them: no past positions, as many levels as timesteps, whole chunks consumed.
     let sound = config(15, 5, Some(100), NEWEST);
-    assert_eq!(released(&sound, Solver::Ddpm, &[5]).faults, [""; 0]);
+    assert_eq!(released(&sound, Solver::DDPM, &[5]).faults, [""; 0]);
     // 1: past positions stay clean and are labelled as noisy.
-    let faults = released(&config(16, 5, Some(100), OLDEST), Solver::Ddpm, &[5]).faults;
+    let faults = released(&config(16, 5, Some(100), OLDEST), Solver::DDPM, &[5]).faults;
     assert!(
         !faults.is_empty() && faults.iter().all(|f| f.starts_with("position 0 ")),
         "{faults:?}"
@@ -288,7 +288,7 @@ fn the_meter_finds_the_defects_of_the_released_code() {
         "{faults:?}"
     );
     // 5: the plan rolls by a chunk though less was consumed.
-    assert!(!released(&sound, Solver::Ddpm, &[2]).faults.is_empty());
+    assert!(!released(&sound, Solver::DDPM, &[2]).faults.is_empty());
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn evaluations_are_known_beforehand_whatever_the_network_returns() {
 
 #[test]
 fn a_reset_stream_repeats_itself_bit_for_bit_whatever_happened_before() {
-    for solver in [DDIM, Solver::Ddpm] {
+    for solver in [DDIM, Solver::DDPM] {
         for primer in [PlanInit::Zero, PlanInit::Constant, PlanInit::Denoise] {
             let config = PlanConfig {
                 primer,
@@ -424,7 +424,7 @@ fn a_reset_stream_repeats_itself_bit_for_bit_whatever_happened_before() {
 fn streams_in_one_batch_are_as_if_alone() {
     let config = config(16, 5, Some(16), OLDEST);
     let network = small_network(&config);
-    for solver in [DDIM, Solver::Ddpm] {
+    for solver in [DDIM, Solver::DDPM] {
         let alone: Vec<Vec<Plan>> = (0..3)
             .map(|stream| {
                 let mut planner = streaming(&config, solver, network.clone());
@@ -636,7 +636,7 @@ proptest! {
             ..config(horizon, steps, Some(levels), alignment)
         };
         prop_assert_eq!(config.chunks(), chunks);
-        let mut planner = streaming(&config, Solver::Ddpm, Narrow(horizon));
+        let mut planner = streaming(&config, Solver::DDPM, Narrow(horizon));
         for (consumed, completely) in actions {
             planner.observe(0, &[0.0], &[0.25]);
             let owed = planner.owed(0);

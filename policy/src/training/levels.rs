@@ -111,6 +111,8 @@ mod tests {
     use kinestream_diffusion::schedule::TimestepSpacing;
     use kinestream_diffusion::{DiffusionSampler, NoiseSchedule, ScheduleConfig};
 
+    use kinestream_diffusion::solver::families::heun::Heun;
+
     use super::*;
     use crate::config::{Alignment, PlanInit, PlanMode};
 
@@ -131,6 +133,8 @@ mod tests {
         }
     }
 
+    const HEUN: Solver = Solver::Heun(Heun {});
+
     fn denoiser(spacing: TimestepSpacing, solver: Solver) -> Sampler {
         let config = SamplerConfig {
             prediction: PredictionType::Epsilon,
@@ -145,7 +149,7 @@ mod tests {
     }
 
     fn sampler(mix: NoiseMix, levels: usize) -> LevelSampler {
-        let denoiser = denoiser(TimestepSpacing::Trailing, Solver::Ddpm);
+        let denoiser = denoiser(TimestepSpacing::Trailing, Solver::DDPM);
         LevelSampler::new(&mix, &plan(PlanMode::Streaming, levels), &denoiser).unwrap()
     }
 
@@ -231,11 +235,11 @@ mod tests {
             ..NONE
         };
         let cases = [
-            (PlanMode::Streaming, TimestepSpacing::Trailing, Solver::Ddpm),
-            (PlanMode::Streaming, TimestepSpacing::Trailing, Solver::Heun),
-            (PlanMode::Chunk, TimestepSpacing::Trailing, Solver::Ddpm),
-            (PlanMode::Chunk, TimestepSpacing::Leading, Solver::Ddpm),
-            (PlanMode::Chunk, TimestepSpacing::Leading, Solver::Heun),
+            (PlanMode::Streaming, TimestepSpacing::Trailing, Solver::DDPM),
+            (PlanMode::Streaming, TimestepSpacing::Trailing, HEUN),
+            (PlanMode::Chunk, TimestepSpacing::Trailing, Solver::DDPM),
+            (PlanMode::Chunk, TimestepSpacing::Leading, Solver::DDPM),
+            (PlanMode::Chunk, TimestepSpacing::Leading, HEUN),
         ];
         for (mode, spacing, solver) in cases {
             let (plan, denoiser) = (plan(mode, 6), denoiser(spacing, solver));

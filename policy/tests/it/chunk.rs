@@ -15,7 +15,7 @@ use tch::{Device, Tensor};
 
 #[test]
 fn a_plan_lasts_for_its_action_steps_and_costs_all_levels() {
-    for (solver, levels) in [(Solver::Ddpm, 100), (Solver::Ddim { eta: 0.0 }, 10)] {
+    for (solver, levels) in [(Solver::DDPM, 100), (Solver::DDIM, 10)] {
         let mut planner = planner(solver, levels, &Arc::default());
         planner.reset(0, 1);
         for chunk in 0..3 {
@@ -42,7 +42,7 @@ fn a_plan_lasts_for_its_action_steps_and_costs_all_levels() {
 
 #[test]
 fn plans_depend_on_the_seed_alone() {
-    let mut planner = planner(Solver::Ddpm, 100, &Arc::default());
+    let mut planner = planner(Solver::DDPM, 100, &Arc::default());
     let mut noise = |seed| {
         planner.reset(0, seed);
         planner.observe(0, &[0.0], &[0.0]);
@@ -59,7 +59,7 @@ fn plans_depend_on_the_seed_alone() {
 fn chunks_go_on_from_the_one_before() {
     let mut config = config(10);
     (config.iterate, config.action_steps) = (Some(IterateConfig { steps: 3 }), 1);
-    let mut planner = planner_of(config, Solver::Ddim { eta: 0.0 }, &Arc::default());
+    let mut planner = planner_of(config, Solver::DDIM, &Arc::default());
     planner.reset(0, 1);
     // The first one comes from noise.
     assert_eq!(settle(&mut planner), 10);
@@ -92,7 +92,7 @@ fn chunks_restart_from_what_the_one_before_was_on_its_way() {
     let mut config = config(8);
     let within = 0.1;
     (config.restart, config.action_steps) = (Some(RestartConfig { steps: 2, within }), 4);
-    let sampler = sampler(Solver::Ddim { eta: 0.0 });
+    let sampler = sampler(Solver::DDIM);
     let network = Box::new(Follow);
     let mut planner = ChunkPlanner::new(config, sampler, network, Device::Cpu, 2).unwrap();
     let mut chunk = |streams: &[usize], observed: [f32; 2]| {
@@ -130,7 +130,7 @@ fn chunks_restart_from_what_the_one_before_was_on_its_way() {
 #[test]
 fn nan_keeps_the_last_plan_and_the_next_observation_begins_anew() {
     let broken = Arc::new(AtomicBool::new(true));
-    let mut planner = planner(Solver::Ddim { eta: 0.0 }, 10, &broken);
+    let mut planner = planner(Solver::DDIM, 10, &broken);
     settle(&mut planner);
     assert!(matches!(planner.plan(0), Err(Error::NonFinitePlan)));
     broken.store(false, Ordering::Relaxed);

@@ -27,8 +27,8 @@ const BUFFER_TOLERANCE: f64 = 2e-5;
 /// Of the actions, in the task's units (0 to 512).
 const ACTION_TOLERANCE: f64 = 5e-3;
 
-const DDPM: Solver = Solver::Ddpm;
-const DDIM: Solver = Solver::Ddim { eta: 0.0 };
+const DDPM: Solver = Solver::DDPM;
+const DDIM: Solver = Solver::DDIM;
 
 #[test]
 fn ddim_with_16_levels() {

@@ -15,8 +15,8 @@ use kinestream_policy::plan::{ChunkPlanner, Plan, Planner, StreamingPlanner};
 use proptest::prelude::*;
 use tch::{Device, Tensor};
 
-const DDIM: Solver = Solver::Ddim { eta: 0.0 };
-const SOLVERS: [Solver; 2] = [DDIM, Solver::Ddpm];
+const DDIM: Solver = Solver::DDIM;
+const SOLVERS: [Solver; 2] = [DDIM, Solver::DDPM];
 const OLDEST: Alignment = Alignment::OldestObservation;
 const NEWEST: Alignment = Alignment::NewestObservation;
 /// Numbers per action.
@@ -180,7 +180,7 @@ proptest! {
             ..config(PlanMode::Streaming, commit_ahead, steps, chunks + more)
         };
         prop_assert_eq!(config.chunks(), chunks);
-        let mut planner = planner(&config, Solver::Ddpm, Halving(horizon, true), 1);
+        let mut planner = planner(&config, Solver::DDPM, Halving(horizon, true), 1);
         let mut before: Option<(Plan, usize)> = None;
         for (round, count) in consumed.into_iter().enumerate() {
             let (plan, _) = answer(planner.as_mut(), 0, round as f32);

@@ -46,7 +46,7 @@ fn ddpm_as_lerobot() {
     assert!(!folders.is_empty());
     for folder in folders {
         let checkpoint = import::open(&folder, Device::Cpu).unwrap().checkpoint;
-        assert_eq!(checkpoint.policy().sampler.solver, Solver::Ddpm);
+        assert_eq!(checkpoint.policy().sampler.solver, Solver::DDPM);
         check_folder(&folder);
     }
 }
@@ -185,7 +185,7 @@ fn ddpm_takes_the_steps_of_the_textbook() {
         });
         let checkpoint = import::open(copy.path(), Device::Cpu).unwrap().checkpoint;
         let policy = checkpoint.policy().clone();
-        assert_eq!(policy.sampler.solver, Solver::Ddpm);
+        assert_eq!(policy.sampler.solver, Solver::DDPM);
         let schedule = NoiseSchedule::new(&policy.schedule).unwrap();
         let ladder = schedule.ladder(levels).unwrap();
         let sampler = Sampler::new(policy.sampler, schedule.clone()).unwrap();

@@ -88,7 +88,7 @@ fn plans(planner: &mut dyn Planner, stream: usize, seed: u64) -> Vec<Vec<f32>> {
 #[test]
 fn every_solver_plans_and_repeats_itself_after_a_reset() {
     let shipped = Shipped::open();
-    for (name, solver) in Solver::NAMED {
+    for (name, solver) in Solver::named_solvers() {
         for (mode, levels) in [
             (PlanMode::Streaming, 4),
             (PlanMode::Streaming, 8),
@@ -120,7 +120,7 @@ fn every_solver_plans_and_repeats_itself_after_a_reset() {
 #[test]
 fn nan_does_not_stay_in_the_history() {
     let shipped = Shipped::open();
-    for (name, solver) in Solver::NAMED {
+    for (name, solver) in Solver::named_solvers() {
         for mode in [PlanMode::Streaming, PlanMode::Chunk] {
             let mut planner = shipped.planner(solver, mode, 8);
             plans(&mut *planner, 0, 7);
@@ -150,7 +150,7 @@ fn the_released_streaming_knows_two_solvers() {
     let mut config = shipped.config.clone();
     config.plan.mode = PlanMode::Released;
     config.plan.primer = PlanInit::Zero;
-    for (name, solver) in Solver::NAMED {
+    for (name, solver) in Solver::named_solvers() {
         config.sampler.solver = solver;
         let network = Shared(Arc::clone(&shipped.network), Arc::default());
         let planner = plan::planner(&config, Box::new(network), Device::Cpu, 1);

@@ -631,7 +631,7 @@ fn policy() -> PolicyConfig {
         schedule: ScheduleConfig::default(),
         sampler: SamplerConfig {
             prediction: PredictionType::Sample,
-            solver: Solver::Ddim { eta: 0.0 },
+            solver: Solver::DDIM,
             clip_sample: Some(1.0),
         },
     }

@@ -1,7 +1,7 @@
 //! `cfg` of a checkpoint: which policy it is and how it is run.
 
 use kinestream_diffusion::schedule::{BetaSchedule, PosteriorBeta, TimestepSpacing};
-use kinestream_diffusion::{PredictionType, SamplerConfig, ScheduleConfig, Solver};
+use kinestream_diffusion::{Ddim, PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use serde_json::Value as Json;
 
 use super::class::{Class, known};
@@ -209,7 +209,7 @@ fn sampler(fields: &mut Fields<'_>) -> SamplerConfig {
             &[("fixed_small", ())],
             "fixed_small",
         );
-        Solver::Ddpm
+        Solver::DDPM
     } else {
         let path = "policy.noise_scheduler.set_alpha_to_one";
         if !fields.optional(path, "true or false", true) {
@@ -224,9 +224,9 @@ fn sampler(fields: &mut Fields<'_>) -> SamplerConfig {
             &[("leading", ())],
             "leading",
         );
-        Solver::Ddim {
+        Solver::Ddim(Ddim {
             eta: fields.optional("policy.eta", "0 to 1", 0.0),
-        }
+        })
     };
     let clips = fields.optional("policy.noise_scheduler.clip_sample", "true or false", true);
     let bound = fields.optional("policy.noise_scheduler.clip_sample_range", "a number", 1.0);

@@ -183,7 +183,7 @@ impl Config {
                 ),
                 solver: fields.named(
                     "noise_scheduler_type",
-                    &[("DDPM", Solver::Ddpm), ("DDIM", Solver::Ddim { eta: 0.0 })],
+                    &[("DDPM", Solver::DDPM), ("DDIM", Solver::DDIM)],
                 ),
                 clip_sample: {
                     let bound = fields.required("clip_sample_range");
