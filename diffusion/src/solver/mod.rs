@@ -40,6 +40,7 @@ pub mod families {
     pub mod dpm_solver;
     pub mod dpm_solver_plus_plus;
     pub mod euler;
+    pub mod flow_matching;
     pub mod heun;
     pub mod pndm;
     pub mod unipc;
@@ -103,6 +104,7 @@ solver_families! {
     "unipc" => unipc::UniPc,
     "euler" => euler::Euler,
     "heun" => heun::Heun,
+    "flow_matching" => flow_matching::FlowMatching,
 }
 
 impl Solver {
