@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kinestream_diffusion::executor::{Fused, FusedMlp};
-use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind, seeded};
+use kinestream_diffusion::network::{Activation, Dimensions, UNetConfig, UNetKind, seeded};
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::{Denoiser, Mlp, Network, NetworkConfig, Precision};
 use kinestream_torch_shim::InferenceMode;
@@ -27,30 +27,24 @@ const DIMENSIONS: Dimensions = Dimensions {
 };
 
 fn shipped() -> NetworkConfig {
-    NetworkConfig {
-        transformer: None,
-        script: None,
-        local_observation_steps: None,
-        kind: NetworkKind::PerPosition,
-        channels: vec![64, 128, 256],
-        level_embedding: 128,
-        observation_embedding: 128,
-        kernel_size: 3,
-        groups: 8,
-        activation: Activation::Silu,
-        modulation_scale: true,
-    }
+    NetworkConfig::unet(
+        UNetKind::PerPosition,
+        UNetConfig {
+            channels: vec![64, 128, 256],
+            level_embedding: 128,
+            observation_embedding: 128,
+            kernel_size: 3,
+            groups: 8,
+            activation: Activation::Silu,
+            modulation_scale: true,
+            ..UNetConfig::default()
+        },
+    )
 }
 
 fn diffusion_policy() -> NetworkConfig {
-    NetworkConfig {
-        kind: NetworkKind::DiffusionPolicy,
-        channels: vec![256, 512, 1024],
-        level_embedding: 256,
-        kernel_size: 5,
-        activation: Activation::Mish,
-        ..shipped()
-    }
+    let config = UNetConfig::default();
+    NetworkConfig::unet(UNetKind::DiffusionPolicy, config)
 }
 
 fn evaluations(criterion: &mut Criterion) {

@@ -250,8 +250,8 @@ impl FromStr for Executor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Dimensions;
-    use crate::{NetworkConfig, network::NetworkKind};
+    use crate::NetworkConfig;
+    use crate::network::{Dimensions, UNetConfig, UNetKind};
 
     #[test]
     fn each_executor_is_chosen_by_its_name() {
@@ -261,19 +261,19 @@ mod tests {
             condition: 6,
             train_timesteps: 100,
         };
-        let config = NetworkConfig {
-            kind: NetworkKind::PerPosition,
-            channels: vec![16, 32],
-            transformer: None,
-            script: None,
-            local_observation_steps: None,
-            level_embedding: 16,
-            observation_embedding: 16,
-            kernel_size: 3,
-            groups: 8,
-            activation: Default::default(),
-            modulation_scale: true,
-        };
+        let config = NetworkConfig::unet(
+            UNetKind::PerPosition,
+            UNetConfig {
+                channels: vec![16, 32],
+                level_embedding: 16,
+                observation_embedding: 16,
+                kernel_size: 3,
+                groups: 8,
+                activation: Default::default(),
+                modulation_scale: true,
+                ..UNetConfig::default()
+            },
+        );
         for (name, chosen) in [
             ("auto", Executor::Fused),
             ("libtorch", Executor::LibTorch),

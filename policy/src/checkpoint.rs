@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use kinestream_diffusion::network::Dimensions;
 use kinestream_diffusion::network::vision::VisionEncoder;
-use kinestream_diffusion::network::{Dimensions, NetworkKind};
 use kinestream_diffusion::weights::{self, Precision};
 use kinestream_diffusion::{Denoiser, Network};
 use serde::{Deserialize, Serialize};
@@ -216,11 +216,10 @@ impl Checkpoint {
         normalisers
             .check(&policy, observation, action)
             .map_err(|error| json(error.to_string()))?;
-        let assembled = if policy.network.script.is_some() {
-            let file = program_file(policy.network.kind);
+        let assembled = if let Some(file) = policy.network.program_file() {
             require(file)?;
             let program = folder.join(file);
-            Self::scripted(&policy, &normalisers, dimensions, &program, device)
+            Self::load_program(&policy, &normalisers, dimensions, &program, device)
         } else {
             require(WEIGHTS_FILE)?;
             let weights = folder.join(WEIGHTS_FILE);
@@ -242,7 +241,7 @@ impl Checkpoint {
     }
 
     /// A checkpoint whose denoiser is a TorchScript module or an AOTInductor package.
-    fn scripted(
+    fn load_program(
         policy: &PolicyConfig,
         normalisers: &Normalisers,
         dimensions: Dimensions,
@@ -256,7 +255,7 @@ impl Checkpoint {
                 expected: "no images: modules and packages are given numbers".into(),
             });
         }
-        let network = Network::scripted(&policy.network, dimensions, module, device)?;
+        let network = Network::load_program(&policy.network, dimensions, module, device)?;
         Ok(Self::new(policy, normalisers, network))
     }
 
@@ -266,8 +265,10 @@ impl Checkpoint {
     /// The folder or a file cannot be written.
     pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        if let Some(module) = self.network.script() {
-            let path = folder.join(program_file(self.policy.network.kind));
+        if let (Some(module), Some(file)) =
+            (self.network.program(), self.policy.network.program_file())
+        {
+            let path = folder.join(file);
             let beside = path.with_extension("part");
             std::fs::copy(module, &beside).map_err(Error::io(module))?;
             std::fs::rename(&beside, &path).map_err(Error::io(&path))?;
@@ -343,13 +344,5 @@ impl Checkpoint {
     /// The parts, for building an engine.
     pub(crate) fn into_parts(self) -> (PolicyConfig, Normalisers, Network, Option<VisionEncoder>) {
         (self.policy, self.normalisers, self.network, self.vision)
-    }
-}
-
-/// The file of a denoiser that is a program in place of weights.
-fn program_file(kind: NetworkKind) -> &'static str {
-    match kind {
-        NetworkKind::AotInductor => PACKAGE_FILE,
-        _ => SCRIPT_FILE,
     }
 }

@@ -73,7 +73,8 @@ fn matrix_rate(device: Device) -> Result<f64> {
 /// Multiplications of one evaluation's convolutions: each kernel once per output position.
 fn multiplications(checkpoint: &Checkpoint) -> Result<f64> {
     let horizon = checkpoint.policy().plan.horizon as f64;
-    let stages = checkpoint.policy().network.channels.len();
+    let sizes = checkpoint.policy().network.unet_config();
+    let stages = sizes.map_or(0, |sizes| sizes.channels.len());
     let total = checkpoint
         .network()
         .store()

@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::NetworkConfig;
-    use crate::network::{Activation, NetworkKind, TransformerConfig};
+    use crate::network::{Activation, UNetConfig, UNetKind};
     use crate::noise::NoiseStream;
 
     const SIZES: Dimensions = Dimensions {
@@ -217,20 +217,20 @@ mod tests {
         train_timesteps: 100,
     };
 
-    fn config(kind: NetworkKind) -> NetworkConfig {
-        NetworkConfig {
-            transformer: None,
-            script: None,
-            local_observation_steps: None,
+    fn config(kind: UNetKind) -> NetworkConfig {
+        NetworkConfig::unet(
             kind,
-            channels: vec![16, 32],
-            level_embedding: 16,
-            observation_embedding: 16,
-            kernel_size: 3,
-            groups: 8,
-            activation: Activation::Silu,
-            modulation_scale: true,
-        }
+            UNetConfig {
+                channels: vec![16, 32],
+                level_embedding: 16,
+                observation_embedding: 16,
+                kernel_size: 3,
+                groups: 8,
+                activation: Activation::Silu,
+                modulation_scale: true,
+                ..UNetConfig::default()
+            },
+        )
     }
 
     fn network(config: &NetworkConfig, device: Device) -> Network {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn captured() -> Captured {
-        let network = network(&config(NetworkKind::PerPosition), Device::Cpu);
+        let network = network(&config(UNetKind::PerPosition), Device::Cpu);
         Captured::new(network, Device::Cpu).unwrap()
     }
 
@@ -299,25 +299,9 @@ mod tests {
     }
 
     fn all_networks(device: Device) {
-        for kind in [
-            NetworkKind::DiffusionPolicy,
-            NetworkKind::StreamingDiffusionPolicy,
-            NetworkKind::PerPosition,
-        ] {
-            captured_gives_what_the_network_gives(|| network(&config(kind), device), device);
+        for config in NetworkConfig::small(SIZES) {
+            captured_gives_what_the_network_gives(|| network(&config, device), device);
         }
-        let transformer = NetworkConfig {
-            transformer: Some(TransformerConfig {
-                observation_steps: 2,
-                layers: 2,
-                memory_layers: 0,
-                heads: 2,
-                width: 16,
-                causal: true,
-            }),
-            ..config(NetworkKind::Transformer)
-        };
-        captured_gives_what_the_network_gives(|| network(&transformer, device), device);
     }
 
     #[test]
@@ -381,7 +365,7 @@ mod tests {
     #[test]
     fn a_network_that_cannot_be_captured_says_why_and_is_evaluated_plainly() {
         let captured = Captured::uncaptured(
-            network(&config(NetworkKind::PerPosition), Device::Cpu),
+            network(&config(UNetKind::PerPosition), Device::Cpu),
             // Where there is no CUDA; with CUDA a device that no machine has.
             Device::Cuda(127),
         );

@@ -7,7 +7,7 @@ use kinestream_kernels as kernels;
 use kinestream_kernels::{Isa, NamedTensor, Precision};
 use tch::{Kind, Tensor};
 
-use crate::network::{Activation, Dimensions, NetworkKind};
+use crate::network::{Activation, Dimensions, UNetKind};
 use crate::{Denoiser, Error, Network, Result};
 
 /// A network whose weights were packed for the fused kernels.
@@ -27,9 +27,16 @@ impl Fused {
     /// no thread.
     pub fn new(network: &Network, precision: Precision, threads: usize) -> Result<Self> {
         let dimensions = network.dimensions();
-        let network_config = network.config();
         let size = |value: i64| value as usize;
-        if network_config.local_observation_steps.is_some() {
+        let Some(unet) = network.unet() else {
+            return Err(Error::Config {
+                key: "network.kind",
+                found: network.config().kind().into(),
+                expected: "a U-Net; executor libtorch runs the others".into(),
+            });
+        };
+        let sizes = unet.config();
+        if sizes.local_observation_steps.is_some() {
             return Err(Error::Config {
                 key: "network.local_observation_steps",
                 found: "set".into(),
@@ -37,30 +44,21 @@ impl Fused {
             });
         }
         let config = kernels::UNetConfig {
-            kind: match network_config.kind {
-                NetworkKind::DiffusionPolicy => kernels::UNetKind::DiffusionPolicy,
-                NetworkKind::StreamingDiffusionPolicy => {
-                    kernels::UNetKind::StreamingDiffusionPolicy
-                }
-                NetworkKind::PerPosition => kernels::UNetKind::PerPosition,
-                NetworkKind::Transformer | NetworkKind::TorchScript | NetworkKind::AotInductor => {
-                    return Err(Error::Config {
-                        key: "network.kind",
-                        found: "transformer, torch_script or aot_inductor".into(),
-                        expected: "a U-Net; executor libtorch runs the others".into(),
-                    });
-                }
+            kind: match unet.kind() {
+                UNetKind::DiffusionPolicy => kernels::UNetKind::DiffusionPolicy,
+                UNetKind::StreamingDiffusionPolicy => kernels::UNetKind::StreamingDiffusionPolicy,
+                UNetKind::PerPosition => kernels::UNetKind::PerPosition,
             },
-            channels: network_config.channels.iter().copied().map(size).collect(),
-            level_embedding: size(network_config.level_embedding),
-            observation_embedding: size(network_config.observation_embedding),
-            kernel_size: size(network_config.kernel_size),
-            groups: size(network_config.groups),
-            activation: match network_config.activation {
+            channels: sizes.channels.iter().copied().map(size).collect(),
+            level_embedding: size(sizes.level_embedding),
+            observation_embedding: size(sizes.observation_embedding),
+            kernel_size: size(sizes.kernel_size),
+            groups: size(sizes.groups),
+            activation: match sizes.activation {
                 Activation::Mish => kernels::Activation::Mish,
                 Activation::Silu => kernels::Activation::Silu,
             },
-            modulation_scale: network_config.modulation_scale,
+            modulation_scale: sizes.modulation_scale,
             horizon: size(dimensions.horizon),
             action: size(dimensions.action),
             condition: size(dimensions.condition),
@@ -164,6 +162,7 @@ mod tests {
 
     use super::*;
     use crate::NetworkConfig;
+    use crate::network::UNetConfig;
     use crate::noise::NoiseStream;
 
     /// Largest difference between the two executors on random weights and inputs.
@@ -197,12 +196,8 @@ mod tests {
         worst
     }
 
-    fn config(kind: NetworkKind) -> NetworkConfig {
-        NetworkConfig {
-            transformer: None,
-            script: None,
-            local_observation_steps: None,
-            kind,
+    fn sizes() -> UNetConfig {
+        UNetConfig {
             channels: vec![32, 48, 64],
             level_embedding: 16,
             observation_embedding: 24,
@@ -210,23 +205,25 @@ mod tests {
             groups: 8,
             activation: Activation::Silu,
             modulation_scale: true,
+            ..UNetConfig::default()
         }
     }
 
     #[test]
     fn all_kinds_agree_with_libtorch() {
         for kind in [
-            NetworkKind::DiffusionPolicy,
-            NetworkKind::StreamingDiffusionPolicy,
-            NetworkKind::PerPosition,
+            UNetKind::DiffusionPolicy,
+            UNetKind::StreamingDiffusionPolicy,
+            UNetKind::PerPosition,
         ] {
             for activation in [Activation::Silu, Activation::Mish] {
                 for scale in [true, false] {
-                    let config = NetworkConfig {
+                    let sizes = UNetConfig {
                         activation,
                         modulation_scale: scale,
-                        ..config(kind)
+                        ..sizes()
                     };
+                    let config = NetworkConfig::unet(kind, sizes);
                     for threads in [1, 2] {
                         let found = difference(&config, Precision::Fp32, threads);
                         assert!(found < 5e-6, "{config:?}: {found:e}");
@@ -249,12 +246,13 @@ mod tests {
             (vec![128, 16], 2, 1),
             (vec![8, 24, 40, 56], 8, 3),
         ] {
-            let config = NetworkConfig {
+            let sizes = UNetConfig {
                 channels,
                 groups,
                 kernel_size,
-                ..config(NetworkKind::PerPosition)
+                ..sizes()
             };
+            let config = NetworkConfig::unet(UNetKind::PerPosition, sizes);
             let found = difference(&config, Precision::Fp32, 2);
             assert!(found < 5e-6, "{config:?}: {found:e}");
         }

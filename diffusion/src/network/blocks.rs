@@ -9,24 +9,24 @@ use super::Activation;
 /// An affine map or a one-dimensional convolution with PyTorch's default initialisation:
 /// uniform within 1 / sqrt(fan in).
 #[derive(Debug)]
-pub(super) struct Affine {
+pub(crate) struct Affine {
     weight: Tensor,
     bias: Tensor,
 }
 
 impl Affine {
     /// A linear layer.
-    pub(super) fn linear(path: &Path<'_>, inputs: i64, outputs: i64) -> Self {
+    pub(crate) fn linear(path: &Path<'_>, inputs: i64, outputs: i64) -> Self {
         Self::new(path, &[outputs, inputs], outputs, inputs)
     }
 
     /// A convolution over positions.
-    pub(super) fn convolution(path: &Path<'_>, inputs: i64, outputs: i64, kernel: i64) -> Self {
+    pub(crate) fn convolution(path: &Path<'_>, inputs: i64, outputs: i64, kernel: i64) -> Self {
         Self::new(path, &[outputs, inputs, kernel], outputs, inputs * kernel)
     }
 
     /// A transposed convolution over positions; its fan in counts the outputs, as in PyTorch.
-    pub(super) fn transposed(path: &Path<'_>, channels: i64, kernel: i64) -> Self {
+    pub(crate) fn transposed(path: &Path<'_>, channels: i64, kernel: i64) -> Self {
         Self::new(
             path,
             &[channels, channels, kernel],
@@ -47,31 +47,31 @@ impl Affine {
         }
     }
 
-    pub(super) fn device(&self) -> tch::Device {
+    pub(crate) fn device(&self) -> tch::Device {
         self.weight.device()
     }
 
-    pub(super) fn apply_linear(&self, input: &Tensor) -> Tensor {
+    pub(crate) fn apply_linear(&self, input: &Tensor) -> Tensor {
         input.linear(&self.weight, Some(&self.bias))
     }
 
     /// A linear layer along the channels of [B, C, T].
-    pub(super) fn apply_per_position(&self, input: &Tensor) -> Tensor {
+    pub(crate) fn apply_per_position(&self, input: &Tensor) -> Tensor {
         input.conv1d(&self.weight.unsqueeze(-1), Some(&self.bias), 1, 0, 1, 1)
     }
 
-    pub(super) fn apply_convolution(&self, input: &Tensor, stride: i64, padding: i64) -> Tensor {
+    pub(crate) fn apply_convolution(&self, input: &Tensor, stride: i64, padding: i64) -> Tensor {
         input.conv1d(&self.weight, Some(&self.bias), stride, padding, 1, 1)
     }
 
-    pub(super) fn apply_transposed(&self, input: &Tensor) -> Tensor {
+    pub(crate) fn apply_transposed(&self, input: &Tensor) -> Tensor {
         input.conv_transpose1d(&self.weight, Some(&self.bias), 2, 1, 0, 1, 1)
     }
 }
 
 /// Convolution, group normalisation, activation.
 #[derive(Debug)]
-pub(super) struct ConvolutionBlock {
+pub(crate) struct ConvolutionBlock {
     convolution: Affine,
     norm_weight: Tensor,
     norm_bias: Tensor,
@@ -79,7 +79,7 @@ pub(super) struct ConvolutionBlock {
 }
 
 impl ConvolutionBlock {
-    pub(super) fn new(path: &Path<'_>, inputs: i64, outputs: i64, config: BlockConfig) -> Self {
+    pub(crate) fn new(path: &Path<'_>, inputs: i64, outputs: i64, config: BlockConfig) -> Self {
         let block = path / "block";
         let norm = &block / 1;
         Self {
@@ -90,7 +90,7 @@ impl ConvolutionBlock {
         }
     }
 
-    pub(super) fn forward(&self, input: &Tensor) -> Tensor {
+    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
         let BlockConfig {
             kernel,
             groups,
@@ -113,7 +113,7 @@ impl ConvolutionBlock {
 
 /// What modulates the residual blocks of one network evaluation.
 #[derive(Debug)]
-pub(super) enum Modulation {
+pub(crate) enum Modulation {
     /// One vector for all positions, after its activation: [B, C].
     Global(Tensor),
     /// Features of every position's noise level, one tensor for each resolution [B, E, T / 2^r],
@@ -126,7 +126,7 @@ pub(super) enum Modulation {
 
 /// Sizes of the modulation's inputs.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum ModulationSizes {
+pub(crate) enum ModulationSizes {
     Global(i64),
     PerPosition { level: i64, observation: i64 },
 }
@@ -139,7 +139,7 @@ enum ModulationLayer {
 
 /// Two convolution blocks with a modulation (FiLM, Perez et al. 2018) between them and a shortcut.
 #[derive(Debug)]
-pub(super) struct ResidualBlock {
+pub(crate) struct ResidualBlock {
     first: ConvolutionBlock,
     second: ConvolutionBlock,
     modulation: ModulationLayer,
@@ -150,16 +150,16 @@ pub(super) struct ResidualBlock {
 
 /// What all residual blocks of a network have in common.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BlockConfig {
-    pub(super) kernel: i64,
-    pub(super) groups: i64,
-    pub(super) scale: bool,
-    pub(super) activation: Activation,
-    pub(super) modulation: ModulationSizes,
+pub(crate) struct BlockConfig {
+    pub(crate) kernel: i64,
+    pub(crate) groups: i64,
+    pub(crate) scale: bool,
+    pub(crate) activation: Activation,
+    pub(crate) modulation: ModulationSizes,
 }
 
 impl ResidualBlock {
-    pub(super) fn new(path: &Path<'_>, inputs: i64, outputs: i64, config: BlockConfig) -> Self {
+    pub(crate) fn new(path: &Path<'_>, inputs: i64, outputs: i64, config: BlockConfig) -> Self {
         let BlockConfig {
             scale, modulation, ..
         } = config;
@@ -186,7 +186,7 @@ impl ResidualBlock {
     }
 
     /// `input` is [B, C, T / 2^resolution].
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &self,
         input: &Tensor,
         modulation: &Modulation,
@@ -235,7 +235,7 @@ impl ResidualBlock {
 ///
 /// Frequencies fall from 1 to 1 / 10000 geometrically; sines first, then cosines (Vaswani et al.
 /// 2017, in the arrangement that Diffusion Policy uses).
-pub(super) fn sinusoid(timesteps: &Tensor, width: i64) -> Tensor {
+pub(crate) fn sinusoid(timesteps: &Tensor, width: i64) -> Tensor {
     let half = width / 2;
     let step = 10_000_f64.ln() / (half - 1) as f64;
     let frequencies = (Tensor::arange(half, (Kind::Float, timesteps.device())) * -step).exp();

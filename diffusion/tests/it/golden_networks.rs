@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use kinestream_diffusion::network::{Dimensions, NetworkKind};
+use kinestream_diffusion::network::{Dimensions, UNetConfig, UNetKind};
 use kinestream_diffusion::{
     Denoiser, Network, NetworkConfig, NoiseSchedule, ScheduleConfig, weights,
 };
@@ -19,12 +19,12 @@ const MODULE_TOLERANCE: f64 = 5e-6;
 
 #[test]
 fn diffusion_policy_unet_matches_the_reference() {
-    check("dp_unet_small", NetworkKind::DiffusionPolicy, 7);
+    check("dp_unet_small", UNetKind::DiffusionPolicy, 7);
 }
 
 #[test]
 fn streaming_diffusion_policy_unet_matches_the_reference() {
-    check("sdp_unet_small", NetworkKind::StreamingDiffusionPolicy, 6);
+    check("sdp_unet_small", UNetKind::StreamingDiffusionPolicy, 6);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn noise_schedule_matches_the_reference_bit_for_bit() {
 }
 
 /// Runs every recorded case of a network and compares its output and all its modules' outputs.
-fn check(name: &str, kind: NetworkKind, cases: usize) {
+fn check(name: &str, kind: UNetKind, cases: usize) {
     let Some(folder) = golden() else { return };
     let path = folder.join(format!("{name}.safetensors"));
     let network = load(&path, kind);
@@ -68,7 +68,7 @@ fn check(name: &str, kind: NetworkKind, cases: usize) {
         let (sample, timestep) = (input("sample"), input("timestep"));
         // Diffusion Policy records one timestep for the whole plan, the network takes one each.
         let timesteps = match kind {
-            NetworkKind::DiffusionPolicy => timestep
+            UNetKind::DiffusionPolicy => timestep
                 .unsqueeze(1)
                 .expand([-1, sample.size()[1]], false)
                 .contiguous(),
@@ -128,24 +128,24 @@ fn check(name: &str, kind: NetworkKind, cases: usize) {
 }
 
 /// The network that a file's metadata describes, with the file's weights.
-fn load(path: &Path, kind: NetworkKind) -> Network {
+fn load(path: &Path, kind: UNetKind) -> Network {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().as_ref().unwrap();
     let number = |key: &str| metadata[key].parse::<i64>().unwrap();
-    let config = NetworkConfig {
+    let config = NetworkConfig::unet(
         kind,
-        channels: serde_json::from_str(&metadata["down_dims"]).unwrap(),
-        level_embedding: number("diffusion_step_embed_dim"),
-        observation_embedding: 256,
-        kernel_size: number("kernel_size"),
-        groups: number("n_groups"),
-        activation: Default::default(),
-        modulation_scale: metadata["cond_predict_scale"] == "True",
-        transformer: None,
-        script: None,
-        local_observation_steps: None,
-    };
+        UNetConfig {
+            channels: serde_json::from_str(&metadata["down_dims"]).unwrap(),
+            level_embedding: number("diffusion_step_embed_dim"),
+            observation_embedding: 256,
+            kernel_size: number("kernel_size"),
+            groups: number("n_groups"),
+            activation: Default::default(),
+            modulation_scale: metadata["cond_predict_scale"] == "True",
+            ..UNetConfig::default()
+        },
+    );
     let dimensions = Dimensions {
         horizon: number("horizon"),
         action: 2,

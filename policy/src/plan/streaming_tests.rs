@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
+use kinestream_diffusion::network::{Activation, Dimensions, UNetConfig, UNetKind};
 use kinestream_diffusion::{
     Network, NetworkConfig, NoiseSchedule, PredictionType, SamplerConfig, ScheduleConfig, Solver,
 };
@@ -736,19 +736,19 @@ impl Denoiser for Shared {
 }
 
 fn small_network(config: &PlanConfig) -> Shared {
-    let network = NetworkConfig {
-        kind: NetworkKind::PerPosition,
-        channels: vec![8, 16],
-        level_embedding: 8,
-        observation_embedding: 8,
-        kernel_size: 3,
-        groups: 4,
-        activation: Activation::Mish,
-        modulation_scale: true,
-        transformer: None,
-        script: None,
-        local_observation_steps: None,
-    };
+    let network = NetworkConfig::unet(
+        UNetKind::PerPosition,
+        UNetConfig {
+            channels: vec![8, 16],
+            level_embedding: 8,
+            observation_embedding: 8,
+            kernel_size: 3,
+            groups: 4,
+            activation: Activation::Mish,
+            modulation_scale: true,
+            ..UNetConfig::default()
+        },
+    );
     let mut network =
         Network::new(&network, dimensions(config.horizon, 2), Device::Cpu, 11).unwrap();
     network.freeze();

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
+use kinestream_diffusion::network::{Activation, Dimensions, UNetConfig, UNetKind};
 use kinestream_diffusion::sampler::Transition;
 use kinestream_diffusion::{
     Denoiser, Network, NetworkConfig, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
@@ -305,19 +305,19 @@ impl NoiseSource for Recorded {
 }
 
 fn network(folder: &Path) -> Network {
-    let config = NetworkConfig {
-        kind: NetworkKind::StreamingDiffusionPolicy,
-        channels: vec![32, 64, 128],
-        level_embedding: 256,
-        observation_embedding: 256,
-        kernel_size: 5,
-        groups: 8,
-        activation: Activation::Mish,
-        modulation_scale: true,
-        transformer: None,
-        script: None,
-        local_observation_steps: None,
-    };
+    let config = NetworkConfig::unet(
+        UNetKind::StreamingDiffusionPolicy,
+        UNetConfig {
+            channels: vec![32, 64, 128],
+            level_embedding: 256,
+            observation_embedding: 256,
+            kernel_size: 5,
+            groups: 8,
+            activation: Activation::Mish,
+            modulation_scale: true,
+            ..UNetConfig::default()
+        },
+    );
     let dimensions = Dimensions {
         horizon: 16,
         action: 2,

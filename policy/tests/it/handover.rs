@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kinestream_diffusion::guidance::{gain, soft_mask};
-use kinestream_diffusion::network::{Activation, Dimensions, NetworkKind};
+use kinestream_diffusion::network::{Activation, Dimensions, UNetConfig, UNetKind};
 use kinestream_diffusion::{
     Denoiser, Network, NetworkConfig, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
     ScheduleConfig, Solver, TimestepSchedule,
@@ -484,19 +484,19 @@ impl Denoiser for Witness {
 
 /// A real network with random weights.
 fn network(config: &PlanConfig) -> Network {
-    let network = NetworkConfig {
-        kind: NetworkKind::PerPosition,
-        channels: vec![8, 16],
-        level_embedding: 8,
-        observation_embedding: 8,
-        kernel_size: 3,
-        groups: 4,
-        activation: Activation::Mish,
-        modulation_scale: true,
-        transformer: None,
-        script: None,
-        local_observation_steps: None,
-    };
+    let network = NetworkConfig::unet(
+        UNetKind::PerPosition,
+        UNetConfig {
+            channels: vec![8, 16],
+            level_embedding: 8,
+            observation_embedding: 8,
+            kernel_size: 3,
+            groups: 4,
+            activation: Activation::Mish,
+            modulation_scale: true,
+            ..UNetConfig::default()
+        },
+    );
     let mut network = Network::new(&network, dimensions(config.horizon), Device::Cpu, 11).unwrap();
     network.freeze();
     network

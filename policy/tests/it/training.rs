@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use kinestream_diffusion::network::{Activation, NetworkKind};
+use kinestream_diffusion::network::{Activation, UNetConfig, UNetKind};
 use kinestream_diffusion::weights;
 use kinestream_diffusion::{
     Denoiser, NetworkConfig, PredictionType, SamplerConfig, ScheduleConfig, Solver,
@@ -122,7 +122,11 @@ fn resuming_refuses_another_run() {
         &[STATE_FILE, "training.seed = 42", "says 43"],
     );
     let mut wider = policy();
-    wider.network.channels = vec![16, 16, 32];
+    let sizes = UNetConfig {
+        channels: vec![16, 16, 32],
+        ..wider.network.unet_config().unwrap().clone()
+    };
+    wider.network = NetworkConfig::unet(UNetKind::PerPosition, sizes);
     says(
         &resume(&wider, &training()),
         &[STATE_FILE, "`parameters`", "the configured network"],
@@ -614,19 +618,19 @@ fn policy() -> PolicyConfig {
             iterate: None,
             restart: None,
         },
-        network: NetworkConfig {
-            kind: NetworkKind::PerPosition,
-            channels: vec![8, 16, 32],
-            level_embedding: 16,
-            observation_embedding: 32,
-            kernel_size: 3,
-            groups: 4,
-            activation: Activation::Silu,
-            modulation_scale: true,
-            transformer: None,
-            script: None,
-            local_observation_steps: None,
-        },
+        network: NetworkConfig::unet(
+            UNetKind::PerPosition,
+            UNetConfig {
+                channels: vec![8, 16, 32],
+                level_embedding: 16,
+                observation_embedding: 32,
+                kernel_size: 3,
+                groups: 4,
+                activation: Activation::Silu,
+                modulation_scale: true,
+                ..UNetConfig::default()
+            },
+        ),
         vision: None,
         schedule: ScheduleConfig::default(),
         sampler: SamplerConfig {

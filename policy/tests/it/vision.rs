@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use kinestream_diffusion::network::vision::{Backbone, BackboneNorm, Pool, VisionConfig};
-use kinestream_diffusion::network::{Activation, NetworkKind};
+use kinestream_diffusion::network::{Activation, UNetConfig, UNetKind};
 use kinestream_diffusion::{NetworkConfig, PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use kinestream_policy::config::{
     Alignment, ImageSize, ObservationPart, PlanConfig, PlanInit, PlanMode, TaskConfig,
@@ -234,19 +234,19 @@ fn policy() -> PolicyConfig {
             iterate: None,
             restart: None,
         },
-        network: NetworkConfig {
-            kind: NetworkKind::PerPosition,
-            channels: vec![8, 16],
-            level_embedding: 8,
-            observation_embedding: 16,
-            kernel_size: 3,
-            groups: 4,
-            activation: Activation::Silu,
-            modulation_scale: true,
-            transformer: None,
-            script: None,
-            local_observation_steps: None,
-        },
+        network: NetworkConfig::unet(
+            UNetKind::PerPosition,
+            UNetConfig {
+                channels: vec![8, 16],
+                level_embedding: 8,
+                observation_embedding: 16,
+                kernel_size: 3,
+                groups: 4,
+                activation: Activation::Silu,
+                modulation_scale: true,
+                ..UNetConfig::default()
+            },
+        ),
         vision: Some(VisionConfig {
             backbone: Backbone::Resnet18,
             width: 16,

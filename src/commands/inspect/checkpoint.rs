@@ -172,14 +172,9 @@ fn print(report: &Report, horizon: i64) {
         policy.task.name,
         report.format
     );
-    let shape = match (&policy.network.transformer, &policy.network.script) {
-        (Some(transformer), _) => format!("{transformer:?}"),
-        (None, Some(script)) => format!("{script:?}"),
-        (None, None) => format!("channels {:?}", policy.network.channels),
-    };
     say!(
-        "  network     {:?}, {shape}, {} parameters",
-        policy.network.kind,
+        "  network     {}, {} parameters",
+        policy.network.summary(),
         report.parameters_of.denoiser
     );
     if let Some(vision) = &policy.vision {

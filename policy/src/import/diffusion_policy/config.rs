@@ -372,6 +372,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use kinestream_diffusion::NetworkConfig;
+    use kinestream_diffusion::network::TransformerConfig;
 
     fn cfg() -> Json {
         json!({
@@ -425,6 +427,13 @@ mod tests {
             }
         }
         cfg
+    }
+
+    fn transformer_sizes(policy: &PolicyConfig) -> TransformerConfig {
+        let NetworkConfig::Transformer(network) = &policy.network else {
+            panic!("{:?}", policy.network);
+        };
+        network.transformer
     }
 
     #[test]
@@ -491,7 +500,7 @@ mod tests {
         .policy;
         found.check().unwrap();
         assert_eq!((found.plan.mode, found.plan.past()), (PlanMode::Chunk, 1));
-        let sizes = found.network.transformer.unwrap();
+        let sizes = transformer_sizes(&found);
         assert_eq!(
             (sizes.layers, sizes.width, sizes.observation_steps),
             (8, 256, 2)
@@ -536,15 +545,16 @@ mod tests {
             ("pusht", vec!["img", "state"])
         );
         assert_eq!(policy.plan.primer_columns, Some(vec![0, 1]));
-        assert_eq!(policy.network.channels, [64, 128]);
-        assert!(policy.network.modulation_scale && policy.network.kernel_size == 5);
+        let sizes = policy.network.unet_config().unwrap();
+        assert_eq!(sizes.channels, [64, 128]);
+        assert!(sizes.modulation_scale && sizes.kernel_size == 5);
         assert_eq!(policy.vision.unwrap().crop, Some([84, 84]));
 
         let mut transformer = hybrid.to_vec();
         transformer[2].1 = json!("x.DiffusionTransformerHybridImagePolicy");
         let policy = read(&changed(&transformer)).unwrap().policy;
         policy.check().unwrap();
-        assert_eq!(policy.network.transformer.unwrap().width, 256);
+        assert_eq!(transformer_sizes(&policy).width, 256);
 
         let mut streaming = hybrid.to_vec();
         streaming[2].1 = json!("x.TEDIUnetHybridImagePolicy");
@@ -566,7 +576,8 @@ mod tests {
         ];
         let policy = read(&changed(&local)).unwrap().policy;
         policy.check().unwrap();
-        assert_eq!(policy.network.local_observation_steps, Some(2));
+        let sizes = policy.network.unet_config().unwrap();
+        assert_eq!(sizes.local_observation_steps, Some(2));
         let mut streaming = local.to_vec();
         streaming.remove(0);
         let message = read(&changed(&streaming)).unwrap_err();

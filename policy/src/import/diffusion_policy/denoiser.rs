@@ -2,7 +2,8 @@
 //! with cameras keep its sizes under `policy` itself, with other defaults.
 
 use kinestream_diffusion::NetworkConfig;
-use kinestream_diffusion::network::{Activation, NetworkKind, TransformerConfig};
+use kinestream_diffusion::network::architectures::transformer::TransformerNetwork;
+use kinestream_diffusion::network::{Activation, TransformerConfig, UNetConfig, UNetKind};
 
 use super::class::{Class, known};
 use super::observed::Encoder;
@@ -46,11 +47,11 @@ pub(super) fn unet(
         Encoder::None => (3, false),
         _ => (5, true),
     };
-    NetworkConfig {
-        kind: match kind {
-            Class::Streaming => NetworkKind::StreamingDiffusionPolicy,
-            Class::Unet | Class::Transformer => NetworkKind::DiffusionPolicy,
-        },
+    let kind = match kind {
+        Class::Streaming => UNetKind::StreamingDiffusionPolicy,
+        Class::Unet | Class::Transformer => UNetKind::DiffusionPolicy,
+    };
+    let sizes = UNetConfig {
         channels: fields.optional(&at("down_dims"), "a list of numbers", vec![256, 512, 1024]),
         level_embedding: fields.optional(&at("diffusion_step_embed_dim"), "a number", 256),
         // Not used by these kinds of network.
@@ -60,9 +61,8 @@ pub(super) fn unet(
         activation: Activation::Mish,
         modulation_scale: fields.optional(&at("cond_predict_scale"), "true or false", scale),
         local_observation_steps: local_observation_steps.map(|steps| steps as i64),
-        transformer: None,
-        script: None,
-    }
+    };
+    NetworkConfig::unet(kind, sizes)
 }
 
 /// The transformer.
@@ -82,7 +82,7 @@ pub(super) fn transformer(
         _ => ([8, 4, 256], true),
     };
     let mut size = |key: &str, default| fields.optional(&at(key), "a number", default);
-    let sizes = TransformerConfig {
+    let transformer = TransformerConfig {
         observation_steps: observation_steps as i64,
         layers: size("n_layer", layers),
         memory_layers: size("n_cond_layers", 0),
@@ -90,18 +90,5 @@ pub(super) fn transformer(
         width: size("n_emb", width),
         causal: fields.optional(&at("causal_attn"), "true or false", causal),
     };
-    NetworkConfig {
-        kind: NetworkKind::Transformer,
-        // What follows belongs to U-Nets.
-        channels: Vec::new(),
-        level_embedding: sizes.width,
-        observation_embedding: sizes.width,
-        kernel_size: 1,
-        groups: 1,
-        activation: Activation::Mish,
-        modulation_scale: true,
-        local_observation_steps: None,
-        transformer: Some(sizes),
-        script: None,
-    }
+    TransformerNetwork { transformer }.into()
 }

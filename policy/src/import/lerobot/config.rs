@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use kinestream_diffusion::network::vision::{Backbone, BackboneNorm, Pool, VisionConfig};
-use kinestream_diffusion::network::{Activation, NetworkKind};
+use kinestream_diffusion::network::{Activation, UNetConfig, UNetKind};
 use kinestream_diffusion::schedule::{BetaSchedule, PosteriorBeta, TimestepSpacing};
 use kinestream_diffusion::{NetworkConfig, PredictionType, SamplerConfig, ScheduleConfig, Solver};
 use serde::Deserialize;
@@ -378,20 +378,20 @@ fn network(fields: &mut Fields) -> NetworkConfig {
              always has"
         ));
     }
-    NetworkConfig {
-        kind: NetworkKind::DiffusionPolicy,
-        channels: fields.required("down_dims"),
-        level_embedding: fields.required("diffusion_step_embed_dim"),
-        // Not used by this kind of network.
-        observation_embedding: 256,
-        kernel_size: fields.required("kernel_size"),
-        groups,
-        activation: Activation::Mish,
-        modulation_scale: fields.required("use_film_scale_modulation"),
-        transformer: None,
-        script: None,
-        local_observation_steps: None,
-    }
+    NetworkConfig::unet(
+        UNetKind::DiffusionPolicy,
+        UNetConfig {
+            channels: fields.required("down_dims"),
+            level_embedding: fields.required("diffusion_step_embed_dim"),
+            // Not used by this kind of network.
+            observation_embedding: 256,
+            kernel_size: fields.required("kernel_size"),
+            groups,
+            activation: Activation::Mish,
+            modulation_scale: fields.required("use_film_scale_modulation"),
+            ..UNetConfig::default()
+        },
+    )
 }
 
 fn vision(fields: &mut Fields, separate: bool) -> VisionConfig {
@@ -577,7 +577,7 @@ mod tests {
             (vision.resize, vision.crop),
             (Some([64, 80]), Some([57, 72]))
         );
-        assert!(vision.separate && !policy.network.modulation_scale);
+        assert!(vision.separate && !policy.network.unet_config().unwrap().modulation_scale);
         let cameras: Vec<_> = policy
             .cameras()
             .map(|(part, _)| part.short_name())

@@ -3,21 +3,202 @@
 //! Stages as in Diffusion Policy (Chi et al. 2023): two residual blocks a stage, strided
 //! convolutions down, transposed convolutions up, skip connections from the second block of every
 //! stage but the first. The three variants differ in how noise levels enter:
-//! [`super::NetworkKind`]. Observations may also be told to the positions that they belong to
+//! [`UNetKind`]. Observations may also be told to the positions that they belong to
 //! ("local conditioning").
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
-use super::blocks::{
+use crate::network::architecture::{check_horizon, check_size};
+use crate::network::blocks::{
     Affine, BlockConfig, ConvolutionBlock, Modulation, ModulationSizes, ResidualBlock, sinusoid,
 };
-use super::{Activation, Dimensions, NetworkConfig, NetworkKind};
+use crate::network::{Activation, Architecture, Dimensions, NetworkModule};
+use crate::{Error, Result};
+
+/// How noise levels and observations enter a U-Net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UNetKind {
+    /// Diffusion Policy's ConditionalUnet1D: one noise level for the whole plan.
+    DiffusionPolicy,
+    /// Streaming Diffusion Policy's variant: the sinusoids of all positions are concatenated into
+    /// one global condition, which ties the weights to the horizon.
+    StreamingDiffusionPolicy,
+    /// Each position is modulated by its own noise level (as in RNR-DP) and by the observation.
+    PerPosition,
+}
+
+/// Sizes of a U-Net, as written in TOML and JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UNetConfig {
+    /// Channels of every resolution stage, for example [256, 512, 1024].
+    pub channels: Vec<i64>,
+    /// Width of the noise level's sinusoid and embedding; even.
+    pub level_embedding: i64,
+    /// Width of the encoded observation (`per_position` only).
+    pub observation_embedding: i64,
+    /// Width of the convolutions; odd.
+    pub kernel_size: i64,
+    /// Groups of the group normalisation; every entry of `channels` is a multiple of it.
+    pub groups: i64,
+    /// The non-linearity.
+    pub activation: Activation,
+    /// Whether the modulation scales as well as shifts.
+    pub modulation_scale: bool,
+    /// Observations that the condition consists of, where they are told to the first positions of the
+    /// plan, each its own, in place of to all positions alike (`diffusion_policy` only; there it is
+    /// called local conditioning).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_observation_steps: Option<i64>,
+}
+
+impl Default for UNetConfig {
+    fn default() -> Self {
+        Self {
+            channels: vec![256, 512, 1024],
+            level_embedding: 256,
+            observation_embedding: 256,
+            kernel_size: 5,
+            groups: 8,
+            activation: Activation::default(),
+            modulation_scale: true,
+            local_observation_steps: None,
+        }
+    }
+}
+
+impl UNetConfig {
+    /// Two resolution stages of 16 and 32 channels.
+    fn small() -> Self {
+        Self {
+            channels: vec![16, 32],
+            level_embedding: 16,
+            observation_embedding: 16,
+            kernel_size: 3,
+            activation: Activation::Silu,
+            ..Self::default()
+        }
+    }
+
+    /// Checks every value, and that the horizon can be halved as often as needed.
+    fn check(&self, kind: UNetKind, dimensions: Dimensions) -> Result<()> {
+        if let Some(steps) = self.local_observation_steps {
+            let key = "network.local_observation_steps";
+            let knows = kind == UNetKind::DiffusionPolicy;
+            let expected = "network.kind diffusion_policy, or absent";
+            check_size(knows, key, "set", expected)?;
+            let told = (1..=dimensions.horizon).contains(&steps);
+            let fits = told && dimensions.condition % steps == 0;
+            let expected = "plan.observation_steps, at most plan.horizon";
+            check_size(fits, key, steps, expected)?;
+        }
+        check_size(
+            self.groups >= 1,
+            "network.groups",
+            self.groups,
+            "at least 1",
+        )?;
+        let usable = |width: &i64| *width > 0 && width % self.groups == 0 && *width <= 1 << 14;
+        check_size(
+            (1..=6).contains(&self.channels.len()) && self.channels.iter().all(usable),
+            "network.channels",
+            format!("{:?}", self.channels),
+            "1 to 6 positive multiples of network.groups",
+        )?;
+        for (key, width) in [
+            ("network.level_embedding", self.level_embedding),
+            ("network.observation_embedding", self.observation_embedding),
+        ] {
+            let fits = width >= 4 && width % 2 == 0 && width <= 1 << 14;
+            check_size(fits, key, width, "an even number from 4 to 16384")?;
+        }
+        let kernel = self.kernel_size;
+        let fits = kernel >= 1 && kernel % 2 == 1 && kernel <= 31;
+        check_size(
+            fits,
+            "network.kernel_size",
+            kernel,
+            "an odd number from 1 to 31",
+        )?;
+        let stages = self.channels.len();
+        let multiple = 1_i64 << (stages - 1);
+        let horizon = dimensions.horizon;
+        if check_horizon(horizon).is_err() || horizon % multiple != 0 {
+            let lower = (horizon / multiple * multiple).max(multiple);
+            return Err(Error::Horizon {
+                horizon,
+                stages,
+                multiple,
+                lower,
+                upper: lower + multiple,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The architecture of one kind of U-Net.
+macro_rules! architecture {
+    ($(#[$doc:meta])* $name:ident, $kind:expr, per_position: $per_position:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub UNetConfig);
+
+        impl From<UNetConfig> for $name {
+            fn from(config: UNetConfig) -> Self {
+                Self(config)
+            }
+        }
+
+        impl Architecture for $name {
+            fn small(_dimensions: Dimensions) -> Option<Self> {
+                Some(Self(UNetConfig::small()))
+            }
+
+            fn check(&self, dimensions: Dimensions) -> Result<()> {
+                self.0.check($kind, dimensions)
+            }
+
+            fn build(
+                &self,
+                root: &Path<'_>,
+                dimensions: Dimensions,
+            ) -> Result<Box<dyn NetworkModule>> {
+                Ok(Box::new(UNet::new(root, $kind, &self.0, dimensions)))
+            }
+
+            fn takes_levels_per_position(&self) -> bool {
+                $per_position
+            }
+
+            fn summary(&self) -> String {
+                format!("channels {:?}", self.0.channels)
+            }
+        }
+    };
+}
+
+architecture! {
+    /// [`UNetKind::DiffusionPolicy`].
+    DiffusionPolicyUNet, UNetKind::DiffusionPolicy, per_position: false
+}
+architecture! {
+    /// [`UNetKind::StreamingDiffusionPolicy`].
+    StreamingUNet, UNetKind::StreamingDiffusionPolicy, per_position: true
+}
+architecture! {
+    /// [`UNetKind::PerPosition`].
+    PerPositionUNet, UNetKind::PerPosition, per_position: true
+}
 
 /// A conditional U-Net over the positions of a plan.
 #[derive(Debug)]
 pub struct UNet {
-    kind: NetworkKind,
+    kind: UNetKind,
+    config: UNetConfig,
     activation: Activation,
     level_width: i64,
     level_encoder: [Affine; 2],
@@ -66,10 +247,10 @@ struct UpStage {
 }
 
 impl UNet {
-    pub(super) fn new(root: &Path<'_>, config: &NetworkConfig, dimensions: Dimensions) -> Self {
+    fn new(root: &Path<'_>, kind: UNetKind, config: &UNetConfig, dimensions: Dimensions) -> Self {
         let width = config.level_embedding;
-        let modulation = match config.kind {
-            NetworkKind::PerPosition => ModulationSizes::PerPosition {
+        let modulation = match kind {
+            UNetKind::PerPosition => ModulationSizes::PerPosition {
                 level: width,
                 observation: config.observation_embedding,
             },
@@ -84,8 +265,8 @@ impl UNet {
             modulation,
         };
         let encoder = root / "diffusion_step_encoder";
-        let level_encoder = match config.kind {
-            NetworkKind::StreamingDiffusionPolicy => [
+        let level_encoder = match kind {
+            UNetKind::StreamingDiffusionPolicy => [
                 Affine::linear(&(&encoder / 3), dimensions.horizon * width, 4 * width),
                 Affine::linear(&(&encoder / 5), 4 * width, width),
             ],
@@ -94,7 +275,7 @@ impl UNet {
                 Affine::linear(&(&encoder / 3), 4 * width, width),
             ],
         };
-        let observation_encoder = (config.kind == NetworkKind::PerPosition).then(|| {
+        let observation_encoder = (kind == UNetKind::PerPosition).then(|| {
             let path = root / "observation_encoder";
             let hidden = 2 * config.observation_embedding;
             [
@@ -166,7 +347,8 @@ impl UNet {
         });
         let last = root / "final_conv";
         Self {
-            kind: config.kind,
+            kind,
+            config: config.clone(),
             activation: config.activation,
             level_width: width,
             level_encoder,
@@ -181,9 +363,19 @@ impl UNet {
         }
     }
 
+    /// How noise levels and observations enter.
+    pub fn kind(&self) -> UNetKind {
+        self.kind
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
     /// Computes the features of all noise levels once. Call it when the parameters are final.
-    pub(super) fn cache_levels(&mut self, train_timesteps: i64) {
-        if self.kind == NetworkKind::PerPosition {
+    fn cache_levels(&mut self, train_timesteps: i64) {
+        if self.kind == UNetKind::PerPosition {
             let device = self.final_projection.device();
             let all = Tensor::arange_start(-1, train_timesteps, (tch::Kind::Int64, device));
             self.level_cache = Some(tch::no_grad(|| self.level_features(&all)));
@@ -258,7 +450,7 @@ impl UNet {
             Modulation::Global(self.activation.apply(&features))
         };
         match (self.kind, &self.observation_encoder) {
-            (NetworkKind::PerPosition, Some([first, second])) => {
+            (UNetKind::PerPosition, Some([first, second])) => {
                 let mut features = match &self.level_cache {
                     Some(cache) => {
                         let index = (timesteps + 1).flatten(0, 1);
@@ -282,7 +474,7 @@ impl UNet {
                     observation,
                 }
             }
-            (NetworkKind::StreamingDiffusionPolicy, _) => {
+            (UNetKind::StreamingDiffusionPolicy, _) => {
                 let sinusoids = sinusoid(timesteps, self.level_width).flatten(1, 2);
                 global(self.encode_levels(&sinusoids), observe)
             }
@@ -302,5 +494,19 @@ impl UNet {
     fn encode_levels(&self, sinusoids: &Tensor) -> Tensor {
         let [first, second] = &self.level_encoder;
         second.apply_linear(&self.activation.apply(&first.apply_linear(sinusoids)))
+    }
+}
+
+impl NetworkModule for UNet {
+    fn forward(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
+        UNet::forward(self, sample, timesteps, condition)
+    }
+
+    fn freeze(&mut self, dimensions: Dimensions) {
+        self.cache_levels(dimensions.train_timesteps);
+    }
+
+    fn as_unet(&self) -> Option<&UNet> {
+        Some(self)
     }
 }

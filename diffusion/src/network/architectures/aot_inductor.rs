@@ -1,20 +1,75 @@
 //! Denoisers as AOTInductor packages: any network that PyTorch exported and compiled, without its source.
 //!
-//! A package takes and returns what a TorchScript module does ([`super::script`]). It is tried when it is loaded; what fails
+//! A package takes and returns what a TorchScript module does ([`super::torch_script`]). It is tried when it is loaded; what fails
 //! later is answered by NaN, which a planner refuses. One that was compiled for a single plan evaluates several one after the
 //! other. A package is a shared library, which runs with all rights of this program: load it from whom you trust.
 
 use std::path::Path;
 
 use kinestream_torch_shim as shim;
-use tch::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor, nn};
 
-use super::Dimensions;
-use super::script::{answered, attempt};
+use super::torch_script::{ScriptConfig, answered, attempt, program_is_not_built};
+use crate::network::architecture::check_horizon;
+use crate::network::legacy::LegacyTable;
+use crate::network::{Architecture, Dimensions, NetworkModule};
 use crate::{Error, Result};
 
+/// The architecture: whatever was compiled into the package.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "LegacyTable<ScriptConfig>")]
+pub struct AotInductor {
+    /// What the package is told.
+    pub script: ScriptConfig,
+}
+
+impl TryFrom<LegacyTable<ScriptConfig>> for AotInductor {
+    type Error = String;
+
+    fn try_from(table: LegacyTable<ScriptConfig>) -> std::result::Result<Self, String> {
+        let script = table.sizes("script", "what the package is told")?;
+        Ok(Self { script })
+    }
+}
+
+impl Architecture for AotInductor {
+    fn small(_dimensions: Dimensions) -> Option<Self> {
+        None
+    }
+
+    fn check(&self, dimensions: Dimensions) -> Result<()> {
+        check_horizon(dimensions.horizon)
+    }
+
+    fn build(&self, _root: &nn::Path<'_>, _: Dimensions) -> Result<Box<dyn NetworkModule>> {
+        Err(program_is_not_built())
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        self.script.level_per_position
+    }
+
+    fn summary(&self) -> String {
+        format!("{:?}", self.script)
+    }
+
+    fn program_file(&self) -> Option<&'static str> {
+        Some("model.pt2")
+    }
+
+    fn load(
+        &self,
+        path: &Path,
+        dimensions: Dimensions,
+        device: Device,
+    ) -> Result<Box<dyn NetworkModule>> {
+        Ok(Box::new(Package::load(path, dimensions, device)?))
+    }
+}
+
 /// A loaded package.
-pub(super) struct Package {
+struct Package {
     package: shim::Package,
     /// Whether several plans go in at once.
     takes_batches: bool,
@@ -25,7 +80,7 @@ impl Package {
     ///
     /// # Errors
     /// A file that is no package for this device, or one that does not take these sizes.
-    pub(super) fn load(path: &Path, sizes: Dimensions, device: Device) -> Result<Self> {
+    fn load(path: &Path, sizes: Dimensions, device: Device) -> Result<Self> {
         let refuse = |reason: String| Error::Package {
             path: path.to_path_buf(),
             reason,
@@ -42,21 +97,10 @@ impl Package {
             takes_batches,
         })
     }
+}
 
-    pub(super) fn parameters(&self) -> usize {
-        self.package.constants()
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.package.path()
-    }
-
-    pub(super) fn forward(
-        &self,
-        sample: &Tensor,
-        timesteps: &Tensor,
-        condition: &Tensor,
-    ) -> Tensor {
+impl NetworkModule for Package {
+    fn forward(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
         let inputs = [sample, timesteps, condition].map(Tensor::contiguous);
         let rows = sample.size()[0];
         let output = if rows == 1 || self.takes_batches {
@@ -69,6 +113,14 @@ impl Package {
                 .map(|rows| Tensor::cat(&rows, 0))
         };
         answered(output, sample)
+    }
+
+    fn parameters(&self) -> Option<usize> {
+        Some(self.package.constants())
+    }
+
+    fn program(&self) -> Option<&Path> {
+        Some(self.package.path())
     }
 }
 
@@ -99,9 +151,10 @@ mod tests {
     };
 
     fn config() -> NetworkConfig {
-        NetworkConfig::packaged(ScriptConfig {
+        let script = ScriptConfig {
             level_per_position: true,
-        })
+        };
+        AotInductor { script }.into()
     }
 
     /// The package of torch-shim's tests, and inputs and output of three plans.
@@ -125,10 +178,10 @@ mod tests {
         let Some((path, [sample, timesteps, condition, output])) = fixture() else {
             return;
         };
-        let load = || Network::scripted(&config(), SIZES, &path, Device::Cpu).unwrap();
+        let load = || Network::load_program(&config(), SIZES, &path, Device::Cpu).unwrap();
         let network = load();
         assert!(network.takes_levels_per_position() && network.parameters() == 224);
-        assert_eq!(network.script(), Some(path.as_path()));
+        assert_eq!(network.program(), Some(path.as_path()));
         for rows in [3, 1, 2] {
             let of = |tensor: &Tensor| tensor.narrow(0, 0, rows);
             let found = network.evaluate(&of(&sample), &of(&timesteps), &of(&condition));
@@ -164,7 +217,7 @@ mod tests {
             return;
         };
         let refusal = |sizes: Dimensions, path: &Path| {
-            let refused = Network::scripted(&config(), sizes, path, Device::Cpu);
+            let refused = Network::load_program(&config(), sizes, path, Device::Cpu);
             refused.err().unwrap().to_string()
         };
         let wide = Dimensions {
@@ -192,12 +245,8 @@ mod tests {
         );
         assert!(found.len() < 2000, "{found}");
         // Not without being told what it is told, nor as something to train.
-        let untold = NetworkConfig {
-            script: None,
-            ..config()
-        };
-        let refused = Network::scripted(&untold, SIZES, &path, Device::Cpu).err();
-        assert!(refused.unwrap().to_string().contains("network.script"));
+        let untold = serde_json::from_str::<NetworkConfig>(r#"{"kind": "aot_inductor"}"#);
+        assert!(untold.unwrap_err().to_string().contains("network.script"));
         assert!(Network::new(&config(), SIZES, Device::Cpu, 1).is_err());
     }
 }

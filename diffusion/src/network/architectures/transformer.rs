@@ -10,9 +10,62 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
-use super::blocks::{Affine, sinusoid};
-use super::{Activation, Dimensions};
-use crate::{Error, Result};
+use crate::Result;
+use crate::network::architecture::{check_horizon, check_size};
+use crate::network::blocks::{Affine, sinusoid};
+use crate::network::legacy::LegacyTable;
+use crate::network::{Activation, Architecture, Dimensions, NetworkModule};
+
+/// The architecture, whose sizes stand in a table of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "LegacyTable<TransformerConfig>")]
+pub struct TransformerNetwork {
+    /// The sizes.
+    pub transformer: TransformerConfig,
+}
+
+impl TryFrom<LegacyTable<TransformerConfig>> for TransformerNetwork {
+    type Error = String;
+
+    fn try_from(table: LegacyTable<TransformerConfig>) -> std::result::Result<Self, String> {
+        let transformer = table.sizes("transformer", "sizes of the transformer")?;
+        Ok(Self { transformer })
+    }
+}
+
+impl Architecture for TransformerNetwork {
+    fn small(dimensions: Dimensions) -> Option<Self> {
+        let transformer = TransformerConfig {
+            observation_steps: if dimensions.condition % 2 == 0 { 2 } else { 1 },
+            layers: 2,
+            memory_layers: 0,
+            heads: 2,
+            width: 16,
+            causal: true,
+        };
+        Some(Self { transformer })
+    }
+
+    fn check(&self, dimensions: Dimensions) -> Result<()> {
+        self.transformer.check(dimensions)
+    }
+
+    fn build(&self, root: &Path<'_>, dimensions: Dimensions) -> Result<Box<dyn NetworkModule>> {
+        Ok(Box::new(Transformer::new(
+            root,
+            self.transformer,
+            dimensions,
+        )))
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        false
+    }
+
+    fn summary(&self) -> String {
+        format!("{:?}", self.transformer)
+    }
+}
 
 /// Sizes of a transformer, as written in TOML and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,61 +108,32 @@ impl TransformerConfig {
     ///
     /// # Errors
     /// The first value out of its range.
-    pub(super) fn check(&self, dimensions: Dimensions) -> Result<()> {
+    fn check(&self, dimensions: Dimensions) -> Result<()> {
         let steps = self.observation_steps;
         let whole = steps >= 1 && dimensions.condition % steps == 0;
-        let wide = self.width >= 4 && self.width % 2 == 0 && self.width <= 1 << 14;
-        let divides = self.heads >= 1 && self.width % self.heads == 0;
-        for (fits, key, found, expected) in [
-            (
-                whole,
-                "network.transformer.observation_steps",
-                steps,
-                format!(
-                    "a divisor of the condition's {} numbers",
-                    dimensions.condition
-                ),
-            ),
-            (
-                wide,
-                "network.transformer.width",
-                self.width,
-                "an even number from 4 to 16384".into(),
-            ),
-            (
-                divides,
-                "network.transformer.heads",
-                self.heads,
-                format!("a divisor of the width {}", self.width),
-            ),
-            (
-                (1..=64).contains(&self.layers),
-                "network.transformer.layers",
-                self.layers,
-                "1 to 64".into(),
-            ),
-            (
-                (0..=64).contains(&self.memory_layers),
-                "network.transformer.memory_layers",
-                self.memory_layers,
-                "0 to 64".into(),
-            ),
-            (
-                (1..=4096).contains(&dimensions.horizon),
-                "plan.horizon",
-                dimensions.horizon,
-                "1 to 4096".into(),
-            ),
+        let condition = dimensions.condition;
+        let expected = format!("a divisor of the condition's {condition} numbers");
+        check_size(
+            whole,
+            "network.transformer.observation_steps",
+            steps,
+            expected,
+        )?;
+        let (width, heads) = (self.width, self.heads);
+        let wide = width >= 4 && width % 2 == 0 && width <= 1 << 14;
+        let expected = "an even number from 4 to 16384";
+        check_size(wide, "network.transformer.width", width, expected)?;
+        let divides = heads >= 1 && width % heads == 0;
+        let expected = format!("a divisor of the width {width}");
+        check_size(divides, "network.transformer.heads", heads, expected)?;
+        for (key, count, least) in [
+            ("network.transformer.layers", self.layers, 1),
+            ("network.transformer.memory_layers", self.memory_layers, 0),
         ] {
-            if !fits {
-                return Err(Error::Config {
-                    key,
-                    found: found.to_string(),
-                    expected,
-                });
-            }
+            let fits = (least..=64).contains(&count);
+            check_size(fits, key, count, format!("{least} to 64"))?;
         }
-        Ok(())
+        check_horizon(dimensions.horizon)
     }
 }
 
@@ -137,7 +161,7 @@ enum MemoryEncoder {
 }
 
 impl Transformer {
-    pub(super) fn new(root: &Path<'_>, config: TransformerConfig, dimensions: Dimensions) -> Self {
+    fn new(root: &Path<'_>, config: TransformerConfig, dimensions: Dimensions) -> Self {
         let TransformerConfig { width, heads, .. } = config;
         let steps = config.observation_steps;
         let embedding = Init::Randn {
@@ -211,6 +235,12 @@ impl Transformer {
             plan = layer.forward(plan, masks.map(|[plan, _]| plan), Some(looked_at));
         }
         self.head.apply_linear(&self.norm.forward(&plan))
+    }
+}
+
+impl NetworkModule for Transformer {
+    fn forward(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
+        Transformer::forward(self, sample, timesteps, condition)
     }
 }
 

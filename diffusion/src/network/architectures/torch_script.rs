@@ -7,9 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tch::{CModule, Device, Kind, Tensor};
+use tch::{CModule, Device, Kind, Tensor, nn};
 
-use super::Dimensions;
+use crate::network::architecture::check_horizon;
+use crate::network::legacy::LegacyTable;
+use crate::network::{Architecture, Dimensions, NetworkModule};
 use crate::{Error, Result};
 
 /// What a TorchScript denoiser is told, as written in TOML and JSON.
@@ -20,8 +22,69 @@ pub struct ScriptConfig {
     pub level_per_position: bool,
 }
 
+/// The architecture: whatever is in the module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "LegacyTable<ScriptConfig>")]
+pub struct TorchScript {
+    /// What the module is told.
+    pub script: ScriptConfig,
+}
+
+impl TryFrom<LegacyTable<ScriptConfig>> for TorchScript {
+    type Error = String;
+
+    fn try_from(table: LegacyTable<ScriptConfig>) -> std::result::Result<Self, String> {
+        let script = table.sizes("script", "what the module is told")?;
+        Ok(Self { script })
+    }
+}
+
+impl Architecture for TorchScript {
+    fn small(_dimensions: Dimensions) -> Option<Self> {
+        None
+    }
+
+    fn check(&self, dimensions: Dimensions) -> Result<()> {
+        check_horizon(dimensions.horizon)
+    }
+
+    fn build(&self, _root: &nn::Path<'_>, _: Dimensions) -> Result<Box<dyn NetworkModule>> {
+        Err(program_is_not_built())
+    }
+
+    fn takes_levels_per_position(&self) -> bool {
+        self.script.level_per_position
+    }
+
+    fn summary(&self) -> String {
+        format!("{:?}", self.script)
+    }
+
+    fn program_file(&self) -> Option<&'static str> {
+        Some("model.pt")
+    }
+
+    fn load(
+        &self,
+        path: &Path,
+        dimensions: Dimensions,
+        device: Device,
+    ) -> Result<Box<dyn NetworkModule>> {
+        Ok(Box::new(Script::load(path, dimensions, device)?))
+    }
+}
+
+/// A program cannot be made anew.
+pub(super) fn program_is_not_built() -> Error {
+    Error::Config {
+        key: "network.kind",
+        found: "torch_script or aot_inductor".into(),
+        expected: "another one: those are loaded from their file, and not trained".into(),
+    }
+}
+
 /// A loaded module.
-pub(super) struct Script {
+struct Script {
     module: CModule,
     parameters: usize,
     path: PathBuf,
@@ -32,7 +95,7 @@ impl Script {
     ///
     /// # Errors
     /// A file that LibTorch does not read, or a module that does not take these sizes.
-    pub(super) fn load(path: &Path, sizes: Dimensions, device: Device) -> Result<Self> {
+    fn load(path: &Path, sizes: Dimensions, device: Device) -> Result<Self> {
         let refuse = |reason: String| Error::Script {
             path: path.to_path_buf(),
             // LibTorch's own explanations go on for pages.
@@ -60,25 +123,20 @@ impl Script {
         .map_err(refuse)?;
         Ok(script)
     }
+}
 
-    pub(super) fn parameters(&self) -> usize {
-        self.parameters
+impl NetworkModule for Script {
+    fn forward(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
+        let inputs = [sample, timesteps, condition];
+        answered(self.module.forward_ts(&inputs), sample)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    fn parameters(&self) -> Option<usize> {
+        Some(self.parameters)
     }
 
-    pub(super) fn forward(
-        &self,
-        sample: &Tensor,
-        timesteps: &Tensor,
-        condition: &Tensor,
-    ) -> Tensor {
-        answered(
-            self.module.forward_ts(&[sample, timesteps, condition]),
-            sample,
-        )
+    fn program(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }
 
@@ -125,7 +183,7 @@ pub(super) fn attempt(
 mod tests {
     use super::*;
     use crate::executor::Captured;
-    use crate::network::{NetworkConfig, NetworkKind};
+    use crate::network::{NetworkConfig, UNetConfig, UNetKind};
     use crate::{Denoiser, Network};
 
     const SIZES: Dimensions = Dimensions {
@@ -136,20 +194,23 @@ mod tests {
     };
 
     fn config(level_per_position: bool) -> NetworkConfig {
-        NetworkConfig::scripted(ScriptConfig { level_per_position })
+        TorchScript {
+            script: ScriptConfig { level_per_position },
+        }
+        .into()
     }
 
     /// A U-Net and the TorchScript that tracing it gave.
     fn traced(folder: &Path) -> (Network, PathBuf) {
-        let config = NetworkConfig {
-            kind: NetworkKind::PerPosition,
-            channels: vec![8, 16],
-            level_embedding: 8,
-            observation_embedding: 8,
-            script: None,
-            local_observation_steps: None,
-            ..config(true)
-        };
+        let config = NetworkConfig::unet(
+            UNetKind::PerPosition,
+            UNetConfig {
+                channels: vec![8, 16],
+                level_embedding: 8,
+                observation_embedding: 8,
+                ..UNetConfig::default()
+            },
+        );
         let mut network = Network::new(&config, SIZES, Device::Cpu, 1).unwrap();
         network.freeze();
         let inputs = inputs(1);
@@ -183,13 +244,13 @@ mod tests {
     fn a_traced_network_computes_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let (network, path) = traced(folder.path());
-        let scripted = Network::scripted(&config(true), SIZES, &path, Device::Cpu).unwrap();
+        let scripted = Network::load_program(&config(true), SIZES, &path, Device::Cpu).unwrap();
         assert!(scripted.takes_levels_per_position());
         let [sample, timesteps, condition] = inputs(1);
         let of =
             |network: &Network| tch::no_grad(|| network.evaluate(&sample, &timesteps, &condition));
         assert!(of(&scripted).allclose(&of(&network), 1e-6, 1e-6, false));
-        let whole = Network::scripted(&config(false), SIZES, &path, Device::Cpu).unwrap();
+        let whole = Network::load_program(&config(false), SIZES, &path, Device::Cpu).unwrap();
         assert!(!whole.takes_levels_per_position());
         // What a module cannot take when it runs is NaN.
         let narrow = Tensor::zeros([1, 5], (Kind::Float, Device::Cpu));
@@ -201,7 +262,7 @@ mod tests {
     fn a_module_is_captured_like_other_networks() {
         let folder = tempfile::tempdir().unwrap();
         let (network, path) = traced(folder.path());
-        let scripted = Network::scripted(&config(true), SIZES, &path, Device::Cpu).unwrap();
+        let scripted = Network::load_program(&config(true), SIZES, &path, Device::Cpu).unwrap();
         let captured = Captured::new(scripted, Device::Cpu).unwrap();
         let [sample, timesteps, condition] = inputs(1);
         let numbers = |tensor: &Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
@@ -219,7 +280,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (_, path) = traced(folder.path());
         let refusal = |path: &Path, sizes: Dimensions| {
-            let refused = Network::scripted(&config(true), sizes, path, Device::Cpu);
+            let refused = Network::load_program(&config(true), sizes, path, Device::Cpu);
             refused.err().unwrap().to_string()
         };
         let wide = Dimensions {
