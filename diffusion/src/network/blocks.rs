@@ -20,6 +20,15 @@ impl Affine {
         Self::new(path, &[outputs, inputs], outputs, inputs)
     }
 
+    /// A linear layer whose weights and biases begin as `value`.
+    pub(crate) fn constant(path: &Path<'_>, inputs: i64, outputs: i64, value: f64) -> Self {
+        let init = Init::Const(value);
+        Self {
+            weight: path.var("weight", &[outputs, inputs], init),
+            bias: path.var("bias", &[outputs], init),
+        }
+    }
+
     /// A convolution over positions.
     pub(crate) fn convolution(path: &Path<'_>, inputs: i64, outputs: i64, kernel: i64) -> Self {
         Self::new(path, &[outputs, inputs, kernel], outputs, inputs * kernel)

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod architectures;
 mod golden_networks;
 mod solvers;
