@@ -71,6 +71,7 @@ architectures! {
     "streaming_diffusion_policy" => StreamingDiffusionPolicy(unet::StreamingUNet),
     "per_position" => PerPosition(unet::PerPositionUNet),
     "transformer" => Transformer(transformer::TransformerNetwork),
+    "dit" => Dit(dit::Dit),
     "torch_script" => TorchScript(torch_script::TorchScript),
     "aot_inductor" => AotInductor(aot_inductor::AotInductor),
 }

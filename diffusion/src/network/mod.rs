@@ -14,6 +14,7 @@ pub mod vision;
 /// The architectures, one file each.
 pub mod architectures {
     pub mod aot_inductor;
+    pub mod dit;
     pub mod torch_script;
     pub mod transformer;
     pub mod unet;
