@@ -109,7 +109,7 @@ fn step(
     let timesteps = descent.timesteps(levels);
     let timesteps = timestep_tensor(&timesteps, levels.len() as i64, Device::Cpu);
     let output = problem.evaluate(plan, &timesteps, plan);
-    descent.step(&[0], plan, &output, levels, None, None)
+    descent.step(&[0], plan, &output, levels, None, &[])
 }
 
 fn off(problem: &Mixture, sampler: &Sampler, plan: &Tensor) -> f64 {

@@ -119,8 +119,8 @@ impl DiffusionSampler {
     ///
     /// `sample` and `output` (the network's) are [B, T, D] with a row for each of `streams`, whose
     /// numbers are all different; `levels` has B T entries, row by row; `noise`, standard normal
-    /// [B, T, D], is needed where [`Self::needs_noise`] says so and counts as zero when absent; a
-    /// `guide` draws the clean estimate as in [`Sampler::guided_step`]. Returns the next sample.
+    /// [B, T, D], is needed where [`Self::needs_noise`] says so and counts as zero when absent;
+    /// `guidances` change the clean estimate as in [`Sampler::guided_step`]. Returns the next sample.
     pub fn step(
         &mut self,
         streams: &[usize],
@@ -128,14 +128,14 @@ impl DiffusionSampler {
         output: &Tensor,
         levels: &[usize],
         noise: Option<&Tensor>,
-        guide: Option<&Guidance>,
+        guidances: &[&dyn Guidance],
     ) -> Tensor {
         let transitions = self.transitions(levels);
         let Some(steps) = &mut self.steps else {
             let sampler = &self.sampler;
-            return match guide {
-                Some(guide) => sampler.guided_step(sample, output, &transitions, noise, guide),
-                None => sampler.step(sample, output, &transitions, noise),
+            return match guidances.is_empty() {
+                true => sampler.step(sample, output, &transitions, noise),
+                false => sampler.guided_step(sample, output, &transitions, noise, guidances),
             };
         };
         let depths = self.memory.outputs + 1;
@@ -154,13 +154,11 @@ impl DiffusionSampler {
         let column = |index: usize| chosen.narrow(2, index as i64, 1);
 
         let implied = sample * column(0) + output * column(1);
-        let mut clean = self.sampler.clipped(implied.shallow_clone());
-        if let Some(guide) = guide {
-            clean = self.sampler.clipped(guide.draw(&clean));
-        }
+        let free = self.sampler.clipped(implied.shallow_clone());
+        let clean = self.sampler.guided(&free, guidances);
         let epsilon = || {
             let epsilon = sample * column(2) + output * column(3);
-            match self.sampler.config().clip_sample.is_some() || guide.is_some() {
+            match self.sampler.config().clip_sample.is_some() || !guidances.is_empty() {
                 true => epsilon - (&clean - &implied) * column(4),
                 false => epsilon,
             }
@@ -186,7 +184,7 @@ impl DiffusionSampler {
     }
 
     /// [`Self::step`] of plans on the host, in place: B rows of T positions each, one after the other.
-    /// Without a solver that remembers and without a guide LibTorch has no part in it.
+    /// Without a solver that remembers LibTorch has no part in it.
     pub fn step_on_host(
         &mut self,
         streams: &[usize],
@@ -194,19 +192,19 @@ impl DiffusionSampler {
         output: &[f32],
         levels: &[usize],
         noise: Option<&[f32]>,
-        guide: Option<&Guidance>,
+        guidances: &[&dyn Guidance],
     ) {
-        if self.steps.is_none() && guide.is_none() {
+        if self.steps.is_none() {
             let transitions = self.transitions(levels);
             self.sampler
-                .step_on_host(sample, output, &transitions, noise);
+                .step_on_host(sample, output, &transitions, noise, guidances);
             return;
         }
         let shape = [streams.len() as i64, self.memory.horizon as i64, -1];
         let tensor = |values: &[f32]| Tensor::from_slice(values).view(shape);
         let noise = noise.map(tensor);
         let (before, output) = (tensor(sample), tensor(output));
-        let next = self.step(streams, &before, &output, levels, noise.as_ref(), guide);
+        let next = self.step(streams, &before, &output, levels, noise.as_ref(), guidances);
         let count = sample.len();
         next.copy_data(sample, count);
     }

@@ -159,3 +159,20 @@ fn joined(problems: &[TensorProblem]) -> String {
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }
+
+/// Refuses a value of a configuration by its key where it does not fit.
+pub(crate) fn check_option(
+    fits: bool,
+    key: &'static str,
+    found: impl std::fmt::Display,
+    expected: impl Into<String>,
+) -> Result<()> {
+    match fits {
+        true => Ok(()),
+        false => Err(Error::Config {
+            key,
+            found: found.to_string(),
+            expected: expected.into(),
+        }),
+    }
+}

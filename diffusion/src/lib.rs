@@ -25,7 +25,7 @@ pub mod weights;
 pub use descent::DiffusionSampler;
 pub use error::{Error, Result};
 pub use executor::{Execution, Executor, Precision};
-pub use guidance::Guidance;
+pub use guidance::{Guidance, GuidanceConfig, TargetGuidance};
 pub use kinestream_random as noise;
 pub use ladder::TimestepSchedule;
 pub use network::{Denoiser, Mlp, Network, NetworkConfig};

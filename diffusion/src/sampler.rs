@@ -217,60 +217,82 @@ impl Sampler {
             };
             let (mut next, output) = (numbers(sample), numbers(output));
             let noise = noise.map(numbers);
-            self.step_on_host(&mut next, &output, transitions, noise.as_deref());
+            self.step_on_host(&mut next, &output, transitions, noise.as_deref(), &[]);
             Tensor::from_slice(&next).view_as(sample)
         } else {
-            self.any_step(sample, output, transitions, noise, None)
+            self.any_step(sample, output, transitions, noise, &[])
         }
     }
 
     /// [`Self::step`] in place and without LibTorch, whose two dozen small operations take longer than
     /// all the arithmetic of a plan. The operations and their order are the same, and so is every bit.
+    /// Guidances are applied as in [`Self::guided_step`].
     pub fn step_on_host(
         &self,
         next: &mut [f32],
         output: &[f32],
         transitions: &[Transition],
         noise: Option<&[f32]>,
+        guidances: &[&dyn Guidance],
     ) {
         let noise = noise.filter(|_| self.needs_noise(transitions));
         let keeps_noise = self.keeps_noise();
         let bound = self.config.clip_sample.map(|bound| bound as f32);
         let width = next.len() / transitions.len().max(1);
-        for (position, &transition) in transitions.iter().enumerate() {
-            let c = self.position(transition).as_row().map(|value| value as f32);
-            for at in position * width..(position + 1) * width {
-                let (sample, output) = (next[at], output[at]);
-                let mut x0 = sample * c[0] + output * c[1];
-                if let Some(bound) = bound {
-                    x0 = x0.clamp(-bound, bound);
+        let table = transitions
+            .iter()
+            .map(|&transition| self.position(transition).as_row().map(|value| value as f32));
+        let clipped = |x0: f32| bound.map_or(x0, |bound| x0.clamp(-bound, bound));
+        if guidances.is_empty() {
+            for (position, c) in table.enumerate() {
+                for at in position * width..(position + 1) * width {
+                    let (sample, output) = (next[at], output[at]);
+                    next[at] = clipped(sample * c[0] + output * c[1]) * c[4] + sample * c[5];
+                    if keeps_noise {
+                        next[at] += (sample * c[2] + output * c[3]) * c[6];
+                    }
+                    if let Some(noise) = noise {
+                        next[at] += noise[at] * c[7];
+                    }
                 }
-                next[at] = x0 * c[4] + sample * c[5];
-                if keeps_noise {
-                    next[at] += (sample * c[2] + output * c[3]) * c[6];
-                }
-                if let Some(noise) = noise {
-                    next[at] += noise[at] * c[7];
-                }
+            }
+            return;
+        }
+        let table: Vec<_> = table.collect();
+        let implied = |at: usize, sample: f32| {
+            let c = &table[at / width];
+            clipped(sample * c[0] + output[at] * c[1])
+        };
+        let free: Vec<f32> = (0..next.len()).map(|at| implied(at, next[at])).collect();
+        let mut guided = free.clone();
+        for guidance in guidances {
+            guidance.apply(&mut guided);
+        }
+        for (at, next) in next.iter_mut().enumerate() {
+            let (c, sample, x0) = (&table[at / width], *next, clipped(guided[at]));
+            *next = x0 * c[4] + sample * c[5];
+            if keeps_noise {
+                *next += (sample * c[2] + output[at] * c[3] - (x0 - free[at]) * c[8]) * c[6];
+            }
+            if let Some(noise) = noise {
+                *next += noise[at] * c[7];
             }
         }
     }
 
-    /// As [`Self::step`], with the clean estimate drawn towards a target.
+    /// As [`Self::step`], with the clean estimate changed by guidances, one after the other.
     ///
-    /// The estimate is clipped before, so that a network that predicts noise cannot drown the
-    /// target where there is almost no signal, and after, since a pull above 1 overshoots. The
-    /// noise that the step keeps is the noise that the drawn estimate implies: the step is that of
-    /// the guided velocity, as in the paper.
+    /// The estimate is clipped before and after. The noise that the step keeps is the noise that the
+    /// guided estimate implies: the step is that of the guided velocity, as in real-time chunking.
     pub fn guided_step(
         &self,
         sample: &Tensor,
         output: &Tensor,
         transitions: &[Transition],
         noise: Option<&Tensor>,
-        guide: &Guidance,
+        guidances: &[&dyn Guidance],
     ) -> Tensor {
-        self.any_step(sample, output, transitions, noise, Some(guide))
+        self.any_step(sample, output, transitions, noise, guidances)
     }
 
     fn any_step(
@@ -279,19 +301,16 @@ impl Sampler {
         output: &Tensor,
         transitions: &[Transition],
         noise: Option<&Tensor>,
-        guide: Option<&Guidance>,
+        guidances: &[&dyn Guidance],
     ) -> Tensor {
         let table = self.coefficients(sample, transitions);
         let column = |index: i64| table.select(2, index).unsqueeze(-1);
-        let mut x0 = self.clipped(sample * column(0) + output * column(1));
-        let free = x0.shallow_clone();
-        if let Some(guide) = guide {
-            x0 = self.clipped(guide.draw(&free));
-        }
+        let free = self.clipped(sample * column(0) + output * column(1));
+        let x0 = self.guided(&free, guidances);
         let mut next = &x0 * column(4) + sample * column(5);
         if self.keeps_noise() {
             let mut epsilon = sample * column(2) + output * column(3);
-            if guide.is_some() {
+            if !guidances.is_empty() {
                 epsilon -= (x0 - free) * column(8);
             }
             next += epsilon * column(6);
@@ -300,6 +319,15 @@ impl Sampler {
             Some(noise) if self.needs_noise(transitions) => next + noise * column(7),
             _ => next,
         }
+    }
+
+    /// A clipped estimate as guidances change it, clipped again where there are any.
+    pub(crate) fn guided(&self, free: &Tensor, guidances: &[&dyn Guidance]) -> Tensor {
+        let Some((first, others)) = guidances.split_first() else {
+            return free.shallow_clone();
+        };
+        let change = |x0: Tensor, guidance: &&dyn Guidance| guidance.apply_to_tensor(&x0);
+        self.clipped(others.iter().fold(first.apply_to_tensor(free), change))
     }
 
     /// The clean sample that the network's output implies, clipped, [B, T, D].

@@ -50,10 +50,13 @@ fn steps_on_the_host_are_those_of_libtorch_bit_for_bit() {
                 // Not contiguous, as a network's output may be.
                 let output = output.transpose(0, 1).contiguous().transpose(0, 1);
                 let host = sampler.step(&sample, &output, &moves, Some(&noise));
-                let torch = sampler.any_step(&sample, &output, &moves, Some(&noise), None);
+                let torch = sampler.any_step(&sample, &output, &moves, Some(&noise), &[]);
+                let guided = sampler.guided_on_both_paths(&sample, &output, &moves, &noise);
                 let bits = |tensor: &Tensor| -> Vec<u32> {
                     values(tensor).into_iter().map(f32::to_bits).collect()
                 };
+                assert_eq!(bits(&host), bits(&torch), "{prediction:?} {solver:?}");
+                let [host, torch] = guided;
                 assert_eq!(bits(&host), bits(&torch), "{prediction:?} {solver:?}");
                 let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
                 let numbers =
@@ -156,5 +159,40 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+impl Sampler {
+    /// A step that is drawn to a target, on the host and in tensors.
+    fn guided_on_both_paths(
+        &self,
+        sample: &Tensor,
+        output: &Tensor,
+        moves: &[Transition],
+        noise: &Tensor,
+    ) -> [Tensor; 2] {
+        let size = sample.size();
+        let pull = Tensor::linspace(0.0, 1.2, size[0] * size[1], (Kind::Float, Device::Cpu));
+        let guide = crate::TargetGuidance {
+            target: sample.sin(),
+            pull: pull.view([size[0], size[1], 1]),
+        };
+        let [mut next, output_numbers, noise_numbers] = [sample, output, noise].map(|tensor| {
+            let mut numbers = vec![0.0_f32; tensor.numel()];
+            tensor.copy_data(&mut numbers, tensor.numel());
+            numbers
+        });
+        let guides: [&dyn Guidance; 1] = [&guide];
+        self.step_on_host(
+            &mut next,
+            &output_numbers,
+            moves,
+            Some(&noise_numbers),
+            &guides,
+        );
+        [
+            Tensor::from_slice(&next).view_as(sample),
+            self.guided_step(sample, output, moves, Some(noise), &guides),
+        ]
     }
 }

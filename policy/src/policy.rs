@@ -78,7 +78,7 @@ impl Policy {
         }
         let observer = ObservationEncoder::new(&config, &normalisers, vision, device);
         let (network, executor) = execution.denoiser(network, device)?;
-        let planner = plan::planner(&config, network, device, streams)?;
+        let planner = plan::planner(&config, &normalisers.action, network, device, streams)?;
         let history = ObservationHistory::new(config.plan.observation_steps, config.period_ns());
         Ok(Self {
             config,

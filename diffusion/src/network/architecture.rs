@@ -9,6 +9,7 @@ use tch::nn;
 use tch::{Device, Tensor};
 
 use super::{Dimensions, UNet};
+use crate::error::check_option;
 use crate::{Error, Result};
 
 /// An architecture: one struct with its sizes, one file in `architectures/`, one line in the
@@ -89,25 +90,8 @@ pub trait NetworkModule: Send {
     }
 }
 
-/// Refuses a size by its key.
-pub(super) fn check_size(
-    fits: bool,
-    key: &'static str,
-    found: impl std::fmt::Display,
-    expected: impl Into<String>,
-) -> Result<()> {
-    match fits {
-        true => Ok(()),
-        false => Err(Error::Config {
-            key,
-            found: found.to_string(),
-            expected: expected.into(),
-        }),
-    }
-}
-
 /// Refuses a horizon that no plan has.
 pub(super) fn check_horizon(horizon: i64) -> Result<()> {
     let fits = (1..=4096).contains(&horizon);
-    check_size(fits, "plan.horizon", horizon, "1 to 4096")
+    check_option(fits, "plan.horizon", horizon, "1 to 4096")
 }

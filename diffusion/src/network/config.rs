@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use tch::nn;
 
-use super::architecture::{Architecture, NetworkModule, check_size};
+use super::architecture::{Architecture, NetworkModule};
 use super::architectures;
 use super::{Dimensions, UNetConfig, UNetKind};
 use crate::Result;
+use crate::error::check_option;
 
 /// Generates [`NetworkConfig`] from the list of architectures; see there.
 macro_rules! architectures {
@@ -105,7 +106,7 @@ impl NetworkConfig {
             ("task.action dimensions", dimensions.action),
             ("task.observation dimensions", dimensions.condition),
         ] {
-            check_size((1..=1 << 16).contains(&size), key, size, "1 to 65536")?;
+            check_option((1..=1 << 16).contains(&size), key, size, "1 to 65536")?;
         }
         each_architecture!(self, config => config.check(dimensions))
     }

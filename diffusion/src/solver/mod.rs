@@ -23,7 +23,7 @@ mod weights;
 use serde::{Deserialize, Serialize};
 
 use crate::sampler::Transition;
-use crate::{Error, NoiseSchedule, Result};
+use crate::{NoiseSchedule, Result};
 
 pub use families::ddim::Ddim;
 pub use families::ddpm::Ddpm;
@@ -195,23 +195,6 @@ impl Stepping {
             Self::Single => order,
             Self::Multi => 1,
         }
-    }
-}
-
-/// Refuses an option of a family by its key.
-fn check_option(
-    fits: bool,
-    key: &'static str,
-    found: impl std::fmt::Display,
-    expected: &str,
-) -> Result<()> {
-    match fits {
-        true => Ok(()),
-        false => Err(Error::Config {
-            key,
-            found: found.to_string(),
-            expected: expected.into(),
-        }),
     }
 }
 

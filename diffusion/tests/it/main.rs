@@ -4,4 +4,5 @@
 
 mod architectures;
 mod golden_networks;
+mod guidance;
 mod solvers;

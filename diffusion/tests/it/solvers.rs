@@ -6,7 +6,7 @@ use kinestream_diffusion::schedule::BetaSchedule;
 use kinestream_diffusion::solver::families::dpm_solver_plus_plus::DpmSolverPlusPlus;
 use kinestream_diffusion::{
     Denoiser, DiffusionSampler, Guidance, NoiseSchedule, PredictionType, Sampler, SamplerConfig,
-    ScheduleConfig, Solver, Stepping, TimestepSchedule,
+    ScheduleConfig, Solver, Stepping, TargetGuidance, TimestepSchedule,
 };
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -65,7 +65,7 @@ fn step(
 ) -> Tensor {
     let timesteps = timestep_tensor(&descent.timesteps(levels), levels.len() as i64, Device::Cpu);
     let output = problem.evaluate(sample, &timesteps, sample);
-    descent.step(&[0], sample, &output, levels, None, None)
+    descent.step(&[0], sample, &output, levels, None, &[])
 }
 
 const POSITIONS: usize = 33;
@@ -190,7 +190,7 @@ fn stochastic_steps_end_with_the_right_variance() {
             let timesteps = timestep_tensor(&descent.timesteps(&levels), runs as i64, Device::Cpu);
             let output = problem.evaluate(&sample, &timesteps, &sample);
             let noise = unit(index as i64 + 1);
-            sample = descent.step(&[0], &sample, &output, &levels, Some(&noise), None);
+            sample = descent.step(&[0], &sample, &output, &levels, Some(&noise), &[]);
         }
         let variance = f64::try_from(sample.square().sum(Kind::Double)).unwrap();
         (variance.sqrt() / deviation(to) - 1.0).abs()
@@ -296,8 +296,7 @@ fn single_precision_is_enough() {
                     let timesteps = timestep_tensor(&descent.timesteps(&levels), 9, Device::Cpu);
                     let output =
                         problem.evaluate(&sample.to_kind(Kind::Double), &timesteps, &sample);
-                    sample =
-                        descent.step(&[0], &sample, &output.to_kind(kind), &levels, None, None);
+                    sample = descent.step(&[0], &sample, &output.to_kind(kind), &levels, None, &[]);
                 }
                 assert_eq!(sample.kind(), kind);
                 sample.to_kind(Kind::Double)
@@ -341,7 +340,7 @@ fn steps_of(
             let columns = sample.size()[1];
             let timesteps = timestep_tensor(&descent.timesteps(&all), columns, Device::Cpu);
             let output = problem.evaluate(&sample, &timesteps, &sample);
-            let next = descent.step(&streams, &sample, &output, &all, None, None);
+            let next = descent.step(&streams, &sample, &output, &all, None, &[]);
             for (row, stream) in streams.iter().enumerate() {
                 plans[*stream] = next.narrow(0, row as i64, 1);
                 levels[*stream]
@@ -418,7 +417,7 @@ fn guidance_ends_at_its_target() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default()).unwrap();
     let problem = Mixture::three_peaks(schedule.clone(), PredictionType::Sample, 3);
     let target = numbers(&[0.3, -0.9, 0.5]);
-    let guide = |pull: f64| Guidance {
+    let guide = |pull: f64| TargetGuidance {
         target: target.shallow_clone(),
         pull: target.full_like(pull),
     };
@@ -429,20 +428,20 @@ fn guidance_ends_at_its_target() {
             clip_sample: Some(1.0),
         };
         let sampler = Sampler::new(config, schedule.clone()).unwrap();
-        let end = |guide: Option<&Guidance>| {
+        let end = |guidances: &[&dyn Guidance]| {
             let mut descent = DiffusionSampler::new(sampler.clone(), 6, 1, 3).unwrap();
             let mut sample = Mixture::spread(3);
             for level in (1..=6).rev() {
                 let levels = [level; 3];
                 let timesteps = timestep_tensor(&descent.timesteps(&levels), 3, Device::Cpu);
                 let output = problem.evaluate(&sample, &timesteps, &sample) * 1.5;
-                sample = descent.step(&[0], &sample, &output, &levels, None, guide);
+                sample = descent.step(&[0], &sample, &output, &levels, None, guidances);
             }
             sample
         };
-        let free = end(None);
+        let free = end(&[]);
         assert!(f64::try_from(free.abs().max()).unwrap() <= 1.0, "{name}");
-        assert_eq!(distance(&end(Some(&guide(0.0))), &free), 0.0, "{name}");
-        assert_eq!(distance(&end(Some(&guide(1.0))), &target), 0.0, "{name}");
+        assert_eq!(distance(&end(&[&guide(0.0)]), &free), 0.0, "{name}");
+        assert_eq!(distance(&end(&[&guide(1.0)]), &target), 0.0, "{name}");
     }
 }

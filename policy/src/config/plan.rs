@@ -1,5 +1,6 @@
 //! `[plan]`: how plans are laid out, kept and refined.
 
+use kinestream_diffusion::GuidanceConfig;
 use serde::{Deserialize, Serialize};
 
 use super::refuse;
@@ -94,6 +95,10 @@ pub struct PlanConfig {
     /// the observation is a surprise; absent: from noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartConfig>,
+    /// What changes the clean estimates of every denoise step: zones that plans are kept out of and
+    /// the like. It matters where a policy runs, not where it is trained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guidance: Vec<GuidanceConfig>,
 }
 
 /// How a chunk restarts from states of the chunks before it (after Falcon, Chen et al. 2025).
@@ -165,6 +170,7 @@ impl PlanConfig {
             inpaint,
             iterate,
             restart,
+            guidance,
         } = run.clone();
         // They are for answering more often than a chunk is long.
         let is_often = iterate.is_some() || restart.is_some();
@@ -179,6 +185,7 @@ impl PlanConfig {
             inpaint,
             iterate,
             restart,
+            guidance,
             ..self.clone()
         }
     }
@@ -308,6 +315,7 @@ mod tests {
             inpaint: None,
             iterate: None,
             restart: None,
+            guidance: Vec::new(),
         }
     }
 

@@ -16,12 +16,12 @@
 
 use kinestream_diffusion::guidance::{gain, soft_mask};
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, DiffusionSampler, Guidance, Sampler};
+use kinestream_diffusion::{Denoiser, DiffusionSampler, Guidance, Sampler, TargetGuidance};
 use tch::{Device, Tensor};
 
 use super::batch::Batch;
 use super::restart::{DenoisingTrajectory, RestartCheck};
-use super::{NoiseSource, Plan, Planner};
+use super::{NoiseSource, Plan, PlanGuidance, Planner};
 use crate::Result;
 use crate::config::{IterateConfig, PlanConfig};
 
@@ -31,6 +31,7 @@ pub struct ChunkPlanner {
     descent: DiffusionSampler,
     batch: Batch,
     streams: Vec<Stream>,
+    guidance: PlanGuidance,
 }
 
 struct Stream {
@@ -99,6 +100,7 @@ impl ChunkPlanner {
             streams: (0..streams).map(|_| Stream::new(0)).collect(),
             config,
             descent,
+            guidance: PlanGuidance::default(),
         })
     }
 
@@ -230,8 +232,8 @@ impl ChunkPlanner {
         levels
     }
 
-    /// How the next step of `due` is guided, if any of them is.
-    fn guide(&self, due: &[usize]) -> Option<Guidance> {
+    /// How the next step of `due` is drawn to the chunks before, if any of them is.
+    fn handover_guidance(&self, due: &[usize]) -> Option<TargetGuidance> {
         let (horizon, action) = (self.config.horizon, self.batch.action());
         // A prefix of clean inputs takes no guidance.
         if self.config.inpaint.is_none() && self.batch.takes_levels_per_position() {
@@ -265,7 +267,7 @@ impl ChunkPlanner {
         }
         let rows = due.len() as i64;
         let shaped = |values: &[f32]| Tensor::from_slice(values).view([rows, horizon as i64, -1]);
-        Some(Guidance {
+        Some(TargetGuidance {
             target: shaped(&target),
             pull: shaped(&pull),
         })
@@ -313,6 +315,10 @@ impl Planner for ChunkPlanner {
         self.streams[stream].random = source;
     }
 
+    fn set_guidance(&mut self, guidance: PlanGuidance) {
+        self.guidance = guidance;
+    }
+
     fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {
         self.batch.observe(stream, condition);
         if !self.streams[stream].begun {
@@ -337,7 +343,15 @@ impl Planner for ChunkPlanner {
                 .flat_map(|stream| self.streams[*stream].random.draw(numbers))
                 .collect::<Vec<f32>>()
         });
-        let guide = self.guide(&due);
+        let handover = self.handover_guidance(&due);
+        let descent = &self.descent;
+        let configured = self
+            .guidance
+            .of_step(horizon, || super::deviations(descent, &levels));
+        // What is configured has the last word.
+        let guidances: Vec<&dyn Guidance> = (handover.iter().map(|one| one as &dyn Guidance))
+            .chain(configured.iter().map(|one| one as &dyn Guidance))
+            .collect();
         if self.config.restart.is_some() {
             let top = self.descent.ladder().levels();
             for stream in &due {
@@ -363,8 +377,7 @@ impl Planner for ChunkPlanner {
                     .sampler()
                     .clean_estimate(&sample, &output, &timesteps)
             });
-            let (noise, guide) = (noise.as_deref(), guide.as_ref());
-            descent.step_on_host(&due, sample, output, &levels, noise, guide);
+            descent.step_on_host(&due, sample, output, &levels, noise.as_deref(), &guidances);
         })?;
         let refused = match estimates {
             Some(estimates) => self.judge(&due, &estimates)?,

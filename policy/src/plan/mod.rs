@@ -6,6 +6,7 @@
 
 mod batch;
 mod chunk;
+mod guidance;
 mod released;
 mod restart;
 mod streaming;
@@ -14,11 +15,12 @@ use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::{Denoiser, DiffusionSampler, NoiseSchedule, Sampler};
 
 pub use chunk::ChunkPlanner;
+pub use guidance::PlanGuidance;
 pub use released::ReleasedPlanner;
 pub use streaming::StreamingPlanner;
 
 use crate::config::PlanMode;
-use crate::{PolicyConfig, Result};
+use crate::{Normaliser, PolicyConfig, Result};
 
 /// A plan as it stands, in normalised units.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +49,9 @@ pub trait Planner: Send {
 
     /// Replaces a stream's random numbers until its next reset, for playing back recorded ones.
     fn set_noise(&mut self, stream: usize, source: Box<dyn NoiseSource>);
+
+    /// Guides every denoise step from now on.
+    fn set_guidance(&mut self, guidance: PlanGuidance);
 
     /// Takes in a new observation: the normalised history [To Do], and the current value of every
     /// action in normalised units `[Da]`, which the constant primer repeats.
@@ -98,23 +103,27 @@ fn deviations(descent: &DiffusionSampler, levels: &[usize]) -> Vec<f32> {
         .collect()
 }
 
-/// The planner that a configuration asks for.
+/// The planner that a configuration asks for; `actions` is what normalised plans are brought back to
+/// their units by.
 ///
 /// # Errors
 /// A configuration value out of its range, or a network that does not fit the mode.
 pub fn planner(
     config: &PolicyConfig,
+    actions: &Normaliser,
     network: Box<dyn Denoiser>,
     device: tch::Device,
     streams: usize,
 ) -> Result<Box<dyn Planner>> {
     config.check()?;
-    let sampler = Sampler::new(
-        config.sampler.clone(),
-        NoiseSchedule::new(&config.schedule)?,
-    )?;
+    for guidance in &config.plan.guidance {
+        guidance.check(actions.size())?;
+    }
+    let schedule = NoiseSchedule::new(&config.schedule)?;
+    let sampler = Sampler::new(config.sampler.clone(), schedule)?;
     let plan = config.plan.clone();
-    Ok(match config.plan.mode {
+    let guidance = PlanGuidance::new(plan.guidance.clone(), actions);
+    let mut planner: Box<dyn Planner> = match config.plan.mode {
         PlanMode::Streaming => Box::new(StreamingPlanner::new(
             plan, sampler, network, device, streams,
         )?),
@@ -122,5 +131,7 @@ pub fn planner(
             plan, sampler, network, device, streams,
         )?),
         PlanMode::Chunk => Box::new(ChunkPlanner::new(plan, sampler, network, device, streams)?),
-    })
+    };
+    planner.set_guidance(guidance);
+    Ok(planner)
 }

@@ -8,11 +8,11 @@
 
 use kinestream_diffusion::noise::NoiseStream;
 use kinestream_diffusion::sampler::{Solver, Transition};
-use kinestream_diffusion::{Ddim, Denoiser, Sampler};
+use kinestream_diffusion::{Ddim, Denoiser, Guidance, Sampler};
 use tch::Device;
 
 use super::batch::Batch;
-use super::{NoiseSource, Plan, Planner};
+use super::{NoiseSource, Plan, PlanGuidance, Planner};
 use crate::config::{PlanConfig, PlanInit};
 use crate::{Error, Result};
 
@@ -22,6 +22,7 @@ pub struct ReleasedPlanner {
     sampler: Sampler,
     batch: Batch,
     streams: Vec<Stream>,
+    guidance: PlanGuidance,
 }
 
 struct Stream {
@@ -73,6 +74,7 @@ impl ReleasedPlanner {
             batch: Batch::new(network, device, streams),
             config,
             sampler,
+            guidance: PlanGuidance::default(),
         })
     }
 
@@ -142,6 +144,10 @@ impl Planner for ReleasedPlanner {
         self.streams[stream].random = source;
     }
 
+    fn set_guidance(&mut self, guidance: PlanGuidance) {
+        self.guidance = guidance;
+    }
+
     fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {
         self.batch.observe(stream, condition);
         if !self.streams[stream].begun {
@@ -187,8 +193,16 @@ impl Planner for ReleasedPlanner {
         });
         let timesteps: Vec<i64> = moves.iter().map(|transition| transition.from).collect();
         let sampler = &self.sampler;
+        let schedule = sampler.schedule();
+        let deviations = || {
+            let deviation = |timestep: &i64| schedule.noise_deviation(*timestep) as f32;
+            timesteps.iter().map(deviation).collect()
+        };
+        let configured = self.guidance.of_step(self.config.horizon, deviations);
+        let guidances: Vec<&dyn Guidance> =
+            configured.iter().map(|one| one as &dyn Guidance).collect();
         self.batch.step(&due, &timesteps, |sample, output| {
-            sampler.step_on_host(sample, output, &moves, noise.as_deref());
+            sampler.step_on_host(sample, output, &moves, noise.as_deref(), &guidances);
         })?;
         for stream in &due {
             for level in &mut self.streams[*stream].levels {

@@ -18,11 +18,11 @@
 //! plan rolls by what was consumed, not by what was computed.
 
 use kinestream_diffusion::noise::NoiseStream;
-use kinestream_diffusion::{Denoiser, DiffusionSampler, Sampler};
+use kinestream_diffusion::{Denoiser, DiffusionSampler, Guidance, Sampler};
 use tch::Device;
 
 use super::batch::Batch;
-use super::{NoiseSource, Plan, Planner};
+use super::{NoiseSource, Plan, PlanGuidance, Planner};
 use crate::config::{PlanConfig, PlanInit};
 use crate::{Error, Result};
 
@@ -32,6 +32,7 @@ pub struct StreamingPlanner {
     descent: DiffusionSampler,
     batch: Batch,
     streams: Vec<Stream>,
+    guidance: PlanGuidance,
 }
 
 struct Stream {
@@ -98,6 +99,7 @@ impl StreamingPlanner {
             batch: Batch::new(network, device, streams),
             config,
             descent,
+            guidance: PlanGuidance::default(),
         })
     }
 
@@ -214,6 +216,10 @@ impl Planner for StreamingPlanner {
         self.streams[stream].random = source;
     }
 
+    fn set_guidance(&mut self, guidance: PlanGuidance) {
+        self.guidance = guidance;
+    }
+
     fn observe(&mut self, stream: usize, condition: &[f32], anchor: &[f32]) {
         self.batch.observe(stream, condition);
         if self.streams[stream].phase == Phase::Fresh {
@@ -247,8 +253,12 @@ impl Planner for StreamingPlanner {
         });
         let descent = &mut self.descent;
         let timesteps = descent.timesteps(&levels);
+        let deviations = || super::deviations(descent, &levels);
+        let configured = self.guidance.of_step(self.config.horizon, deviations);
+        let guidances: Vec<&dyn Guidance> =
+            configured.iter().map(|one| one as &dyn Guidance).collect();
         self.batch.step(&due, &timesteps, |sample, output| {
-            descent.step_on_host(&due, sample, output, &levels, noise.as_deref(), None);
+            descent.step_on_host(&due, sample, output, &levels, noise.as_deref(), &guidances);
         })?;
         for stream in &due {
             let state = &mut self.streams[*stream];

@@ -37,6 +37,7 @@ fn config(horizon: usize, steps: usize, levels: Option<usize>, alignment: Alignm
         inpaint: None,
         iterate: None,
         restart: None,
+        guidance: Vec::new(),
     }
 }
 

@@ -130,6 +130,7 @@ mod tests {
             inpaint: None,
             iterate: None,
             restart: None,
+            guidance: Vec::new(),
         }
     }
 

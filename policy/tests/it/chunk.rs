@@ -192,6 +192,7 @@ fn config(levels: usize) -> PlanConfig {
         inpaint: None,
         iterate: None,
         restart: None,
+        guidance: Vec::new(),
     }
 }
 

@@ -87,6 +87,7 @@ fn check(name: &str, solver: Solver, levels: usize, action_steps: usize) {
         inpaint: None,
         iterate: None,
         restart: None,
+        guidance: Vec::new(),
     };
     let mut planner =
         ReleasedPlanner::new(plan, sampler, Box::new(network), Device::Cpu, 1).unwrap();

@@ -36,6 +36,7 @@ fn config(mode: PlanMode, commit_ahead: usize, action_steps: usize, levels: usiz
         inpaint: None,
         iterate: None,
         restart: None,
+        guidance: Vec::new(),
     }
 }
 
@@ -281,6 +282,7 @@ fn in_painting_draws_the_overlap_and_leaves_what_lies_beyond() {
         inpaint: None,
         iterate: None,
         restart: None,
+        guidance: Vec::new(),
         commit_ahead: 0,
         ..guided.clone()
     };

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kinestream_diffusion::network::Dimensions;
-use kinestream_diffusion::{Denoiser, Solver};
+use kinestream_diffusion::{Denoiser, GuidanceConfig, Solver};
 use kinestream_policy::config::{PlanInit, PlanMode};
 use kinestream_policy::plan::{self, Planner};
-use kinestream_policy::{Checkpoint, Error, PolicyConfig};
+use kinestream_policy::{Checkpoint, Error, Normaliser, PolicyConfig};
 use tch::{Device, Tensor};
 
 /// The shipped network, for any number of planners, which may be told to answer NaN.
@@ -58,8 +58,13 @@ impl Shipped {
         config.plan.mode = mode;
         config.plan.levels = Some(levels);
         let network = Shared(Arc::clone(&self.network), Arc::clone(&self.broken));
-        plan::planner(&config, Box::new(network), Device::Cpu, 2).unwrap()
+        plan::planner(&config, &identity(), Box::new(network), Device::Cpu, 2).unwrap()
     }
+}
+
+/// Plans in the units of the network.
+fn identity() -> Normaliser {
+    Normaliser::identity(2)
 }
 
 /// Observations of a table that moves a little, in normalised units.
@@ -144,6 +149,53 @@ fn nan_does_not_stay_in_the_history() {
     }
 }
 
+/// What is executed costs nothing, in plans that go where they may not without guidance.
+#[test]
+fn every_guidance_guides_every_kind_of_plan() {
+    let shipped = Shipped::open();
+    for mode in [PlanMode::Streaming, PlanMode::Chunk, PlanMode::Released] {
+        let planned = |guidance: &[GuidanceConfig]| {
+            let mut config = shipped.config.clone();
+            config.plan.mode = mode;
+            config.plan.guidance = guidance.to_vec();
+            if mode == PlanMode::Released {
+                config.plan.primer = PlanInit::Zero;
+            }
+            let network = Shared(Arc::clone(&shipped.network), Arc::default());
+            let network = Box::new(network);
+            let planner = plan::planner(&config, &halves(), network, Device::Cpu, 1);
+            plans(&mut *planner.unwrap(), 0, 7)
+        };
+        let past = shipped.config.plan.past();
+        let cost = |guidance: &GuidanceConfig, plans: &[Vec<f32>]| {
+            let executed = |plan: &Vec<f32>| {
+                let mut actions = plan[2 * past..][..8].to_vec();
+                actions
+                    .chunks_exact_mut(2)
+                    .for_each(|action| halves().restore(action));
+                guidance.cost(2, &actions)
+            };
+            plans.iter().map(executed).fold(0.0, f64::max)
+        };
+        let free = planned(&[]);
+        for guidance in GuidanceConfig::examples(2) {
+            let guided = planned(std::slice::from_ref(&guidance));
+            let (before, after) = (cost(&guidance, &free), cost(&guidance, &guided));
+            assert!(after < 1e-5, "{mode:?} {guidance:?}: {before} {after}");
+            assert!(before > 0.0, "{mode:?} {guidance:?} has nothing to do");
+        }
+    }
+}
+
+/// Actions of half the size of the network's numbers, about 0.1.
+fn halves() -> Normaliser {
+    Normaliser {
+        scale: vec![2.0, 2.0],
+        offset: vec![-0.2, -0.2],
+        ..Normaliser::identity(2)
+    }
+}
+
 #[test]
 fn the_released_streaming_knows_two_solvers() {
     let shipped = Shipped::open();
@@ -153,7 +205,7 @@ fn the_released_streaming_knows_two_solvers() {
     for (name, solver) in Solver::named_solvers() {
         config.sampler.solver = solver;
         let network = Shared(Arc::clone(&shipped.network), Arc::default());
-        let planner = plan::planner(&config, Box::new(network), Device::Cpu, 1);
+        let planner = plan::planner(&config, &identity(), Box::new(network), Device::Cpu, 1);
         match planner {
             Ok(_) => assert!(["ddpm", "ddim"].contains(&name), "{name}"),
             Err(error) => {

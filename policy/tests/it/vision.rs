@@ -233,6 +233,7 @@ fn policy() -> PolicyConfig {
             inpaint: None,
             iterate: None,
             restart: None,
+            guidance: Vec::new(),
         },
         network: NetworkConfig::unet(
             UNetKind::PerPosition,

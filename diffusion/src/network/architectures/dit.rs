@@ -10,7 +10,8 @@ use tch::Tensor;
 use tch::nn::{Init, Path};
 
 use crate::Result;
-use crate::network::architecture::{check_horizon, check_size};
+use crate::error::check_option;
+use crate::network::architecture::check_horizon;
 use crate::network::blocks::{Affine, sinusoid};
 use crate::network::{Architecture, Dimensions, NetworkModule};
 
@@ -54,16 +55,16 @@ impl Architecture for Dit {
         let (width, heads) = (self.width, self.heads);
         let fits = width >= 4 && width % 2 == 0 && width <= 1 << 14;
         let expected = "an even number from 4 to 16384";
-        check_size(fits, "network.width", width, expected)?;
+        check_option(fits, "network.width", width, expected)?;
         let divides = heads >= 1 && width % heads == 0;
         let expected = format!("a divisor of the width {width}");
-        check_size(divides, "network.heads", heads, expected)?;
+        check_option(divides, "network.heads", heads, expected)?;
         for (key, size, most) in [
             ("network.layers", self.layers, 64),
             ("network.mlp_ratio", self.mlp_ratio, 16),
         ] {
             let fits = (1..=most).contains(&size);
-            check_size(fits, key, size, format!("1 to {most}"))?;
+            check_option(fits, key, size, format!("1 to {most}"))?;
         }
         check_horizon(dimensions.horizon)
     }

@@ -11,7 +11,8 @@ use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::network::architecture::{check_horizon, check_size};
+use crate::error::check_option;
+use crate::network::architecture::check_horizon;
 use crate::network::blocks::{Affine, sinusoid};
 use crate::network::legacy::LegacyTable;
 use crate::network::{Activation, Architecture, Dimensions, NetworkModule};
@@ -113,7 +114,7 @@ impl TransformerConfig {
         let whole = steps >= 1 && dimensions.condition % steps == 0;
         let condition = dimensions.condition;
         let expected = format!("a divisor of the condition's {condition} numbers");
-        check_size(
+        check_option(
             whole,
             "network.transformer.observation_steps",
             steps,
@@ -122,16 +123,16 @@ impl TransformerConfig {
         let (width, heads) = (self.width, self.heads);
         let wide = width >= 4 && width % 2 == 0 && width <= 1 << 14;
         let expected = "an even number from 4 to 16384";
-        check_size(wide, "network.transformer.width", width, expected)?;
+        check_option(wide, "network.transformer.width", width, expected)?;
         let divides = heads >= 1 && width % heads == 0;
         let expected = format!("a divisor of the width {width}");
-        check_size(divides, "network.transformer.heads", heads, expected)?;
+        check_option(divides, "network.transformer.heads", heads, expected)?;
         for (key, count, least) in [
             ("network.transformer.layers", self.layers, 1),
             ("network.transformer.memory_layers", self.memory_layers, 0),
         ] {
             let fits = (least..=64).contains(&count);
-            check_size(fits, key, count, format!("{least} to 64"))?;
+            check_option(fits, key, count, format!("{least} to 64"))?;
         }
         check_horizon(dimensions.horizon)
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::network::architecture::{check_horizon, check_size};
+use crate::error::check_option;
+use crate::network::architecture::check_horizon;
 use crate::network::blocks::{
     Affine, BlockConfig, ConvolutionBlock, Modulation, ModulationSizes, ResidualBlock, sinusoid,
 };
@@ -88,20 +89,20 @@ impl UNetConfig {
             let key = "network.local_observation_steps";
             let knows = kind == UNetKind::DiffusionPolicy;
             let expected = "network.kind diffusion_policy, or absent";
-            check_size(knows, key, "set", expected)?;
+            check_option(knows, key, "set", expected)?;
             let told = (1..=dimensions.horizon).contains(&steps);
             let fits = told && dimensions.condition % steps == 0;
             let expected = "plan.observation_steps, at most plan.horizon";
-            check_size(fits, key, steps, expected)?;
+            check_option(fits, key, steps, expected)?;
         }
-        check_size(
+        check_option(
             self.groups >= 1,
             "network.groups",
             self.groups,
             "at least 1",
         )?;
         let usable = |width: &i64| *width > 0 && width % self.groups == 0 && *width <= 1 << 14;
-        check_size(
+        check_option(
             (1..=6).contains(&self.channels.len()) && self.channels.iter().all(usable),
             "network.channels",
             format!("{:?}", self.channels),
@@ -112,11 +113,11 @@ impl UNetConfig {
             ("network.observation_embedding", self.observation_embedding),
         ] {
             let fits = width >= 4 && width % 2 == 0 && width <= 1 << 14;
-            check_size(fits, key, width, "an even number from 4 to 16384")?;
+            check_option(fits, key, width, "an even number from 4 to 16384")?;
         }
         let kernel = self.kernel_size;
         let fits = kernel >= 1 && kernel % 2 == 1 && kernel <= 31;
-        check_size(
+        check_option(
             fits,
             "network.kernel_size",
             kernel,

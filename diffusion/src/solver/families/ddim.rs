@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::check_option;
 use crate::sampler::Transition;
 use crate::solver::{
-    OutputForm, SolverFamily, StepCoefficients, StepContext, TransitionCoefficients, check_option,
+    OutputForm, SolverFamily, StepCoefficients, StepContext, TransitionCoefficients,
 };
 use crate::{NoiseSchedule, Result};
 

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::error::check_option;
 use crate::solver::step::differences;
 use crate::solver::weights::along;
-use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext, check_option};
+use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext};
 
 /// DEIS, time-based Adams-Bashforth (tAB; Zhang and Chen 2023): the noise as a polynomial of the
 /// timestep.

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::dpm_solver::exponential_stage;
 use crate::Result;
+use crate::error::check_option;
 use crate::solver::{
-    Differences, OutputForm, SolverFamily, StepCoefficients, StepContext, Stepping, check_option,
+    Differences, OutputForm, SolverFamily, StepCoefficients, StepContext, Stepping,
 };
 
 /// DPM-Solver++ (Lu et al. 2022): exponential integrator of the clean sample.

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::error::check_option;
 use crate::solver::step::differences;
 use crate::solver::weights::adams_bashforth;
-use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext, check_option};
+use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext};
 
 /// Pseudo linear multistep (PLMS; Liu et al. 2022): the Adams-Bashforth mean of the noise in DDIM's
 /// step. Begins with lower orders in place of Runge-Kutta, so that an evaluation is a step.

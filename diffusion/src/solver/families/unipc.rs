@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::solver::{
-    Differences, OutputForm, SolverFamily, StepCoefficients, StepContext, check_option,
-};
+use crate::error::check_option;
+use crate::solver::{Differences, OutputForm, SolverFamily, StepCoefficients, StepContext};
 
 /// UniPC with B(h) = e^h - 1 (Zhao et al. 2023): DPM-Solver++ as predictor, and the evaluation that
 /// follows also corrects where it was made.

@@ -310,6 +310,7 @@ fn plan(
         inpaint: None,
         iterate: None,
         restart: None,
+        guidance: Vec::new(),
     }
 }
 

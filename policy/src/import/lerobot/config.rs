@@ -240,6 +240,7 @@ impl Config {
                 inpaint: None,
                 iterate: None,
                 restart: None,
+                guidance: Vec::new(),
             },
             network: self.network.clone(),
             vision: self.vision.clone(),

@@ -22,9 +22,11 @@
 
 use tch::Tensor;
 
-/// Where a step draws the clean estimate to, and how strongly.
+use super::Guidance;
+
+/// Draws the clean estimate to a target.
 #[derive(Debug)]
-pub struct Guidance {
+pub struct TargetGuidance {
     /// Target Y, [B, T, D].
     pub target: Tensor,
     /// g W, [B, T, 1]; 0 leaves a position alone, 1 puts the target in place of the estimate, more
@@ -32,10 +34,24 @@ pub struct Guidance {
     pub pull: Tensor,
 }
 
-impl Guidance {
-    /// The clean estimate [B, T, D], drawn. A pull of 1 gives the bits of the target.
-    pub(crate) fn draw(&self, x0: &Tensor) -> Tensor {
-        x0 * (1.0 - &self.pull) + &self.target * &self.pull
+impl Guidance for TargetGuidance {
+    /// A pull of 1 gives the bits of the target.
+    fn apply(&self, estimate: &mut [f32]) {
+        let numbers = |tensor: &Tensor| {
+            let mut numbers = vec![0.0_f32; tensor.numel()];
+            tensor.copy_data(&mut numbers, tensor.numel());
+            numbers
+        };
+        let (target, pull) = (numbers(&self.target), numbers(&self.pull));
+        let width = estimate.len() / pull.len().max(1);
+        for (at, estimate) in estimate.iter_mut().enumerate() {
+            let pull = pull[at / width];
+            *estimate = *estimate * (1.0 - pull) + target[at] * pull;
+        }
+    }
+
+    fn apply_to_tensor(&self, estimate: &Tensor) -> Tensor {
+        estimate * (1.0 - &self.pull) + &self.target * &self.pull
     }
 }
 
@@ -99,8 +115,8 @@ mod tests {
         f64::try_from((a - b).abs().max()).unwrap()
     }
 
-    fn guide(target: &Tensor, pull: &[f32]) -> Guidance {
-        Guidance {
+    fn guide(target: &Tensor, pull: &[f32]) -> TargetGuidance {
+        TargetGuidance {
             target: target.shallow_clone(),
             pull: Tensor::from_slice(pull).view([1, -1, 1]),
         }
@@ -185,7 +201,7 @@ mod tests {
             let pull = gain(before, 5.0) as f32 * weight;
             let moves = [Transition { from, to }; 3];
             let next =
-                sampler.guided_step(&sample, &x0, &moves, None, &guide(&target, &[pull; 3]));
+                sampler.guided_step(&sample, &x0, &moves, None, &[&guide(&target, &[pull; 3])]);
             let scale = |alpha: f64| alpha.sqrt() + (1.0 - alpha).sqrt();
             let (tau, later) = (flow_time(before), flow_time(after));
             let flow = &sample / scale(before);
@@ -214,14 +230,15 @@ mod tests {
                     .map(|(from, to)| Transition { from, to });
                 let free = sampler.step(&sample, &output, &moves, Some(&noise));
                 let none = guide(&target, &[0.0; 4]);
-                let unguided = sampler.guided_step(&sample, &output, &moves, Some(&noise), &none);
+                let unguided =
+                    sampler.guided_step(&sample, &output, &moves, Some(&noise), &[&none]);
                 assert_eq!(
                     values(&unguided),
                     values(&free),
                     "{solver:?} {prediction:?}"
                 );
                 let all = guide(&target, &[1.0; 4]);
-                let next = sampler.guided_step(&sample, &output, &moves, Some(&noise), &all);
+                let next = sampler.guided_step(&sample, &output, &moves, Some(&noise), &[&all]);
                 assert_eq!(values(&next)[4..6], values(&target)[4..6]);
                 // What is clean already stays.
                 assert_eq!(values(&next)[6..], values(&sample)[6..]);
@@ -235,7 +252,7 @@ mod tests {
         let zeros = Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu));
         let target = Tensor::from_slice(&[0.5_f32, -0.5]).view([1, 1, 2]);
         let moves = [Transition { from: 3, to: -1 }];
-        let next = sampler.guided_step(&zeros, &zeros, &moves, None, &guide(&target, &[5.0]));
+        let next = sampler.guided_step(&zeros, &zeros, &moves, None, &[&guide(&target, &[5.0])]);
         assert_eq!(values(&next), [1.0, -1.0]);
     }
 }
