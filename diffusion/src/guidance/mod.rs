@@ -18,6 +18,7 @@ pub use inpaint::{TargetGuidance, flow_time, gain, soft_mask};
 /// The families of guidance, one file each.
 pub mod families {
     pub mod keep_in_box;
+    pub mod keep_out_circle;
 }
 
 /// Changes the clean estimates of a denoise step.
@@ -78,6 +79,7 @@ macro_rules! guidance_families {
 
 guidance_families! {
     "keep_in_box" => keep_in_box::KeepInBox,
+    "keep_out_circle" => keep_out_circle::KeepOutCircle,
 }
 
 impl GuidanceConfig {
