@@ -96,7 +96,7 @@ pub enum Error {
 
 impl Error {
     /// An input or output error on a file.
-    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+    pub fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
             source,

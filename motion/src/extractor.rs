@@ -385,12 +385,13 @@ impl Stage for ExtractorStage {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
+/// For tests, here and of what measures by an extractor.
+#[doc(hidden)]
+pub mod testing {
     use super::*;
 
     /// An extractor of four features that was never trained.
-    pub(crate) fn untrained(device: Device) -> Extractor {
+    pub fn untrained(device: Device) -> Extractor {
         let count = columns(Layout::new(character::JOINTS)).len();
         let config = ExtractorConfig {
             width: 16,

@@ -13,16 +13,14 @@ pub mod crowd;
 pub mod embedding;
 pub mod emdm;
 pub mod error;
-pub mod evaluation;
 pub mod extractor;
 pub mod frame;
 pub mod kinematics;
 mod learner;
-pub mod long_run;
 pub mod model;
 pub mod motion_vae;
 pub mod performer;
-mod placing;
+pub mod placing;
 mod plan;
 pub mod predictor;
 pub mod recogniser;
@@ -30,7 +28,6 @@ pub mod synthesis;
 mod take;
 pub mod toy;
 pub mod training;
-pub mod transitions;
 
 pub use error::{Error, Result};
 pub use kinestream_rig::{

@@ -14,13 +14,13 @@ use crate::{Pose, Result, character};
 /// Numbers of the rotations of a frame.
 const SIX: usize = 6 * character::JOINTS;
 
-/// Frames as a decoder tells them, on the host.
+/// Decoded frames in host memory.
 #[derive(Debug, Default)]
-pub(crate) struct DecodedFrames {
+pub struct DecodedFrames {
     /// Hand-made numbers in their own units `[N, 22]`.
-    pub(crate) hand_made: Vec<f32>,
+    pub hand_made: Vec<f32>,
     /// Rotations as six numbers `[N, J, 6]`.
-    pub(crate) six: Vec<f32>,
+    pub six: Vec<f32>,
 }
 
 impl DecodedFrames {
@@ -28,7 +28,7 @@ impl DecodedFrames {
     ///
     /// # Errors
     /// LibTorch refused.
-    pub(crate) fn of(embedding: &Embedding, frames: &Tensor) -> Result<Self> {
+    pub fn of(embedding: &Embedding, frames: &Tensor) -> Result<Self> {
         let (hand_made, six) = tch::no_grad(|| {
             (
                 embedding.hand_made(frames),
@@ -48,7 +48,7 @@ impl DecodedFrames {
     }
 
     /// Moves the root of the frame before to that of a frame.
-    pub(crate) fn step(&self, frame: usize, root: &mut Root) {
+    pub fn step(&self, frame: usize, root: &mut Root) {
         let moved = self.hand_made(frame);
         let step = Vector2::new(f64::from(moved[0]), f64::from(moved[1])) / FRAME_RATE;
         let turn = f64::from(moved[2]) / FRAME_RATE;
@@ -57,13 +57,13 @@ impl DecodedFrames {
     }
 
     /// Contact of left heel, left toe, right heel, right toe, 0 to 1.
-    pub(crate) fn contacts(&self, frame: usize) -> [f64; 4] {
+    pub fn contacts(&self, frame: usize) -> [f64; 4] {
         let row = &self.hand_made(frame)[Layout::CONTACTS..][..4];
         [row[0], row[1], row[2], row[3]].map(|value| f64::from(value).clamp(0.0, 1.0))
     }
 
     /// The pose of a frame whose root is there.
-    pub(crate) fn pose(&self, frame: usize, root: &Root) -> Pose {
+    pub fn pose(&self, frame: usize, root: &Root) -> Pose {
         let hips = &self.hand_made(frame)[Layout::HIPS..Layout::HIPS + 3];
         let hips = Vector3::new(hips[0], hips[1], hips[2]).map(f64::from);
         let rotations = self.six[frame * SIX..][..SIX]
@@ -86,7 +86,7 @@ impl DecodedFrames {
     }
 
     /// The frames `from` to `to` one after the other, the first of which follows a root.
-    pub(crate) fn take(&self, frames: std::ops::Range<usize>, mut root: Root) -> Take {
+    pub fn take(&self, frames: std::ops::Range<usize>, mut root: Root) -> Take {
         let mut take = Take::default();
         for frame in frames {
             self.step(frame, &mut root);

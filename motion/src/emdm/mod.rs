@@ -12,16 +12,15 @@ mod conditions;
 mod config;
 mod critic;
 pub(crate) mod geometry;
-pub mod judging;
 pub mod labels;
 mod network;
-pub(crate) mod pieces;
+pub mod pieces;
 mod repertoire;
 mod request;
 mod sampling;
 mod stitching;
-#[cfg(test)]
-pub(crate) mod testing;
+#[doc(hidden)]
+pub mod testing;
 
 use std::path::Path;
 

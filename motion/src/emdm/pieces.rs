@@ -37,14 +37,16 @@ struct Source {
 
 /// A piece: rows of the set, a whole number of patches of them; the row before it is there too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub(crate) rows: Range<usize>,
-    pub(crate) label: usize,
+pub struct Piece {
+    /// Rows of the set.
+    pub rows: Range<usize>,
+    /// Number of its label.
+    pub label: usize,
 }
 
 /// All labelled frames of a set, each as some numbers.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub struct Pieces {
     frames: Tensor,
     sources: Vec<Source>,
     /// Sources of every label, and how probable the label is, summed up.
@@ -59,7 +61,7 @@ impl Pieces {
     ///
     /// # Errors
     /// A sequence without a label, or none that is long enough.
-    pub(crate) fn new(
+    pub fn new(
         frames: Tensor,
         set: &MotionSet,
         labels: &Labels,
@@ -96,7 +98,7 @@ impl Pieces {
 
     /// Pieces at random, all of about the same length: of four times as many the quarter that stands
     /// together by length, so that little of a batch is padding.
-    pub(crate) fn draw(&self, count: usize, random: &mut NoiseStream) -> Vec<Piece> {
+    pub fn draw(&self, count: usize, random: &mut NoiseStream) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = (0..4 * count).map(|_| self.piece(random)).collect();
         pieces.sort_by_key(|piece| piece.rows.len());
         let quarter = random.below(4);
@@ -106,12 +108,12 @@ impl Pieces {
     }
 
     /// Pieces at random.
-    pub(crate) fn some(&self, count: usize, random: &mut NoiseStream) -> Vec<Piece> {
+    pub fn some(&self, count: usize, random: &mut NoiseStream) -> Vec<Piece> {
         (0..count).map(|_| self.piece(random)).collect()
     }
 
     /// A piece of a label that the set shows; of any, if it does not.
-    pub(crate) fn of(&self, label: usize, random: &mut NoiseStream) -> Piece {
+    pub fn of(&self, label: usize, random: &mut NoiseStream) -> Piece {
         match self.labels.get(label) {
             Some((_, own)) if !own.is_empty() => {
                 self.cut(&self.sources[own[random.below(own.len())]], random)
@@ -121,7 +123,7 @@ impl Pieces {
     }
 
     /// Labels that the set shows, by their numbers.
-    pub(crate) fn labels(&self) -> Vec<usize> {
+    pub fn labels(&self) -> Vec<usize> {
         let all = self.labels.iter().enumerate();
         all.filter(|(_, (_, own))| !own.is_empty())
             .map(|(label, _)| label)
@@ -163,7 +165,7 @@ impl Pieces {
     }
 
     /// Frames of pieces `[B, most, E]`, zeros behind their ends.
-    pub(crate) fn frames(&self, pieces: &[Piece]) -> Tensor {
+    pub fn frames(&self, pieces: &[Piece]) -> Tensor {
         let most = pieces.iter().map(|piece| piece.rows.len()).max();
         let most = most.unwrap_or_default();
         let size = self.frames.size()[1];

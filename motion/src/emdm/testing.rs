@@ -10,7 +10,7 @@ use crate::embedding::{EmbeddingConfig, Statistics};
 use crate::{Clip, Pose};
 
 /// Legs that swing at a pace and hips that go along, `frames` of them.
-pub(crate) fn swinging(frames: usize, pace: f64, speed: f64) -> Clip {
+pub fn swinging(frames: usize, pace: f64, speed: f64) -> Clip {
     let skeleton = character::skeleton();
     let poses = (0..frames).map(|frame| {
         let mut rotations = vec![UnitQuaternion::identity(); skeleton.len()];
@@ -29,7 +29,7 @@ pub(crate) fn swinging(frames: usize, pace: f64, speed: f64) -> Clip {
 }
 
 /// One clip that goes on and one that shows something which happens once.
-pub(crate) fn set() -> MotionSet {
+pub fn set() -> MotionSet {
     MotionSet::of([
         ("a/walk".to_owned(), swinging(90, 0.2, 0.03)),
         ("a/kick".to_owned(), swinging(40, 0.5, 0.0)),
@@ -38,7 +38,7 @@ pub(crate) fn set() -> MotionSet {
 }
 
 /// Their labels.
-pub(crate) fn labels() -> Labels {
+pub fn labels() -> Labels {
     let label = |name: &str, whole| Label {
         name: name.into(),
         words: vec![],
@@ -50,7 +50,7 @@ pub(crate) fn labels() -> Labels {
 }
 
 /// A model that was never trained; without a latent it is one of plain diffusion.
-pub(crate) fn model(latent: i64) -> Emdm {
+pub fn model(latent: i64) -> Emdm {
     let set = set();
     let config = EmdmConfig {
         embedding: EmbeddingConfig {

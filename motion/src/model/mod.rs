@@ -18,8 +18,8 @@ mod folder;
 mod generator;
 mod host;
 mod sampling;
-#[cfg(test)]
-pub(crate) mod testing;
+#[doc(hidden)]
+pub mod testing;
 
 use kinestream_diffusion::{Execution, Executor};
 use tch::nn::VarStore;

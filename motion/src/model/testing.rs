@@ -11,7 +11,7 @@ use crate::predictor::PredictorConfig;
 use crate::{character, steering};
 
 /// Three steps with a latent and two without.
-pub(crate) fn modules() -> ModulesConfig {
+pub fn modules() -> ModulesConfig {
     ModulesConfig {
         generation: module(3, 3),
         polishing: Some(module(0, 2)),
@@ -19,7 +19,7 @@ pub(crate) fn modules() -> ModulesConfig {
 }
 
 /// An AAMDM.
-pub(crate) fn tiny() -> MotionModel {
+pub fn tiny() -> MotionModel {
     model(GeneratorConfig::Diffusion(modules()))
 }
 
@@ -37,7 +37,7 @@ fn module(latent: i64, train_timesteps: usize) -> FrameConfig {
 }
 
 /// A model with a predictor and some generator.
-pub(crate) fn model(generator: GeneratorConfig) -> MotionModel {
+pub fn model(generator: GeneratorConfig) -> MotionModel {
     let layout = Layout::new(character::JOINTS);
     let embedding = EmbeddingConfig {
         latent: 6,

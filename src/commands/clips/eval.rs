@@ -6,11 +6,13 @@ use anyhow::{Context, Result, bail, ensure};
 use kinestream_motion::Clip;
 use kinestream_motion::data::Dataset;
 use kinestream_motion::emdm::Emdm;
-use kinestream_motion::emdm::judging::{ClipEvaluator, Judged, JudgingOptions, Measured, Repeated};
-use kinestream_motion::evaluation::Ratio;
 use kinestream_motion::model::MotionModel;
 use kinestream_motion::recogniser::MotionClassifier;
-use kinestream_motion::transitions::{TransitionOptions, transitions};
+use kinestream_motion_evaluation::clips::{
+    ClipEvaluator, Judged, JudgingOptions, Measured, Repeated,
+};
+use kinestream_motion_evaluation::course::Ratio;
+use kinestream_motion_evaluation::transitions::{TransitionOptions, transitions};
 use serde::Serialize;
 use tch::Device;
 

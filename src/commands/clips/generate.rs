@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::emdm::{BoundaryPose, Emdm, Guidance, LabelMatcher, Request};
-use kinestream_motion::evaluation::locked;
 use kinestream_motion::formats::{bvh, gltf};
 use kinestream_motion::retarget;
+use kinestream_motion_evaluation::course::locked;
 use nalgebra::Vector2;
 use serde::Serialize;
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kinestream_motion::controller::ControllerOptions;
-use kinestream_motion::long_run::{LongRun, LongRunOptions, LongRunReport, MINUTE, Trouble};
+use kinestream_motion_evaluation::long_run::{
+    LongRun, LongRunOptions, LongRunReport, MINUTE, Trouble,
+};
 use serde::Serialize;
 use tch::Device;
 

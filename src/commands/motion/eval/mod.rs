@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use kinestream_diffusion::Execution;
 use kinestream_motion::data::FRAME_RATE;
-use kinestream_motion::evaluation::{EvaluationOptions, Reference, evaluate};
 use kinestream_motion::extractor::Extractor;
 use kinestream_motion::model::MotionModel;
 use kinestream_motion::toy::{Learned, ToyOptions, learn};
+use kinestream_motion_evaluation::course::{EvaluationOptions, Reference, evaluate};
 use tch::Device;
 
 use self::report::{Comparison, Report};

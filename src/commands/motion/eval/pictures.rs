@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use kinestream_motion::character::skeleton;
 use kinestream_motion::course::course;
 use kinestream_motion::data::FRAME_RATE;
-use kinestream_motion::evaluation::{EvaluationOptions, locked, run_course};
 use kinestream_motion::model::MotionModel;
 use kinestream_motion::picture::{strip, trajectory};
 use kinestream_motion::trajectory::Root;
+use kinestream_motion_evaluation::course::{EvaluationOptions, locked, run_course};
 
 /// Legs that strips are drawn of: file name, seconds after the beginning of the leg, frames, frames
 /// between two poses.

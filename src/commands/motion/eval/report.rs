@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 use kinestream_motion::course::COURSE;
-use kinestream_motion::evaluation::{Done, Evaluation, EvaluationOptions, Nearest, Reference};
 use kinestream_motion::metrics::Estimate;
 use kinestream_motion::toy::Learned;
+use kinestream_motion_evaluation::course::{
+    Done, Evaluation, EvaluationOptions, Nearest, Reference,
+};
 use serde::{Serialize, Serializer};
 
 use kinestream_terminal::say;

@@ -12,18 +12,18 @@ use nalgebra::DMatrix;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
-use super::conditions::Conditions;
-use super::pieces::{Piece, Pieces};
-use super::{Emdm, Guidance, Labels};
-use crate::data::{Dataset, FRAME_RATE, MotionSet};
-use crate::evaluation::{Quality, Ratio, jerk_ratio, locked, sliding_ratio};
-use crate::metrics::statistics::{Bootstrap, Features};
-use crate::metrics::{FrechetConfig, Pairs, diversity, frechet, multimodality};
-use crate::placing::DecodedFrames;
-use crate::recogniser::MotionClassifier;
-use crate::synthesis::Take;
-use crate::trajectory::Root;
-use crate::{Clip, Result};
+use crate::course::{Quality, Ratio, jerk_ratio, locked, sliding_ratio};
+use kinestream_motion::data::{Dataset, FRAME_RATE, MotionSet};
+use kinestream_motion::emdm::Conditions;
+use kinestream_motion::emdm::pieces::{Piece, Pieces};
+use kinestream_motion::emdm::{Emdm, Guidance, Labels};
+use kinestream_motion::metrics::statistics::{Bootstrap, Features};
+use kinestream_motion::metrics::{FrechetConfig, Pairs, diversity, frechet, multimodality};
+use kinestream_motion::placing::DecodedFrames;
+use kinestream_motion::recogniser::MotionClassifier;
+use kinestream_motion::synthesis::Take;
+use kinestream_motion::trajectory::Root;
+use kinestream_motion::{Clip, Result};
 
 /// Pieces of the reference.
 const REFERENCE: usize = 400;
@@ -306,7 +306,7 @@ fn cut(set: &MotionSet, piece: &Piece) -> Clip {
         &one.clip.frames[first..first + piece.rows.len()]
     });
     Clip {
-        skeleton: crate::character::skeleton(),
+        skeleton: kinestream_motion::character::skeleton(),
         frame_rate: FRAME_RATE,
         frames: frames.to_vec(),
     }

@@ -7,8 +7,8 @@ use nalgebra::Vector2;
 use tch::{Kind, Tensor};
 
 use super::{COUNTS, LongRun, LongRunOptions};
-use crate::trajectory::Root;
-use crate::{Error, Result};
+use kinestream_motion::trajectory::Root;
+use kinestream_motion::{Error, Result};
 
 impl LongRun {
     /// Writes the run, whole or not at all. `model` tells the model apart from others.

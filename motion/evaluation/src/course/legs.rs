@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::SETTLED;
 use super::quality::{Quality, measure};
-use crate::course::TestCourse;
-use crate::data::{FRAME_RATE, MotionSet, Sequence};
-use crate::metrics::tracking::Errors;
-use crate::metrics::{settle_seconds, turn_between};
-use crate::trajectory::Root;
-use crate::{Clip, Result};
+use kinestream_motion::course::TestCourse;
+use kinestream_motion::data::{FRAME_RATE, MotionSet, Sequence};
+use kinestream_motion::metrics::tracking::Errors;
+use kinestream_motion::metrics::{settle_seconds, turn_between};
+use kinestream_motion::trajectory::Root;
+use kinestream_motion::{Clip, Result};
 
 /// Metres that a radian of heading counts when paths are compared.
 const RADIAN: f64 = 1.5;

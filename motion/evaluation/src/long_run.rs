@@ -16,17 +16,17 @@ use nalgebra::{DMatrix, Vector2};
 use serde::Serialize;
 use tch::Tensor;
 
-use crate::character::skeleton;
-use crate::crowd::{CharacterBatch, SteeringTarget};
-use crate::data::{FRAME_RATE, MotionSet};
-use crate::evaluation::Sample;
-use crate::extractor::Extractor;
-use crate::foot::{Feet, FootLock, FootLockConfig};
-use crate::metrics::{Health, HealthConfig, HealthReport, HealthRules};
-use crate::model::MotionModel;
-use crate::stick::{JoystickInput, StickFollower, StickOptions};
-use crate::trajectory::Root;
-use crate::{Clip, Error, GlobalPose, Pose, Result, Skeleton};
+use crate::course::Sample;
+use kinestream_motion::character::skeleton;
+use kinestream_motion::crowd::{CharacterBatch, SteeringTarget};
+use kinestream_motion::data::{FRAME_RATE, MotionSet};
+use kinestream_motion::extractor::Extractor;
+use kinestream_motion::foot::{Feet, FootLock, FootLockConfig};
+use kinestream_motion::metrics::{Health, HealthConfig, HealthReport, HealthRules};
+use kinestream_motion::model::MotionModel;
+use kinestream_motion::stick::{JoystickInput, StickFollower, StickOptions};
+use kinestream_motion::trajectory::Root;
+use kinestream_motion::{Clip, Error, GlobalPose, Pose, Result, Skeleton};
 
 /// Frames of a minute.
 pub const MINUTE: usize = 60 * FRAME_RATE as usize;
@@ -232,7 +232,7 @@ impl LongRun {
             let (now, last) = (&self.roots[character], &before[character]);
             self.motions[character] = (
                 (now.position - last.position) * FRAME_RATE,
-                crate::rotation::wrapped(now.heading - last.heading) * FRAME_RATE,
+                kinestream_motion::rotation::wrapped(now.heading - last.heading) * FRAME_RATE,
             );
         }
         self.state = crowd.state();
@@ -271,7 +271,7 @@ impl LongRun {
     /// Less than a period.
     pub fn report(&self, held_out: &Sample, period: u64) -> Result<LongRunReport> {
         let width = self.features.len() / self.owners.len().max(1);
-        let of = |first: u64| -> Result<crate::metrics::Frechet> {
+        let of = |first: u64| -> Result<kinestream_motion::metrics::Frechet> {
             let rows: Vec<usize> = (0..self.owners.len())
                 .filter(|row| (first..first + period).contains(&(self.owners[*row].1 as u64)))
                 .collect();

@@ -5,8 +5,8 @@ use std::path::Path;
 use tch::Device;
 
 use super::*;
-use crate::extractor::tests::untrained;
-use crate::model::testing::tiny;
+use kinestream_motion::extractor::testing::untrained;
+use kinestream_motion::model::testing::tiny;
 
 const OPTIONS: LongRunOptions = LongRunOptions {
     characters: 3,

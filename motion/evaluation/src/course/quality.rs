@@ -6,11 +6,11 @@ use nalgebra::Vector2;
 use serde::{Deserialize, Serialize};
 
 use super::BOOTSTRAP;
-use crate::character::skeleton;
-use crate::data::FRAME_RATE;
-use crate::foot::Feet;
-use crate::metrics::{Estimate, FootSliding, SlidingConfig, Smoothness};
-use crate::{Clip, GlobalPose, Result};
+use kinestream_motion::character::skeleton;
+use kinestream_motion::data::FRAME_RATE;
+use kinestream_motion::foot::Feet;
+use kinestream_motion::metrics::{Estimate, FootSliding, SlidingConfig, Smoothness};
+use kinestream_motion::{Clip, GlobalPose, Result};
 
 /// Speeds of the hips over the ground that bound the classes, m/s: standing, stepping, walking,
 /// jogging, running.

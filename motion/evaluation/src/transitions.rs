@@ -6,15 +6,15 @@ use kinestream_diffusion::noise::NoiseStream;
 use nalgebra::Vector2;
 use serde::Serialize;
 
-use crate::controller::{Controller, ControllerOptions, Goal};
-use crate::crowd::CharacterBatch;
-use crate::data::FRAME_RATE;
-use crate::emdm::Emdm;
-use crate::metrics::statistics::quantile;
-use crate::model::MotionModel;
-use crate::performer::{ActionRequest, ClipPlayer, PlaybackState};
-use crate::stick::JoystickInput;
-use crate::{Clip, Error, GlobalPose, Pose, Result, Skeleton, character};
+use kinestream_motion::controller::{Controller, ControllerOptions, Goal};
+use kinestream_motion::crowd::CharacterBatch;
+use kinestream_motion::data::FRAME_RATE;
+use kinestream_motion::emdm::Emdm;
+use kinestream_motion::metrics::statistics::quantile;
+use kinestream_motion::model::MotionModel;
+use kinestream_motion::performer::{ActionRequest, ClipPlayer, PlaybackState};
+use kinestream_motion::stick::JoystickInput;
+use kinestream_motion::{Clip, Error, GlobalPose, Pose, Result, Skeleton, character};
 
 /// Frames from a seam on that count as at it.
 const AT_SEAM: usize = 3;
@@ -252,7 +252,7 @@ fn at(differences: &[Difference], share: f64) -> Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{emdm, model};
+    use kinestream_motion::{emdm, model};
 
     #[test]
     fn every_request_is_performed_and_looked_at_twice() {

@@ -12,13 +12,13 @@ use tch::{Kind, Tensor};
 use super::BOOTSTRAP;
 use super::legs::{Nearest, nearest};
 use super::quality::Quality;
-use crate::course::course;
-use crate::data::{Dataset, MotionSet, Sequence};
-use crate::extractor::Extractor;
-use crate::metrics::{
+use kinestream_motion::course::course;
+use kinestream_motion::data::{Dataset, MotionSet, Sequence};
+use kinestream_motion::extractor::Extractor;
+use kinestream_motion::metrics::{
     Bootstrap, Estimate, Features, Frechet, FrechetConfig, Pairs, diversity, frechet,
 };
-use crate::{Error, Result};
+use kinestream_motion::{Error, Result};
 
 const NUMBERS_FILE: &str = "reference.safetensors";
 const FIGURES_FILE: &str = "reference.json";
@@ -251,10 +251,10 @@ mod tests {
     use nalgebra::{UnitQuaternion, Vector3};
 
     use super::*;
-    use crate::extractor::{ExtractorConfig, ExtractorStage};
-    use crate::training::Stage;
-    use crate::training::config::OptimizerConfig;
-    use crate::{Clip, Pose, character};
+    use kinestream_motion::extractor::{ExtractorConfig, ExtractorStage};
+    use kinestream_motion::training::Stage;
+    use kinestream_motion::training::config::OptimizerConfig;
+    use kinestream_motion::{Clip, Pose, character};
 
     /// Characters that walk on and swing one arm, each at its own pace.
     fn set(paces: std::ops::Range<usize>) -> MotionSet {
