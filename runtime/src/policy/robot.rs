@@ -169,7 +169,9 @@ impl Robot {
         Ok((robot, port))
     }
 
-    fn take_resets(&mut self, seat: usize, engine: &mut Engine) -> Result<()> {
+    /// Begins the streams that are asked for; the last of them, if any.
+    fn take_resets(&mut self, seat: usize, engine: &mut Engine) -> Result<Option<u32>> {
+        let mut begun = None;
         while let Some(command) = self.resets.try_next() {
             if let Request::Reset { seed } = command.request {
                 let stream = command.stamp.stream;
@@ -179,28 +181,33 @@ impl Robot {
                 self.oddities.reset();
                 // The plan of the last stream must not move the robot of this one.
                 self.commands.withdraw();
+                begun = Some(stream);
             }
         }
-        Ok(())
+        Ok(begun)
     }
 
     /// Takes what waits into the history; one plan will answer all of it, made for the newest.
     pub(super) fn take_all(&mut self, seat: usize, engine: &mut Engine) -> Result<()> {
         // An observation first: the reset that was sent before it is there by then.
         let first = self.observations.try_next();
-        self.take_resets(seat, engine)?;
+        let begun = self.take_resets(seat, engine)?;
         let rest = std::iter::from_fn(|| self.observations.try_next());
         // What comes faster than it can be taken waits for the next turn.
         let rest = rest.take(OBSERVATIONS.messages);
         let waiting: Vec<Arrived> = first.into_iter().chain(rest).collect();
-        if let Some(newest) = waiting.last() {
-            let newest = newest.observation.stamp;
-            for arrived in &waiting {
-                if self.is_needed(&arrived.observation.stamp, &newest) {
-                    self.take(arrived, seat, engine)?;
-                } else {
-                    self.tap_observation(arrived);
-                }
+        // Those of the stream before would begin that stream again, and so lose the seed of this one.
+        let of_stream = |stamp: &Stamp| begun.is_none_or(|stream| stamp.stream == stream);
+        let stamps = waiting.iter().map(|arrived| arrived.observation.stamp);
+        let newest = stamps.rev().find(of_stream);
+        for arrived in &waiting {
+            let stamp = &arrived.observation.stamp;
+            let is_taken =
+                newest.is_some_and(|newest| of_stream(stamp) && self.is_needed(stamp, &newest));
+            if is_taken {
+                self.take(arrived, seat, engine)?;
+            } else {
+                self.tap_observation(arrived);
             }
         }
         self.take_pictures(None);
@@ -419,4 +426,102 @@ pub fn plan_of(
         Some(columns) => plan.with_measured(columns.iter().map(|&at| observation[at]).collect())?,
         None => plan,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use kinestream_bridge::Observation;
+    use kinestream_bridge::wire::{Name, Values};
+    use kinestream_control::latest_plan;
+    use tch::Device;
+
+    use super::*;
+    use crate::checkpoint::{self, SHIPPED};
+
+    fn engine() -> Engine {
+        let checkpoint = checkpoint::open(Path::new(SHIPPED), Device::Cpu).unwrap();
+        Engine::new(Policy::new(checkpoint, Device::Cpu, 1).unwrap()).unwrap()
+    }
+
+    fn robot(engine: &Engine) -> (Robot, SensorPort) {
+        let (commands, _) = latest_plan(16, 2);
+        let seat = Seat {
+            link: RobotLink::Program,
+            commands,
+            signals: Arc::new(ControlInputs::new(Arc::default(), false)),
+            tap: RecordSink::off(),
+            snapshot: Arc::default(),
+            deadline_ns: 0,
+            measured: None,
+        };
+        let policy = engine.policy();
+        let cameras = Cameras::of(policy, None);
+        let joined = Robot::join(seat, policy, cameras, false, &Notifier::default());
+        let (robot, port) = joined.unwrap();
+        (robot, port.unwrap())
+    }
+
+    fn stamp(stream: u32, sequence: u64) -> Stamp {
+        Stamp {
+            sequence,
+            monotonic_ns: 1_000_000_000 + 100_000_000 * sequence,
+            wall_ns: 0,
+            stream,
+        }
+    }
+
+    fn observation(stream: u32, sequence: u64) -> Observation {
+        let numbers = (0..20).map(|at| 250.0 + f64::from(at)).collect();
+        Observation {
+            stamp: stamp(stream, sequence),
+            name: Name::new("state").unwrap(),
+            values: Values::F64(numbers),
+        }
+    }
+
+    fn reset(stream: u32, seed: u64) -> Command {
+        Command {
+            stamp: stamp(stream, 0),
+            request: Request::Reset { seed },
+        }
+    }
+
+    fn first_plan(robot: &mut Robot, engine: &mut Engine) -> ActionChunk {
+        robot.take_all(0, engine).unwrap();
+        while engine.owed(0) > 0 {
+            engine.refine(&[0]).unwrap();
+        }
+        engine.read(0, 5_000_000_000).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_reset_keeps_its_seed_while_observations_of_the_stream_before_wait() {
+        let mut plans = Vec::new();
+        for waits in [false, true] {
+            let mut engine = engine();
+            let (mut robot, port) = robot(&engine);
+            if waits {
+                port.observe(observation(1, 1));
+                port.observe(observation(1, 2));
+            }
+            port.command(reset(2, 77));
+            port.observe(observation(2, 1));
+            let plan = first_plan(&mut robot, &mut engine);
+            assert_eq!(plan.stream, 2);
+            plans.push(plan.actions);
+        }
+        assert_eq!(plans[0], plans[1]);
+        // Those of the stream before alone begin nothing.
+        let mut engine = engine();
+        let (mut robot, port) = robot(&engine);
+        port.observe(observation(1, 1));
+        port.command(reset(2, 77));
+        robot.take_all(0, &mut engine).unwrap();
+        assert_eq!(engine.stream(0), 2);
+        port.observe(observation(2, 1));
+        let plan = first_plan(&mut robot, &mut engine);
+        assert_eq!(plan.actions, plans[0]);
+    }
 }
