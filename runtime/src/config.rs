@@ -200,11 +200,30 @@ pub fn parse_toml<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().and_then(|span| text.get(..span.start));
         let line = start.map_or(1, |before| 1 + before.matches('\n').count());
-        anyhow!(
-            "{source}, line {line}: {}",
-            error.message().replace('\n', ", ")
-        )
+        let message = error.message().replace('\n', ", ");
+        anyhow!("{source}, line {line}: {message}{}", suggestion(&message))
     })
+}
+
+/// Names less alike than this (Jaro-Winkler, 0 to 1) are no slip of the keyboard.
+const MIN_SIMILARITY: f64 = 0.7;
+
+/// The known name that is most like an unknown key or kind, if one is like it at all: what serde says
+/// of such a one ends with the names that it knows, each in backticks.
+fn suggestion(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let (true, Some(found)) = (message.starts_with("unknown "), names.next()) else {
+        return String::new();
+    };
+    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let similarity = |known: &str| strsim::jaro_winkler(&plain(found), &plain(known));
+    names
+        .map(|known| (known, similarity(known)))
+        .filter(|(_, alike)| *alike >= MIN_SIMILARITY)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or_else(String::new, |(known, _)| {
+            format!("; did you mean `{known}`?")
+        })
 }
 
 impl Config {
@@ -252,5 +271,50 @@ impl Config {
             schedule: self.schedule.clone(),
             sampler: self.sampler.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration with a line in place of another.
+    fn refusal(line: &str, other: &str) -> String {
+        assert!(BUILT_IN.contains(line), "{line}");
+        let text = BUILT_IN.replacen(line, other, 1);
+        Config::parse(&text, "run.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_all_names_and_the_nearest() {
+        for (line, other, known, nearest) in [
+            (
+                "kind = \"per_position\"",
+                "kind = \"per-positon\"",
+                "transformer",
+                "per_position",
+            ),
+            (
+                "kind = \"ddim\"",
+                "kind = \"uni-pc\"",
+                "dpm_solver",
+                "unipc",
+            ),
+            ("horizon = ", "horizn = ", "action_steps", "horizon"),
+        ] {
+            let message = refusal(line, other);
+            assert!(message.contains(&format!("`{known}`")), "{message}");
+            let hint = format!("; did you mean `{nearest}`?");
+            assert!(message.ends_with(&hint), "{message}");
+        }
+        let guidance = "[[plan.guidance]]\nkind = \"keep-out-circles\"\n[network]";
+        let message = refusal("[network]", guidance);
+        assert!(
+            message.ends_with("did you mean `keep_out_circle`?"),
+            "{message}"
+        );
+        // What is like nothing gets the list alone.
+        let message = refusal("kind = \"ddim\"", "kind = \"zzz\"");
+        assert!(!message.contains("did you mean"), "{message}");
     }
 }
