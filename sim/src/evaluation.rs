@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::pusht::PushT;
-use crate::pusht::statistics;
+use crate::statistics;
 
 /// Control steps of an episode under the protocol.
 pub const MAX_STEPS: usize = 300;

@@ -6,4 +6,5 @@
 pub mod delay;
 pub mod evaluation;
 pub mod pusht;
+pub mod statistics;
 pub mod viewer;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use kinestream_sim::evaluation::{self, Episode, Summary};
-use kinestream_sim::pusht::statistics;
+use kinestream_sim::statistics;
 use serde::Serialize;
 
 use super::scoring::EvalContext;

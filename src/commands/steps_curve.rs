@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use kinestream_policy::config::RestartConfig;
 use kinestream_sim::evaluation::{self, Summary};
-use kinestream_sim::pusht::statistics;
+use kinestream_sim::statistics;
 use serde::Serialize;
 
 use super::scoring::EvalContext;

@@ -12,7 +12,6 @@ mod raster;
 mod render;
 mod scene;
 mod score;
-pub mod statistics;
 pub mod symmetry;
 
 pub use environment::{CONTROL_STEP, PHYSICS_STEP, PushT, PushTError, State, TARGET_LIMIT};
