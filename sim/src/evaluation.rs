@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::environment::{Environment, EnvironmentError, EnvironmentSpec, EpisodeEnd, StepResult};
 use crate::statistics;
 
+/// First of the seeds that policies are tested on; settings are chosen, and demonstrations are recorded, on smaller ones.
+pub const TEST_SEED: u32 = 100_000;
+
 /// What acts in the environments of an evaluation.
 pub trait Controller {
     /// What can go wrong.

@@ -8,5 +8,6 @@ pub mod environment;
 pub mod evaluation;
 pub mod pusht;
 pub mod registry;
+pub mod routes;
 pub mod statistics;
 pub mod viewer;

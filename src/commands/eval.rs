@@ -8,6 +8,7 @@ use kinestream_diffusion::{Execution, Executor, Precision, Solver};
 use kinestream_policy::config::{PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::evaluation::{self, EpisodePlan, Summary};
+use kinestream_sim::routes::RouteSummary;
 use serde::Serialize;
 
 use super::scoring::{self, EvalContext};
@@ -35,12 +36,18 @@ struct Report {
     join: Option<ChunkTransition>,
     commit_ahead: usize,
     seeds: Vec<u32>,
+    /// Seed of the state that every episode began from, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
     scores: Vec<f64>,
     #[serde(flatten)]
     summary: Summary,
     /// When an episode counts as a success, for the text alone.
     #[serde(skip)]
     success: &'static str,
+    /// The ways taken, where the environment tells several right ones apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<RouteSummary>,
     /// What evaluated the network, and with which weights.
     executor: Executor,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +132,8 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             .collect(),
         summary: evaluation::summarise(&scored.episodes),
         success: environment.success,
+        routes: RouteSummary::of(environment, &scored.episodes),
+        start: arguments.start,
         executor: scored.executor,
         precision: (scored.executor == Executor::Fused).then_some(setup.execution.precision),
         evaluations_per_action: scored.evaluations_per_action,
@@ -186,6 +195,9 @@ fn print(report: &Report) {
         format!("success ({})", report.success),
         figure(success_rate, success_interval)
     );
+    if let Some(routes) = &report.routes {
+        say!("  routes                  {routes}");
+    }
     if report.delay_ms > 0.0 {
         say!(
             "  delay                   {} ms, {} actions committed ahead",

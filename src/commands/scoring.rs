@@ -140,7 +140,10 @@ impl EvalContext<'_> {
             part.executor = policy.executor();
             let mut controller = PolicyController::new(policy, self.environment)?;
             part.observation = controller.sight().name();
-            let episodes = EpisodePlan::new(self.environment, batch);
+            let episodes = EpisodePlan {
+                start: self.arguments.start,
+                ..EpisodePlan::new(self.environment, batch)
+            };
             let progress = |_, running| progress(running);
             let per_action = if delay.steps == 0 {
                 part.episodes
