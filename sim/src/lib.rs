@@ -10,4 +10,5 @@ pub mod pusht;
 pub mod registry;
 pub mod routes;
 pub mod statistics;
+pub mod two_ways;
 pub mod viewer;

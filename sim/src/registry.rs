@@ -8,6 +8,7 @@ use crate::environment::EnvironmentSpec;
 #[rustfmt::skip] // One line for each.
 pub static ENVIRONMENTS: &[&EnvironmentSpec] = &[
     &crate::pusht::SPEC,
+    &crate::two_ways::SPEC,
 ];
 
 /// Names less alike than this (Jaro-Winkler, 0 to 1) are no slip of the keyboard.
