@@ -19,7 +19,7 @@ use kinestream_sim::evaluation::Episode;
 use kinestream_sim::pusht::{
     self, CONTROL_STEP, IMAGE_SIZE, PHYSICS_STEP, PushT, State, StepOutcome,
 };
-use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
+use kinestream_viewer::pusht::{Input, RunState, ViewerHandle};
 
 use crate::INBOX_CAPACITY;
 use crate::clock::stamp;

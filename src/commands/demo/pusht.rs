@@ -11,7 +11,7 @@ use kinestream_control::Percentiles;
 use kinestream_policy::Policy;
 use kinestream_sim::evaluation::{self, Episode};
 use kinestream_sim::pusht::{self, GOAL_POSE};
-use kinestream_sim::viewer::pusht::{Frame, Latency};
+use kinestream_viewer::pusht::{Frame, Latency};
 use serde::Serialize;
 use serde_json::json;
 use tch::Device;
