@@ -145,7 +145,7 @@ fn wide(action: &[f32]) -> Vec<f64> {
 mod tests {
     use kinestream_policy::config::PlanMode;
     use kinestream_sim::delay::{Delay, DelayedController, Entry};
-    use kinestream_sim::evaluation::{Episode, EpisodePlan, evaluate};
+    use kinestream_sim::evaluation::{Episode, EpisodeSet, evaluate};
     use kinestream_sim::pusht;
     use tch::Device;
 
@@ -153,10 +153,10 @@ mod tests {
 
     const SEEDS: [u32; 2] = [7, 8];
 
-    fn plan() -> EpisodePlan<'static> {
-        EpisodePlan {
+    fn episode_set() -> EpisodeSet<'static> {
+        EpisodeSet {
             max_steps: 25,
-            ..EpisodePlan::new(&pusht::SPEC, &SEEDS)
+            ..EpisodeSet::new(&pusht::SPEC, &SEEDS)
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
             entry,
         };
         let mut late = DelayedController::new(controller(mode), delay);
-        let episodes = evaluate(&mut late, &plan(), |_, _| {}).unwrap();
+        let episodes = evaluate(&mut late, &episode_set(), |_, _| {}).unwrap();
         (episodes, late.planning().evaluations_per_action())
     }
 
@@ -184,7 +184,7 @@ mod tests {
         tch::set_num_threads(1);
         for mode in [PlanMode::Streaming, PlanMode::Chunk] {
             let mut plain = controller(mode);
-            let episodes = evaluate(&mut plain, &plan(), |_, _| {}).unwrap();
+            let episodes = evaluate(&mut plain, &episode_set(), |_, _| {}).unwrap();
             for entry in [Entry::First, Entry::Due] {
                 let expected = (episodes.clone(), plain.evaluations_per_action());
                 assert_eq!(late(mode, 0, entry), expected, "{mode:?}");

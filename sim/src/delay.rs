@@ -183,7 +183,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::evaluation::{EpisodePlan, evaluate};
+    use crate::evaluation::{EpisodeSet, evaluate};
     use crate::pusht::{self, PushT};
 
     /// Action i of the plan for step t is at x = 100 + t, y = 100 + i; notes what it is told.
@@ -325,11 +325,11 @@ mod tests {
     fn a_batch_scores_as_its_episodes_alone_and_again() {
         let run = |seeds: &[u32]| {
             let mut delayed = DelayedController::new(Script::default(), delay(2, Entry::Due));
-            let plan = EpisodePlan {
+            let set = EpisodeSet {
                 max_steps: 40,
-                ..EpisodePlan::new(&pusht::SPEC, seeds)
+                ..EpisodeSet::new(&pusht::SPEC, seeds)
             };
-            evaluate(&mut delayed, &plan, |_, _| {}).unwrap()
+            evaluate(&mut delayed, &set, |_, _| {}).unwrap()
         };
         let together = run(&[1, 2, 3]);
         assert_eq!(together, run(&[1, 2, 3]));

@@ -36,7 +36,7 @@ pub trait Controller {
 
 /// Which episodes an evaluation runs.
 #[derive(Debug, Clone, Copy)]
-pub struct EpisodePlan<'a> {
+pub struct EpisodeSet<'a> {
     /// Where they take place.
     pub environment: &'static EnvironmentSpec,
     /// One episode for each: the controller begins with it, and so does the environment, unless `start` says otherwise.
@@ -47,7 +47,7 @@ pub struct EpisodePlan<'a> {
     pub max_steps: usize,
 }
 
-impl<'a> EpisodePlan<'a> {
+impl<'a> EpisodeSet<'a> {
     /// Whole episodes, each from the state of its seed.
     #[must_use]
     pub fn new(environment: &'static EnvironmentSpec, seeds: &'a [u32]) -> Self {
@@ -131,28 +131,28 @@ pub enum EvaluationError<E> {
     },
 }
 
-/// Runs the episodes of a plan, telling `progress` (control step, episodes still running) after
+/// Runs episodes, telling `progress` (control step, episodes still running) after
 /// every control step.
 ///
 /// # Errors
 /// The controller failed or made an action that the environment refuses.
 pub fn evaluate<C: Controller>(
     controller: &mut C,
-    plan: &EpisodePlan<'_>,
+    set: &EpisodeSet<'_>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Episode>, EvaluationError<C::Error>> {
-    let mut environments = Vec::with_capacity(plan.seeds.len());
-    let mut episodes = Vec::with_capacity(plan.seeds.len());
-    for (slot, &seed) in plan.seeds.iter().enumerate() {
-        let mut environment = (plan.environment.make)();
-        environment.reset(plan.start.unwrap_or(seed));
+    let mut environments = Vec::with_capacity(set.seeds.len());
+    let mut episodes = Vec::with_capacity(set.seeds.len());
+    for (slot, &seed) in set.seeds.iter().enumerate() {
+        let mut environment = (set.environment.make)();
+        environment.reset(set.start.unwrap_or(seed));
         environments.push(environment);
         episodes.push(Episode::begun(seed));
         controller
             .begin(slot, seed)
             .map_err(EvaluationError::Controller)?;
     }
-    for step in 0..plan.max_steps {
+    for step in 0..set.max_steps {
         let running: Vec<usize> = (0..episodes.len())
             .filter(|slot| episodes[*slot].end.is_none())
             .collect();
@@ -174,7 +174,7 @@ pub fn evaluate<C: Controller>(
                         step,
                         source,
                     })?;
-            episode.advance(plan.environment, &result);
+            episode.advance(set.environment, &result);
         }
         progress(step + 1, running.len());
     }
@@ -238,12 +238,12 @@ mod tests {
     }
 
     fn chase(seeds: &[u32], start: Option<u32>) -> Vec<Episode> {
-        let plan = EpisodePlan {
+        let set = EpisodeSet {
             start,
             max_steps: 60,
-            ..EpisodePlan::new(&pusht::SPEC, seeds)
+            ..EpisodeSet::new(&pusht::SPEC, seeds)
         };
-        evaluate(&mut Chaser, &plan, |_, _| {}).unwrap()
+        evaluate(&mut Chaser, &set, |_, _| {}).unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use kinestream_control::Percentiles;
 use kinestream_diffusion::{Execution, Executor, Precision, Solver};
 use kinestream_policy::config::{PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
-use kinestream_sim::evaluation::{self, EpisodePlan, Summary};
+use kinestream_sim::evaluation::{self, EpisodeSet, Summary};
 use kinestream_sim::routes::RouteSummary;
 use serde::Serialize;
 
@@ -162,9 +162,9 @@ fn latency(setup: &EvalContext<'_>, checkpoint: Checkpoint, seed: u32) -> Result
     let mut left = LATENCY_OBSERVATIONS;
     let mut seeds = [seed];
     while left > 0 {
-        let episodes = EpisodePlan {
+        let episodes = EpisodeSet {
             max_steps: left,
-            ..EpisodePlan::new(setup.environment, &seeds)
+            ..EpisodeSet::new(setup.environment, &seeds)
         };
         let done = scoring::score(&mut controller, &episodes, |_, _| {})?;
         left = left.saturating_sub(done[0].steps.max(1));

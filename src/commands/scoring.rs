@@ -10,7 +10,7 @@ use kinestream_policy::config::PlanConfig;
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::delay::{Delay, DelayedController};
 use kinestream_sim::environment::EnvironmentSpec;
-use kinestream_sim::evaluation::{self, Controller, Episode, EpisodePlan};
+use kinestream_sim::evaluation::{self, Controller, Episode, EpisodeSet};
 use kinestream_sim::registry;
 use tch::Device;
 
@@ -140,9 +140,9 @@ impl EvalContext<'_> {
             part.executor = policy.executor();
             let mut controller = PolicyController::new(policy, self.environment)?;
             part.observation = controller.sight().name();
-            let episodes = EpisodePlan {
+            let episodes = EpisodeSet {
                 start: self.arguments.start,
-                ..EpisodePlan::new(self.environment, batch)
+                ..EpisodeSet::new(self.environment, batch)
             };
             let progress = |_, running| progress(running);
             let per_action = if delay.steps == 0 {
@@ -184,7 +184,7 @@ impl EvalContext<'_> {
 /// Runs episodes with a controller.
 pub(crate) fn score<C: Controller<Error = kinestream_policy::Error>>(
     controller: &mut C,
-    episodes: &EpisodePlan<'_>,
+    episodes: &EpisodeSet<'_>,
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Episode>> {
     evaluation::evaluate(controller, episodes, progress).map_err(|error| anyhow!("{error}"))

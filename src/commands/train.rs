@@ -13,7 +13,7 @@ use kinestream_policy::training::{
 };
 use kinestream_policy::{Checkpoint, Error, Policy};
 use kinestream_sim::environment::EnvironmentSpec;
-use kinestream_sim::evaluation::{self, EpisodePlan};
+use kinestream_sim::evaluation::{self, EpisodeSet};
 use kinestream_sim::{pusht, registry};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -310,7 +310,7 @@ fn validate(
         .collect();
     let policy = Policy::new(checkpoint, device, seeds.len())?;
     let mut controller = PolicyController::new(policy, environment)?;
-    let episodes = EpisodePlan::new(environment, &seeds);
+    let episodes = EpisodeSet::new(environment, &seeds);
     let summary = evaluation::summarise(&scoring::score(&mut controller, &episodes, |_, _| {})?);
     Ok((
         summary.mean_max_reward.unwrap_or(0.0),

@@ -146,7 +146,7 @@ fn demonstrations_are_trained_on_and_the_policy_is_scored() {
         assert!(report["routes"]["counts"][name].is_u64(), "{report}");
     }
     let text = project.evaluate(&[]).succeeds().stdout;
-    assert!(text.contains("success (goal, no contact)"), "{text}");
+    assert!(text.contains("success (goal reached)"), "{text}");
     assert!(text.contains("routes") && text.contains("left "), "{text}");
 
     // From one start, equal noise makes equal episodes; the start is that of its own seed.

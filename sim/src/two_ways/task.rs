@@ -21,7 +21,7 @@ pub static SPEC: EnvironmentSpec = EnvironmentSpec {
     rate_hz: 10.0,
     max_steps: 100,
     score: ScoreProtocol::MaxReward,
-    success: "goal, no contact",
+    success: "goal reached",
     arrays: &[
         ArraySpec {
             name: "state",
