@@ -1,4 +1,4 @@
-//! A policy as the controller of Push-T evaluations, with the latency of every observation.
+//! A policy as the controller of evaluations in an environment, with the latency of every observation.
 
 use std::time::Instant;
 
@@ -7,12 +7,12 @@ use kinestream_control::Latencies;
 use kinestream_policy::image::Image;
 use kinestream_policy::{Observation, Policy};
 use kinestream_sim::delay::AsyncPolicy;
+use kinestream_sim::environment::{Environment, EnvironmentSpec};
 use kinestream_sim::evaluation::Controller;
-use kinestream_sim::pusht::PushT;
 
-use kinestream_runtime::sight::{ObservationMode, PushtObservation};
+use kinestream_runtime::sight::{EnvironmentObservation, ObservationMode};
 
-/// Drives Push-T with a policy: in lock step as a [`Controller`], or with late plans as what
+/// Acts in an environment with a policy: in lock step as a [`Controller`], or with late plans as what
 /// [`AsyncPolicy`] asks for.
 pub(crate) struct PolicyController {
     policy: Policy,
@@ -24,13 +24,17 @@ pub(crate) struct PolicyController {
 }
 
 impl PolicyController {
-    /// A controller, if the policy fits Push-T.
-    pub(crate) fn new(policy: Policy) -> Result<Self> {
-        let sight = ObservationMode::of(&policy.config().task, Some(policy.observation_size()))?;
+    /// A controller, if the policy fits the environment.
+    pub(crate) fn new(policy: Policy, environment: &'static EnvironmentSpec) -> Result<Self> {
+        let numbers = Some(policy.observation_size());
+        let sight = ObservationMode::of(environment, &policy.config().task, numbers)?;
         ensure!(
-            policy.action_size() == 2,
-            "the checkpoint makes actions of {} numbers, Push-T takes 2: train it with configs/pusht-state.toml",
+            policy.action_size() == environment.action.size(),
+            "the checkpoint makes actions of {} numbers, {} takes {}: train it with {}",
             policy.action_size(),
+            environment.title,
+            environment.action.size(),
+            environment.configuration,
         );
         Ok(Self {
             policy,
@@ -65,16 +69,24 @@ impl Controller for PolicyController {
         self.policy.reset(slot, u64::from(seed))
     }
 
-    fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error> {
-        let seen: Vec<PushtObservation> =
-            worlds.iter().map(|world| self.sight.see(world)).collect();
+    fn act(
+        &mut self,
+        slots: &[usize],
+        environments: &[&dyn Environment],
+    ) -> Result<Vec<Vec<f64>>, Self::Error> {
+        let environments = environments.iter();
+        let seen: Vec<EnvironmentObservation> =
+            environments.map(|one| self.sight.see(*one)).collect();
         let images: Vec<Vec<Image<'_>>> = seen
             .iter()
-            .map(|(_, picture)| ObservationMode::images(picture.as_ref()))
+            .map(|seen| self.sight.images(&seen.pictures))
             .collect();
         let rows = seen.iter().zip(&images);
         let observations: Vec<Observation<'_>> = rows
-            .map(|((numbers, _), images)| Observation { numbers, images })
+            .map(|(seen, images)| Observation {
+                numbers: &seen.numbers,
+                images,
+            })
             .collect();
         let before = self.policy.evaluations();
         let begun = Instant::now();
@@ -84,7 +96,7 @@ impl Controller for PolicyController {
         }
         self.batches += 1;
         self.actions += slots.len() as u64;
-        Ok(actions.iter().map(|action| target(action)).collect())
+        Ok(actions.iter().map(|action| wide(action)).collect())
     }
 }
 
@@ -95,12 +107,16 @@ impl AsyncPolicy for PolicyController {
         self.policy.reset(slot, u64::from(seed))
     }
 
-    fn observe(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<(), Self::Error> {
+    fn observe(
+        &mut self,
+        slots: &[usize],
+        environments: &[&dyn Environment],
+    ) -> Result<(), Self::Error> {
         self.actions += slots.len() as u64;
-        slots.iter().zip(worlds).try_for_each(|(slot, world)| {
-            let (numbers, picture) = self.sight.see(world);
-            self.policy
-                .observe_images(*slot, &numbers, &ObservationMode::images(picture.as_ref()))
+        slots.iter().zip(environments).try_for_each(|(slot, one)| {
+            let seen = self.sight.see(*one);
+            let images = self.sight.images(&seen.pictures);
+            self.policy.observe_images(*slot, &seen.numbers, &images)
         })
     }
 
@@ -108,39 +124,48 @@ impl AsyncPolicy for PolicyController {
         &mut self,
         slots: &[usize],
         consumed: &[usize],
-    ) -> Result<Vec<Vec<[f64; 2]>>, Self::Error> {
+    ) -> Result<Vec<Vec<Vec<f64>>>, Self::Error> {
         let plans = self.policy.answer(slots, consumed)?;
+        let size = self.policy.action_size();
         Ok(plans
             .iter()
             .map(|plan| {
-                let actions = plan.actions.chunks_exact(2).skip(plan.current);
-                actions.map(target).collect()
+                let actions = plan.actions.chunks_exact(size).skip(plan.current);
+                actions.map(wide).collect()
             })
             .collect())
     }
 }
 
-fn target(action: &[f32]) -> [f64; 2] {
-    [f64::from(action[0]), f64::from(action[1])]
+fn wide(action: &[f32]) -> Vec<f64> {
+    action.iter().copied().map(f64::from).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use kinestream_policy::config::PlanMode;
     use kinestream_sim::delay::{Delay, DelayedController, Entry};
-    use kinestream_sim::evaluation::{Episode, evaluate};
+    use kinestream_sim::evaluation::{Episode, EpisodeSet, evaluate};
+    use kinestream_sim::pusht;
     use tch::Device;
 
     use super::*;
 
     const SEEDS: [u32; 2] = [7, 8];
-    const STEPS: usize = 25;
+
+    fn episode_set() -> EpisodeSet<'static> {
+        EpisodeSet {
+            max_steps: 25,
+            ..EpisodeSet::new(&pusht::SPEC, &SEEDS)
+        }
+    }
 
     fn controller(mode: PlanMode) -> PolicyController {
         let folder = std::path::Path::new(kinestream_runtime::checkpoint::SHIPPED);
         let mut checkpoint = kinestream_runtime::checkpoint::open(folder, Device::Cpu).unwrap();
         checkpoint.policy_mut().plan.mode = mode;
-        PolicyController::new(Policy::new(checkpoint, Device::Cpu, SEEDS.len()).unwrap()).unwrap()
+        let policy = Policy::new(checkpoint, Device::Cpu, SEEDS.len()).unwrap();
+        PolicyController::new(policy, &pusht::SPEC).unwrap()
     }
 
     fn late(mode: PlanMode, steps: usize, entry: Entry) -> (Vec<Episode>, f64) {
@@ -150,7 +175,7 @@ mod tests {
             entry,
         };
         let mut late = DelayedController::new(controller(mode), delay);
-        let episodes = evaluate(&mut late, &SEEDS, STEPS, |_, _| {}).unwrap();
+        let episodes = evaluate(&mut late, &episode_set(), |_, _| {}).unwrap();
         (episodes, late.planning().evaluations_per_action())
     }
 
@@ -159,7 +184,7 @@ mod tests {
         tch::set_num_threads(1);
         for mode in [PlanMode::Streaming, PlanMode::Chunk] {
             let mut plain = controller(mode);
-            let episodes = evaluate(&mut plain, &SEEDS, STEPS, |_, _| {}).unwrap();
+            let episodes = evaluate(&mut plain, &episode_set(), |_, _| {}).unwrap();
             for entry in [Entry::First, Entry::Due] {
                 let expected = (episodes.clone(), plain.evaluations_per_action());
                 assert_eq!(late(mode, 0, entry), expected, "{mode:?}");

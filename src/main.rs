@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     let log = start_log(&cli);
     let done = match &cli.command {
         Command::Generate(arguments) => commands::clips::generate::run(arguments),
+        Command::Demonstrate(arguments) => commands::demonstrate::run(arguments),
         Command::Train(arguments) if motion::is_clips(&arguments.config) => {
             commands::clips::train::run(arguments)
         }

@@ -7,7 +7,8 @@ use kinestream_diffusion::noise::NoiseStream;
 use kinestream_policy::config::{ObservationPart, TaskConfig};
 use kinestream_policy::data::{AffineMap, PictureMirror, Symmetry};
 use kinestream_policy::training::Examples;
-use kinestream_sim::pusht::{AGENT_RADIUS, IMAGE_SIZE, KEYPOINTS, PushT, TABLE_SIZE, symmetry};
+use kinestream_sim::environment::Environment;
+use kinestream_sim::pusht::{self, AGENT_RADIUS, IMAGE_SIZE, PushT, TABLE_SIZE, symmetry};
 
 /// Where the T's origin may be put, pixels from the table's edges.
 const MARGIN: f64 = 60.0;
@@ -28,7 +29,7 @@ pub(crate) fn mirror(task: &TaskConfig, targets: &[ObservationPart]) -> Option<S
 }
 
 /// Scenes with the agent and the T at random places, drawn as the data set's pictures are. What `targets` name of them are
-/// the columns of the data set's arrays `keypoint` and `state`.
+/// the columns of the data set's arrays, such as `keypoint` and `state`.
 ///
 /// # Errors
 /// Another array, or a column that it does not have.
@@ -76,19 +77,13 @@ pub(crate) fn random(count: usize, targets: &[ObservationPart], seed: u64) -> Re
 
 /// An array of the data set, as it would be recorded of a world.
 fn array(world: &PushT, name: &str) -> Result<Vec<f32>> {
-    let state = world.state();
-    let values: Vec<f64> = match name {
-        "keypoint" => world.observation()[..2 * KEYPOINTS].to_vec(),
-        "state" => [
-            &state.agent_position[..],
-            &state.block_position,
-            &[state.block_angle],
-        ]
-        .concat(),
-        other => bail!(
-            "training.vision.scenes: the simulator does not know the array `{other}` of training.vision.targets, expected \
-             `keypoint` or `state`; set training.vision.scenes = 0"
-        ),
+    let Some(values) = world.array(name) else {
+        let known = pusht::SPEC.arrays.iter().map(|array| array.name);
+        bail!(
+            "training.vision.scenes: the simulator does not know the array `{name}` of training.vision.targets, expected \
+             one of {}; set training.vision.scenes = 0",
+            known.collect::<Vec<_>>().join(", ")
+        );
     };
     Ok(values.into_iter().map(|value| value as f32).collect())
 }
@@ -129,6 +124,8 @@ fn map(symmetry::AffineMap { matrix, offset }: symmetry::AffineMap) -> AffineMap
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use kinestream_sim::pusht::KEYPOINTS;
+
     use super::*;
 
     fn part(array: &str, columns: Option<Vec<usize>>) -> ObservationPart {

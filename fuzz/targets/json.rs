@@ -5,7 +5,7 @@
 use kinestream_bridge::engines::axes::Axes;
 use kinestream_bridge::engines::steering::Steering;
 use kinestream_bridge::{ActRequest, Health, Message, SkeletonInfo};
-use kinestream_sim::viewer::{PageInput, character, pusht};
+use kinestream_viewer::{PageInput, character, pusht};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -21,8 +21,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kinestream_bridge::Health;
-use kinestream_sim::viewer::listener::{BoundedListener, timed};
-use kinestream_sim::viewer::{Token, access};
+use kinestream_viewer::listener::{BoundedListener, timed};
+use kinestream_viewer::{Token, access};
 
 use crate::config::RuntimeConfig;
 use crate::page::read_token;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kinestream_bridge::{Plan as WirePlan, secrets};
-use kinestream_sim::viewer::pusht::{Plan, PushT, Rates};
-use kinestream_sim::viewer::{self, EmergencyStop, Token, Viewer, ViewerHandle, access};
+use kinestream_viewer::pusht::{Plan, PushT, Rates};
+use kinestream_viewer::{self as viewer, EmergencyStop, Token, Viewer, ViewerHandle, access};
 
 /// Time between two pictures of the viewer.
 pub const FRAME: Duration = Duration::from_millis(33);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use kinestream_bridge::Node;
 use kinestream_bridge::node::MotionRequest;
-use kinestream_sim::viewer::EmergencyStop;
+use kinestream_viewer::EmergencyStop;
 
 /// How long a re-arming waits for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);

@@ -14,9 +14,12 @@ use kinestream_bridge::node::{Channel, Inbox, Publisher};
 use kinestream_bridge::wire::{ImageEncoding, Name, Request, Values};
 use kinestream_bridge::{Action, Command, Image, Node, Observation};
 use kinestream_control::{Clock, Monotonic, Schedule};
-use kinestream_sim::evaluation::{Episode, MAX_STEPS};
-use kinestream_sim::pusht::{CONTROL_STEP, IMAGE_SIZE, PHYSICS_STEP, PushT, State, StepOutcome};
-use kinestream_sim::viewer::pusht::{Input, RunState, ViewerHandle};
+use kinestream_sim::environment::EpisodeEnd;
+use kinestream_sim::evaluation::Episode;
+use kinestream_sim::pusht::{
+    self, CONTROL_STEP, IMAGE_SIZE, PHYSICS_STEP, PushT, State, StepOutcome,
+};
+use kinestream_viewer::pusht::{Input, RunState, ViewerHandle};
 
 use crate::INBOX_CAPACITY;
 use crate::clock::stamp;
@@ -103,16 +106,15 @@ impl SimulatorNode {
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
+        let camera = options.sight.cameras().next();
+        let pictures = camera
+            .map(|camera| node.publisher(Channel::Image(camera)))
+            .transpose()?;
         let shell = Shell {
             world: PushT::new(),
             actions: node.inbox(&node.keys().action(), INBOX_CAPACITY)?,
             observations: node.publisher(Channel::Observation("state"))?,
-            pictures: match &options.sight {
-                ObservationMode::Picture { camera } => {
-                    Some(node.publisher(Channel::Image(camera))?)
-                }
-                ObservationMode::Keypoints => None,
-            },
+            pictures,
             resets: node.publisher(Channel::Command("reset"))?,
             viewer,
             tap,
@@ -210,7 +212,7 @@ impl Shell {
                 let outcome = self.world.outcome();
                 self.best = self.best.max(outcome.reward);
                 let steps = self.step / PHYSICS_PER_CONTROL;
-                if outcome.success || steps >= MAX_STEPS as u64 {
+                if outcome.success || steps >= pusht::SPEC.max_steps as u64 {
                     return self.finish(outcome, steps);
                 }
             }
@@ -231,6 +233,11 @@ impl Shell {
             score: self.best,
             success: outcome.success,
             steps: steps as usize,
+            end: Some(match outcome.success {
+                true => EpisodeEnd::Success,
+                false => EpisodeEnd::TimeLimit,
+            }),
+            route: None,
         });
         if self.options.episodes > 0 && self.episodes.len() as u64 >= self.options.episodes {
             return Ok(ControlFlow::Break(()));
@@ -263,9 +270,11 @@ impl Shell {
     fn observe(&mut self) -> Result<()> {
         self.sequence += 1;
         let (stamp, sight) = (stamp(self.sequence, self.stream), &self.options.sight);
-        if let (Some(publisher), ObservationMode::Picture { camera }, Some(data)) =
-            (&mut self.pictures, sight, sight.picture(&self.world))
-        {
+        if let (Some(publisher), Some(camera), Some(data)) = (
+            &mut self.pictures,
+            sight.cameras().next(),
+            sight.pictures(&self.world).pop(),
+        ) {
             // The picture first: an observation that comes finds its own.
             publisher.publish(&Image {
                 stamp,

@@ -3,12 +3,12 @@
 //!
 //! One plan is computed at a time, as on a policy thread of its own: the next one begins at the
 //! newest observation once the last has arrived and its share of actions was consumed. Actions are
-//! counted where they are consumed. Before the first plan the agent holds its position: nothing is
+//! counted where they are consumed. Before the first plan the robot holds its position: nothing is
 //! consumed then, and that plan is executed from its first action. Delay is counted in control
 //! steps; nothing here reads a clock.
 
+use crate::environment::Environment;
 use crate::evaluation::Controller;
-use crate::pusht::PushT;
 
 /// What answers observations with plans.
 pub trait AsyncPolicy {
@@ -21,15 +21,19 @@ pub trait AsyncPolicy {
     /// It cannot begin.
     fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error>;
 
-    /// Takes in what there is to observe of the worlds of `slots` at a control step.
+    /// Takes in what there is to observe of the environments of `slots` at a control step.
     ///
     /// # Errors
     /// An observation is refused.
-    fn observe(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<(), Self::Error>;
+    fn observe(
+        &mut self,
+        slots: &[usize],
+        environments: &[&dyn Environment],
+    ) -> Result<(), Self::Error>;
 
-    /// The answer to the newest observation for each of `slots`: target positions in pixels, the
-    /// first of them due at that observation. `consumed` says how many actions were consumed since
-    /// the last answer's observation.
+    /// The answer to the newest observation for each of `slots`: actions `[Da]`, the first of them
+    /// due at that observation. `consumed` says how many actions were consumed since the last
+    /// answer's observation.
     ///
     /// # Errors
     /// It cannot plan.
@@ -37,7 +41,7 @@ pub trait AsyncPolicy {
         &mut self,
         slots: &[usize],
         consumed: &[usize],
-    ) -> Result<Vec<Vec<[f64; 2]>>, Self::Error>;
+    ) -> Result<Vec<Vec<Vec<f64>>>, Self::Error>;
 }
 
 /// Where a plan is entered when it arrives.
@@ -71,20 +75,20 @@ pub struct DelayedController<P> {
 #[derive(Default)]
 struct Slot {
     step: usize,
-    executed: Vec<[f64; 2]>,
+    executed: Vec<Vec<f64>>,
     /// Index of the next action in `executed`.
     next: usize,
     coming: Option<PendingPlan>,
     /// Actions consumed since the observation that was answered last.
     consumed: usize,
     answered: bool,
-    /// Where the agent was first seen.
-    hold: [f64; 2],
+    /// The action that keeps the robot where it was first seen.
+    hold: Vec<f64>,
 }
 
 struct PendingPlan {
     arrives: usize,
-    actions: Vec<[f64; 2]>,
+    actions: Vec<Vec<f64>>,
 }
 
 impl<P> DelayedController<P> {
@@ -115,12 +119,12 @@ impl Slot {
     }
 
     /// The action of this control step; past the end of a plan its last one is repeated.
-    fn act(&mut self) -> [f64; 2] {
+    fn act(&mut self) -> Vec<f64> {
         self.step += 1;
         let Some(last) = self.executed.last() else {
-            return self.hold;
+            return self.hold.clone();
         };
-        let action = *self.executed.get(self.next).unwrap_or(last);
+        let action = self.executed.get(self.next).unwrap_or(last).clone();
         self.next += 1;
         self.consumed += 1;
         action
@@ -138,13 +142,17 @@ impl<P: AsyncPolicy> Controller for DelayedController<P> {
         self.planning.begin(slot, seed)
     }
 
-    fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error> {
-        self.planning.observe(slots, worlds)?;
+    fn act(
+        &mut self,
+        slots: &[usize],
+        environments: &[&dyn Environment],
+    ) -> Result<Vec<Vec<f64>>, Self::Error> {
+        self.planning.observe(slots, environments)?;
         let mut due = Vec::new();
-        for (&slot, world) in slots.iter().zip(worlds) {
+        for (&slot, environment) in slots.iter().zip(environments) {
             let state = &mut self.slots[slot];
             if state.step == 0 {
-                state.hold = world.state().agent_position;
+                state.hold = environment.hold_action();
             }
             state.arrive(self.delay.entry);
             let used_up = !state.answered || state.consumed >= self.delay.action_steps;
@@ -175,7 +183,8 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::evaluation::evaluate;
+    use crate::evaluation::{EpisodeSet, evaluate};
+    use crate::pusht::{self, PushT};
 
     /// Action i of the plan for step t is at x = 100 + t, y = 100 + i; notes what it is told.
     #[derive(Default)]
@@ -193,7 +202,11 @@ mod tests {
             Ok(())
         }
 
-        fn observe(&mut self, slots: &[usize], _worlds: &[&PushT]) -> Result<(), Infallible> {
+        fn observe(
+            &mut self,
+            slots: &[usize],
+            _environments: &[&dyn Environment],
+        ) -> Result<(), Infallible> {
             slots.iter().for_each(|slot| self.steps[*slot] += 1);
             Ok(())
         }
@@ -202,7 +215,7 @@ mod tests {
             &mut self,
             slots: &[usize],
             consumed: &[usize],
-        ) -> Result<Vec<Vec<[f64; 2]>>, Infallible> {
+        ) -> Result<Vec<Vec<Vec<f64>>>, Infallible> {
             let steps = &self.steps;
             let told = slots
                 .iter()
@@ -212,7 +225,7 @@ mod tests {
             let plan = |slot: &usize| {
                 let step = 100.0 + (steps[*slot] - 1) as f64;
                 (0..12)
-                    .map(|index| [step, 100.0 + f64::from(index)])
+                    .map(|index| vec![step, 100.0 + f64::from(index)])
                     .collect()
             };
             Ok(slots.iter().map(plan).collect())
@@ -234,7 +247,7 @@ mod tests {
                 // Where the agent is first seen is where it holds.
                 let at = if step == 0 { 400.0 } else { 50.0 };
                 world.move_agent([at; 2]).unwrap();
-                let action = delayed.act(&[0], &[&world]).unwrap()[0];
+                let action = delayed.act(&[0], &[&world]).unwrap().remove(0);
                 ((action[0] - 100.0) as usize, (action[1] - 100.0) as usize)
             })
             .collect();
@@ -312,7 +325,11 @@ mod tests {
     fn a_batch_scores_as_its_episodes_alone_and_again() {
         let run = |seeds: &[u32]| {
             let mut delayed = DelayedController::new(Script::default(), delay(2, Entry::Due));
-            evaluate(&mut delayed, seeds, 40, |_, _| {}).unwrap()
+            let set = EpisodeSet {
+                max_steps: 40,
+                ..EpisodeSet::new(&pusht::SPEC, seeds)
+            };
+            evaluate(&mut delayed, &set, |_, _| {}).unwrap()
         };
         let together = run(&[1, 2, 3]);
         assert_eq!(together, run(&[1, 2, 3]));

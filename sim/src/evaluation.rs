@@ -1,18 +1,18 @@
-//! Evaluation of controllers on Push-T under the published protocol: at most 300 control steps, the
-//! score of an episode is the largest reward in it.
+//! Evaluation of controllers in an environment, under its own protocol: the score of an episode is made of its rewards, and
+//! an episode ends as the environment says.
 //!
 //! All episodes run in lock step, so that a controller can serve them as one batch. Nothing here
 //! reads a clock: the same controller and seeds give the same scores.
 
 use serde::Serialize;
 
-use crate::pusht::PushT;
-use crate::pusht::statistics;
+use crate::environment::{Environment, EnvironmentError, EnvironmentSpec, EpisodeEnd, StepResult};
+use crate::statistics;
 
-/// Control steps of an episode under the protocol.
-pub const MAX_STEPS: usize = 300;
+/// First of the seeds that policies are tested on; settings are chosen, and demonstrations are recorded, on smaller ones.
+pub const TEST_SEED: u32 = 100_000;
 
-/// What drives the agent in an evaluation.
+/// What acts in the environments of an evaluation.
 pub trait Controller {
     /// What can go wrong.
     type Error;
@@ -23,11 +23,41 @@ pub trait Controller {
     /// The controller cannot begin.
     fn begin(&mut self, slot: usize, seed: u32) -> Result<(), Self::Error>;
 
-    /// One target position in pixels for each of `slots`, whose worlds may be observed.
+    /// One action `[Da]` for each of `slots`, whose environments may be observed.
     ///
     /// # Errors
     /// The controller cannot act.
-    fn act(&mut self, slots: &[usize], worlds: &[&PushT]) -> Result<Vec<[f64; 2]>, Self::Error>;
+    fn act(
+        &mut self,
+        slots: &[usize],
+        environments: &[&dyn Environment],
+    ) -> Result<Vec<Vec<f64>>, Self::Error>;
+}
+
+/// Which episodes an evaluation runs.
+#[derive(Debug, Clone, Copy)]
+pub struct EpisodeSet<'a> {
+    /// Where they take place.
+    pub environment: &'static EnvironmentSpec,
+    /// One episode for each: the controller begins with it, and so does the environment, unless `start` says otherwise.
+    pub seeds: &'a [u32],
+    /// The environment's seed of every episode, so that all of them begin from one state.
+    pub start: Option<u32>,
+    /// Control steps after which an episode is cut off, if it has not ended before.
+    pub max_steps: usize,
+}
+
+impl<'a> EpisodeSet<'a> {
+    /// Whole episodes, each from the state of its seed.
+    #[must_use]
+    pub fn new(environment: &'static EnvironmentSpec, seeds: &'a [u32]) -> Self {
+        Self {
+            environment,
+            seeds,
+            start: None,
+            max_steps: environment.max_steps,
+        }
+    }
 }
 
 /// One finished episode.
@@ -35,12 +65,41 @@ pub trait Controller {
 pub struct Episode {
     /// Seed of the reset.
     pub seed: u32,
-    /// Largest reward, 0 to 1.
+    /// What its rewards make, 0 to 1: in Push-T the largest of them.
     pub score: f64,
-    /// Whether the coverage of the goal exceeded 0.95.
+    /// Whether the task was solved.
     pub success: bool,
     /// Control steps taken; an episode ends with its success.
     pub steps: usize,
+    /// Why it ended; none where it was cut off before.
+    #[serde(skip)]
+    pub end: Option<EpisodeEnd>,
+    /// Which of the environment's routes it took, if it was a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<&'static str>,
+}
+
+impl Episode {
+    /// An episode before its first step.
+    #[must_use]
+    pub fn begun(seed: u32) -> Self {
+        Self {
+            seed,
+            score: 0.0,
+            success: false,
+            steps: 0,
+            end: None,
+            route: None,
+        }
+    }
+
+    /// Takes in what one more control step came to.
+    pub fn advance(&mut self, environment: &EnvironmentSpec, result: &StepResult) {
+        self.score = environment.score.update(self.score, result.reward);
+        self.success = result.success();
+        self.steps += 1;
+        (self.end, self.route) = (result.end, result.route);
+    }
 }
 
 impl std::fmt::Display for Episode {
@@ -60,68 +119,62 @@ pub enum EvaluationError<E> {
     /// The controller failed.
     #[error(transparent)]
     Controller(E),
-    /// The controller asked for an impossible target.
+    /// The environment refused the controller's action.
     #[error("seed {seed}, step {step}: {source}")]
-    Target {
+    Action {
         /// The episode.
         seed: u32,
         /// The control step.
         step: usize,
         /// What is wrong with it.
-        source: crate::pusht::PushTError,
+        source: EnvironmentError,
     },
 }
 
-/// Runs one episode for each seed, telling `progress` (control step, episodes still running) after
+/// Runs episodes, telling `progress` (control step, episodes still running) after
 /// every control step.
 ///
 /// # Errors
-/// The controller failed or asked for a target that is not finite.
+/// The controller failed or made an action that the environment refuses.
 pub fn evaluate<C: Controller>(
     controller: &mut C,
-    seeds: &[u32],
-    max_steps: usize,
+    set: &EpisodeSet<'_>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Episode>, EvaluationError<C::Error>> {
-    let mut worlds = Vec::with_capacity(seeds.len());
-    let mut episodes = Vec::with_capacity(seeds.len());
-    for (slot, &seed) in seeds.iter().enumerate() {
-        let mut world = PushT::new();
-        world.reset(seed);
-        worlds.push(world);
-        episodes.push(Episode {
-            seed,
-            score: 0.0,
-            success: false,
-            steps: 0,
-        });
+    let mut environments = Vec::with_capacity(set.seeds.len());
+    let mut episodes = Vec::with_capacity(set.seeds.len());
+    for (slot, &seed) in set.seeds.iter().enumerate() {
+        let mut environment = (set.environment.make)();
+        environment.reset(set.start.unwrap_or(seed));
+        environments.push(environment);
+        episodes.push(Episode::begun(seed));
         controller
             .begin(slot, seed)
             .map_err(EvaluationError::Controller)?;
     }
-    for step in 0..max_steps {
-        let running: Vec<usize> = (0..seeds.len())
-            .filter(|slot| !episodes[*slot].success)
+    for step in 0..set.max_steps {
+        let running: Vec<usize> = (0..episodes.len())
+            .filter(|slot| episodes[*slot].end.is_none())
             .collect();
         if running.is_empty() {
             break;
         }
-        let observed: Vec<&PushT> = running.iter().map(|slot| &worlds[*slot]).collect();
-        let targets = controller
+        let observed: Vec<&dyn Environment> =
+            running.iter().map(|slot| &*environments[*slot]).collect();
+        let actions = controller
             .act(&running, &observed)
             .map_err(EvaluationError::Controller)?;
-        for (&slot, target) in running.iter().zip(targets) {
+        for (&slot, action) in running.iter().zip(actions) {
             let episode = &mut episodes[slot];
-            let outcome = worlds[slot]
-                .step(target)
-                .map_err(|source| EvaluationError::Target {
-                    seed: episode.seed,
-                    step,
-                    source,
-                })?;
-            episode.score = episode.score.max(outcome.reward);
-            episode.success = outcome.success;
-            episode.steps = step + 1;
+            let result =
+                environments[slot]
+                    .step(&action)
+                    .map_err(|source| EvaluationError::Action {
+                        seed: episode.seed,
+                        step,
+                        source,
+                    })?;
+            episode.advance(set.environment, &result);
         }
         progress(step + 1, running.len());
     }
@@ -131,11 +184,11 @@ pub fn evaluate<C: Controller>(
 /// Scores of an evaluation; none of them where there was no episode.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
-    /// Mean of the episodes' largest rewards.
+    /// Mean of the episodes' scores.
     pub mean_max_reward: Option<f64>,
     /// Its 95 % interval (Student t); takes two episodes.
     pub mean_max_reward_interval: Option<[f64; 2]>,
-    /// Share of episodes with a coverage above 0.95.
+    /// Share of episodes that were a success.
     pub success_rate: Option<f64>,
     /// Its 95 % interval (Wilson).
     pub success_interval: Option<[f64; 2]>,
@@ -160,6 +213,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::pusht::{self, PushT};
 
     /// Chases the T, alone or in a batch in the same way.
     struct Chaser;
@@ -174,19 +228,53 @@ mod tests {
         fn act(
             &mut self,
             _slots: &[usize],
-            worlds: &[&PushT],
-        ) -> Result<Vec<[f64; 2]>, Infallible> {
-            let observations = worlds.iter().map(|world| world.observation());
-            Ok(observations.map(|seen| [seen[0], seen[1]]).collect())
+            environments: &[&dyn Environment],
+        ) -> Result<Vec<Vec<f64>>, Infallible> {
+            let seen = environments
+                .iter()
+                .map(|one| one.array("keypoint").unwrap());
+            Ok(seen.map(|points| points[..2].to_vec()).collect())
+        }
+    }
+
+    fn chase(seeds: &[u32], start: Option<u32>) -> Vec<Episode> {
+        let set = EpisodeSet {
+            start,
+            max_steps: 60,
+            ..EpisodeSet::new(&pusht::SPEC, seeds)
+        };
+        evaluate(&mut Chaser, &set, |_, _| {}).unwrap()
+    }
+
+    #[test]
+    fn scores_are_those_of_push_t_itself() {
+        for episode in chase(&[1, 2, 3], None) {
+            let mut world = PushT::new();
+            world.reset(episode.seed);
+            let mut best = 0.0_f64;
+            for _ in 0..60 {
+                let seen = world.observation();
+                best = best.max(world.step([seen[0], seen[1]]).unwrap().reward);
+            }
+            assert_eq!(episode.score.to_bits(), best.to_bits());
         }
     }
 
     #[test]
+    fn episodes_from_one_start_differ_in_the_controller_alone() {
+        let [first, second] = chase(&[1, 2], Some(7))[..] else {
+            panic!("two episodes");
+        };
+        assert_eq!((first.seed, second.seed), (1, 2));
+        assert_eq!(first.score, second.score);
+        assert_eq!(first.score, chase(&[7], None)[0].score);
+    }
+
+    #[test]
     fn a_batch_scores_as_its_episodes_alone() {
-        let together = evaluate(&mut Chaser, &[1, 2, 3], 60, |_, _| {}).unwrap();
+        let together = chase(&[1, 2, 3], None);
         for (seed, episode) in [1, 2, 3].into_iter().zip(&together) {
-            let alone = evaluate(&mut Chaser, &[seed], 60, |_, _| {}).unwrap();
-            assert_eq!(&alone[0], episode);
+            assert_eq!(&chase(&[seed], None)[0], episode);
             assert_eq!(episode.steps, 60);
         }
         let summary = summarise(&together);

@@ -51,7 +51,7 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "SHARE")]
     pub(crate) gain: Option<f64>,
     /// Write pictures as SVG to this folder. motion: strips of poses, and the trajectory on the course;
-    /// Push-T: scores of --curve.
+    /// a policy: scores of --curve.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) pictures: Option<PathBuf>,
     /// motion: leave out the toy distribution of the paper, which is learned anew to count its modes.
@@ -90,6 +90,10 @@ pub(crate) struct EvalArguments {
     /// Seeds A..B, both included.
     #[arg(long, default_value = "100000..100049", value_parser = parse_seeds)]
     pub(crate) seeds: Seeds,
+    /// A policy begins every episode from the state of this seed, and --seeds vary its noise alone: shows which of several
+    /// right ways it takes from one state.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) start: Option<u32>,
     /// Network evaluations per action, in place of what the checkpoint was made for; clips: denoise
     /// steps.
     #[arg(long)]

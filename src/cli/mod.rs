@@ -1,6 +1,7 @@
 //! The command line: names, help and defaults.
 
 mod demo;
+mod demonstrate;
 mod eval;
 mod recordings;
 mod train;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
+pub(crate) use self::demonstrate::DemonstrateArguments;
 pub(crate) use self::eval::{ChunkTransition, EvalArguments};
 pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
 pub(crate) use self::train::{GenerateArguments, TrainArguments};
@@ -37,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   kinestream demo motion                      steer a character in your browser
   kinestream train configs/pusht-state.toml --data pusht_cchi_v7_replay.zarr --out runs/pusht
   kinestream eval configs/pusht-state.toml --checkpoint runs/pusht --seeds 100000..100049
+  kinestream demonstrate configs/two-ways.toml --out two-ways.zarr
   kinestream run configs/pusht-state.toml     the runtime as a zenoh node
   kinestream record today.mcap                what its nodes say, until Ctrl-C
   kinestream replay today.mcap --speed 2
@@ -61,11 +64,13 @@ pub(crate) enum Command {
     Request(RequestCommand),
     /// Run the engines again on a recording and compare every plan and command, bit for bit.
     Resim(ResimArguments),
+    /// Record demonstrations by the script of a bundled environment, as a data set to train on.
+    Demonstrate(DemonstrateArguments),
     /// Train a policy from demonstrations.
     Train(TrainArguments),
     /// Make motion from a label and write it to a file: BVH, binary glTF or a recording.
     Generate(GenerateArguments),
-    /// Score a policy on Push-T under the published protocol, or a motion model against held-out clips.
+    /// Score a policy in its environment, Push-T under the published protocol, or a motion model against held-out clips.
     Eval(EvalArguments),
     /// Measure what this machine does.
     Bench {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use kinestream_sim::evaluation::{self, Episode, Summary};
-use kinestream_sim::pusht::statistics;
+use kinestream_sim::statistics;
 use serde::Serialize;
 
 use super::scoring::EvalContext;
@@ -58,7 +58,7 @@ pub(super) fn run(setup: &EvalContext<'_>, threads: usize) -> Result<()> {
     let seeds = arguments.seeds.to_vec();
     let begun = Instant::now();
     let runs = (WAYS.len() * DELAYS_MS.len()) as u64;
-    let length = runs * seeds.len() as u64 * evaluation::MAX_STEPS as u64;
+    let length = runs * seeds.len() as u64 * setup.environment.max_steps as u64;
     let bar = output::progress(length, "steps");
     let mut curve = Vec::new();
     for (way, chunk) in WAYS {

@@ -2,22 +2,22 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use kinestream_control::Percentiles;
 use kinestream_diffusion::{Execution, Executor, Precision, Solver};
 use kinestream_policy::config::{PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
-use kinestream_sim::evaluation::{self, Summary};
+use kinestream_sim::evaluation::{self, EpisodeSet, Summary};
+use kinestream_sim::routes::RouteSummary;
 use serde::Serialize;
-use tch::Device;
 
-use super::scoring::EvalContext;
+use super::scoring::{self, EvalContext};
 use super::variant::RunOverrides;
 use super::{delay_curve, steps_curve};
 use crate::cli::{ChunkTransition, EvalArguments};
 use crate::controller::PolicyController;
 use kinestream_runtime::config::Config;
-use kinestream_runtime::device;
+use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::output;
 use kinestream_terminal::say;
 
@@ -26,7 +26,7 @@ const LATENCY_OBSERVATIONS: usize = 300;
 
 #[derive(Debug, Serialize)]
 struct Report {
-    task: String,
+    task: &'static str,
     observation: &'static str,
     checkpoint: String,
     mode: PlanMode,
@@ -36,9 +36,18 @@ struct Report {
     join: Option<ChunkTransition>,
     commit_ahead: usize,
     seeds: Vec<u32>,
+    /// Seed of the state that every episode began from, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
     scores: Vec<f64>,
     #[serde(flatten)]
     summary: Summary,
+    /// When an episode counts as a success, for the text alone.
+    #[serde(skip)]
+    success: &'static str,
+    /// The ways taken, where the environment tells several right ones apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<RouteSummary>,
     /// What evaluated the network, and with which weights.
     executor: Executor,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +70,13 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         .checkpoint
         .clone()
         .unwrap_or_else(|| config.runtime.checkpoint.clone());
+    let task = checkpoint::open(&folder, device)?
+        .policy()
+        .task
+        .name
+        .clone();
     let setup = EvalContext {
+        environment: scoring::environment_of(&task, &folder)?,
         folder,
         device,
         execution: Execution {
@@ -94,14 +109,15 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     let seeds = arguments.seeds.to_vec();
     let begun = Instant::now();
-    let bar = output::progress(seeds.len() as u64 * evaluation::MAX_STEPS as u64, "steps");
+    let environment = setup.environment;
+    let bar = output::progress(seeds.len() as u64 * environment.max_steps as u64, "steps");
     let scored = setup.score(&variant, &seeds, |running| bar.inc(running as u64))?;
     bar.finish_and_clear();
     let wall_s = begun.elapsed().as_secs_f64();
-    let latency = latency(setup.open(&variant)?, device, setup.execution, seeds[0])?;
+    let latency = latency(&setup, setup.open(&variant)?, seeds[0])?;
     let plan = scored.plan;
     let report = Report {
-        task: "pusht".into(),
+        task: environment.name,
         observation: scored.observation,
         checkpoint: setup.folder.display().to_string(),
         mode: plan.mode,
@@ -115,6 +131,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             .map(|episode| episode.score)
             .collect(),
         summary: evaluation::summarise(&scored.episodes),
+        success: environment.success,
+        routes: RouteSummary::of(environment, &scored.episodes),
+        start: arguments.start,
         executor: scored.executor,
         precision: (scored.executor == Executor::Fused).then_some(setup.execution.precision),
         evaluations_per_action: scored.evaluations_per_action,
@@ -136,18 +155,21 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     Ok(())
 }
 
-/// Latency of single observations on an episode of its own, the first plan left out.
-fn latency(
-    checkpoint: Checkpoint,
-    device: Device,
-    execution: Execution,
-    seed: u32,
-) -> Result<Percentiles> {
-    let mut controller =
-        PolicyController::new(Policy::executed(checkpoint, device, 1, execution)?)?;
-    let steps = LATENCY_OBSERVATIONS;
-    evaluation::evaluate(&mut controller, &[seed], steps, |_, _| {})
-        .map_err(|error| anyhow!("{error}"))?;
+/// Latency of single observations on episodes of its own, from `seed` on, the first plan left out.
+fn latency(setup: &EvalContext<'_>, checkpoint: Checkpoint, seed: u32) -> Result<Percentiles> {
+    let policy = Policy::executed(checkpoint, setup.device, 1, setup.execution)?;
+    let mut controller = PolicyController::new(policy, setup.environment)?;
+    let mut left = LATENCY_OBSERVATIONS;
+    let mut seeds = [seed];
+    while left > 0 {
+        let episodes = EpisodeSet {
+            max_steps: left,
+            ..EpisodeSet::new(setup.environment, &seeds)
+        };
+        let done = scoring::score(&mut controller, &episodes, |_, _| {})?;
+        left = left.saturating_sub(done[0].steps.max(1));
+        seeds[0] = seeds[0].wrapping_add(1);
+    }
     Ok(controller.latencies().percentiles_ms())
 }
 
@@ -169,9 +191,13 @@ fn print(report: &Report) {
         figure(mean_max_reward, mean_max_reward_interval)
     );
     say!(
-        "  success (coverage>0.95) {}",
+        "  {:<23} {}",
+        format!("success ({})", report.success),
         figure(success_rate, success_interval)
     );
+    if let Some(routes) = &report.routes {
+        say!("  routes                  {routes}");
+    }
     if report.delay_ms > 0.0 {
         say!(
             "  delay                   {} ms, {} actions committed ahead",

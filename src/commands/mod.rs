@@ -3,6 +3,7 @@
 pub(crate) mod clips;
 mod delay_curve;
 pub(crate) mod demo;
+pub(crate) mod demonstrate;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod import;

@@ -1,15 +1,17 @@
-//! Episodes of a policy in the simulator, divided among threads.
+//! Episodes of a policy in an environment, divided among threads.
 //!
 //! An episode depends on its seed and the policy; LibTorch may round otherwise in batches of other sizes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use kinestream_diffusion::{Execution, Executor, Solver};
 use kinestream_policy::config::PlanConfig;
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::delay::{Delay, DelayedController};
-use kinestream_sim::evaluation::{self, Controller, Episode};
+use kinestream_sim::environment::EnvironmentSpec;
+use kinestream_sim::evaluation::{self, Controller, Episode, EpisodeSet};
+use kinestream_sim::registry;
 use tch::Device;
 
 use super::variant::RunOverrides;
@@ -24,6 +26,8 @@ const LARGEST_APART: usize = 16_000_000;
 /// Where and on what variants are run.
 pub(super) struct EvalContext<'a> {
     pub(super) folder: PathBuf,
+    /// What the checkpoint is for.
+    pub(super) environment: &'static EnvironmentSpec,
     pub(super) device: Device,
     pub(super) execution: Execution,
     pub(super) arguments: &'a EvalArguments,
@@ -134,16 +138,21 @@ impl EvalContext<'_> {
             let policy =
                 Policy::executed(self.open(variant)?, self.device, batch.len(), execution)?;
             part.executor = policy.executor();
-            let mut controller = PolicyController::new(policy)?;
+            let mut controller = PolicyController::new(policy, self.environment)?;
             part.observation = controller.sight().name();
+            let episodes = EpisodeSet {
+                start: self.arguments.start,
+                ..EpisodeSet::new(self.environment, batch)
+            };
             let progress = |_, running| progress(running);
             let per_action = if delay.steps == 0 {
                 part.episodes
-                    .extend(score(&mut controller, batch, progress)?);
+                    .extend(score(&mut controller, &episodes, progress)?);
                 controller.evaluations_per_action()
             } else {
                 let mut delayed = DelayedController::new(controller, delay);
-                part.episodes.extend(score(&mut delayed, batch, progress)?);
+                part.episodes
+                    .extend(score(&mut delayed, &episodes, progress)?);
                 delayed.planning().evaluations_per_action()
             };
             part.evaluations += per_action * batch.len() as f64;
@@ -154,11 +163,13 @@ impl EvalContext<'_> {
     pub(super) fn open(&self, variant: &RunOverrides) -> Result<Checkpoint> {
         let mut checkpoint = checkpoint::open(&self.folder, self.device)?;
         let policy = checkpoint.policy_mut();
+        let found = environment_of(&policy.task.name, &self.folder)?;
         ensure!(
-            policy.task.name == "pusht",
-            "{}: the checkpoint is for task `{}`, the simulator knows `pusht`",
+            found.name == self.environment.name,
+            "{}: the checkpoint is for task `{}`, the others for `{}`; compare policies of one task",
             self.folder.display(),
-            policy.task.name
+            found.name,
+            self.environment.name
         );
         if let Some(solver) = variant.solver {
             policy.sampler.solver = solver;
@@ -173,9 +184,21 @@ impl EvalContext<'_> {
 /// Runs episodes with a controller.
 pub(crate) fn score<C: Controller<Error = kinestream_policy::Error>>(
     controller: &mut C,
-    seeds: &[u32],
+    episodes: &EpisodeSet<'_>,
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Episode>> {
-    evaluation::evaluate(controller, seeds, evaluation::MAX_STEPS, progress)
-        .map_err(|error| anyhow!("{error}"))
+    evaluation::evaluate(controller, episodes, progress).map_err(|error| anyhow!("{error}"))
+}
+
+/// The environment of a checkpoint's task.
+///
+/// # Errors
+/// There is none of this name; those that there are, and the nearest.
+pub(super) fn environment_of(task: &str, folder: &Path) -> Result<&'static EnvironmentSpec> {
+    registry::find(task).with_context(|| {
+        format!(
+            "{}: the checkpoint's task.name is `{task}`, which nothing simulates",
+            folder.display()
+        )
+    })
 }

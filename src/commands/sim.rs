@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kinestream_bridge::Node;
 use kinestream_sim::evaluation::{self, Episode};
+use kinestream_sim::{pusht, registry};
 use serde_json::json;
 
 use crate::cli::SimArguments;
@@ -20,6 +21,14 @@ use kinestream_terminal::say;
 
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
     let config = Config::read(&arguments.config)?;
+    let name = &config.task.name;
+    // A task that the registry does not know may still observe Push-T, under a name of its own.
+    ensure!(
+        registry::find(name).is_err() || name == pusht::SPEC.name,
+        "{}: task.name is `{name}`, the simulator as a node plays `{}` only; score it with `kinestream eval`",
+        arguments.config.display(),
+        pusht::SPEC.name
+    );
     let session = config.session_towards_runtime(&arguments.config)?;
     let stop = shutdown::flag()?;
     kinestream_runtime::descriptors::raise();
@@ -27,7 +36,7 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
         .runtime
         .one(arguments.robot.as_deref(), &arguments.config)?;
     let options = SimulatorOptions {
-        sight: ObservationMode::of(&config.task, None)
+        sight: ObservationMode::of(&pusht::SPEC, &config.task, None)
             .with_context(|| format!("in {}", arguments.config.display()))?,
         seed: arguments.seed,
         episodes: arguments.episodes,
@@ -62,7 +71,7 @@ fn finish(arguments: &SimArguments, episodes: &[Episode], snapshot: &Snapshot) -
     let summary = evaluation::summarise(episodes);
     if arguments.json {
         return output::json(&json!({
-            "task": "pusht",
+            "task": pusht::SPEC.name,
             "episodes": episodes,
             "mean_max_reward": summary.mean_max_reward,
             "success_rate": summary.success_rate,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use kinestream_policy::config::RestartConfig;
 use kinestream_sim::evaluation::{self, Summary};
-use kinestream_sim::pusht::statistics;
+use kinestream_sim::statistics;
 use serde::Serialize;
 
 use super::scoring::EvalContext;
@@ -83,7 +83,7 @@ pub(super) fn run(setup: &EvalContext<'_>, variant: &RunOverrides, threads: usiz
         }],
     };
     let begun = Instant::now();
-    let steps = seeds.len() as u64 * evaluation::MAX_STEPS as u64;
+    let steps = seeds.len() as u64 * setup.environment.max_steps as u64;
     let bar = output::progress(asked.len() as u64 * folders.len() as u64 * steps, "steps");
     if !arguments.json {
         say!("{} seeds; score and success of", seeds.len());
@@ -92,7 +92,7 @@ pub(super) fn run(setup: &EvalContext<'_>, variant: &RunOverrides, threads: usiz
         }
     }
     let mut report = Report {
-        task: "pusht",
+        task: setup.environment.name,
         checkpoints: folders
             .iter()
             .map(|folder| folder.display().to_string())
@@ -125,7 +125,7 @@ pub(super) fn run(setup: &EvalContext<'_>, variant: &RunOverrides, threads: usiz
         report.rows.push(row);
         report.wall_s = begun.elapsed().as_secs_f64();
         if let Some(folder) = &arguments.pictures {
-            draw(&report, folder)?;
+            draw(&report, setup.environment.title, folder)?;
         }
     }
     bar.finish_and_clear();
@@ -272,7 +272,7 @@ fn score(run: &Summary) -> String {
 }
 
 /// Writes the scores as a picture.
-fn draw(report: &Report, folder: &Path) -> Result<()> {
+fn draw(report: &Report, environment: &str, folder: &Path) -> Result<()> {
     let mut series: Vec<Series> = Vec::new();
     for row in &report.rows {
         let (Some(value), [run, others @ ..]) = (row.mean, &row.runs[..]) else {
@@ -299,7 +299,7 @@ fn draw(report: &Report, folder: &Path) -> Result<()> {
     }
     let plot = Plot {
         title: format!(
-            "Push-T, {} seeds, {} training runs",
+            "{environment}, {} seeds, {} training runs",
             report.seeds.len(),
             report.checkpoints.len()
         ),

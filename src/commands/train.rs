@@ -12,7 +12,9 @@ use kinestream_policy::training::{
     ENCODER_STATE_FILE, EncoderTrainer, Examples, Progress, STATE_FILE, Trainer,
 };
 use kinestream_policy::{Checkpoint, Error, Policy};
-use kinestream_sim::evaluation;
+use kinestream_sim::environment::EnvironmentSpec;
+use kinestream_sim::evaluation::{self, EpisodeSet};
+use kinestream_sim::{pusht, registry};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -67,10 +69,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         .vision
         .as_ref()
         .map(|vision| vision.targets.as_slice());
-    let symmetry = match config.task.name.as_str() {
-        "pusht" => scenes::mirror(&config.task, targets.unwrap_or_default()),
-        _ => None,
+    let symmetry = match is_pusht(&config) {
+        true => scenes::mirror(&config.task, targets.unwrap_or_default()),
+        false => None,
     };
+    let environment = environment(&config);
     let stop = shutdown::flag()?;
     let vision = match config.policy().cameras().count() {
         0 => None,
@@ -138,8 +141,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
                 score: None,
                 success_rate: None,
             };
-            if evaluate && config.task.name == "pusht" {
+            if let (true, Some(environment)) = (evaluate, environment) {
                 let (score, success) = validate(
+                    environment,
                     trainer.checkpoint()?,
                     device,
                     config.training.evaluation_seeds,
@@ -176,6 +180,28 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     Ok(())
 }
 
+fn is_pusht(config: &Config) -> bool {
+    config.task.name == pusht::SPEC.name
+}
+
+/// Where the policy is evaluated while it is trained; none where nothing simulates its task, which is said if the
+/// configuration asks for it.
+fn environment(config: &Config) -> Option<&'static EnvironmentSpec> {
+    match registry::find(&config.task.name) {
+        Ok(environment) => Some(environment),
+        Err(error) => {
+            if config.training.evaluate_every > 0 {
+                tracing::warn!(
+                    "training.evaluate_every is {}, but task.name is `{}` and {error}: the policy is not evaluated",
+                    config.training.evaluate_every,
+                    config.task.name
+                );
+            }
+            None
+        }
+    }
+}
+
 /// The keys that these errors name stand in the configuration file.
 fn in_file(error: Error, arguments: &TrainArguments) -> anyhow::Error {
     match error {
@@ -201,8 +227,8 @@ fn encoders(
             episodes.read_more(&arguments.data, "training.vision.targets", &vision.targets)?;
         if vision.scenes > 0 {
             ensure!(
-                config.task.name == "pusht",
-                "in {}: training.vision.scenes is {}, but the simulator does not know task `{}`; expected 0",
+                is_pusht(config),
+                "in {}: training.vision.scenes is {}, but the simulator draws no scenes of task `{}`; expected 0",
                 arguments.config.display(),
                 vision.scenes,
                 config.task.name
@@ -273,12 +299,19 @@ fn smooth(smoothed: f64, loss: f64) -> f64 {
 }
 
 /// Score and success rate on seeds that are no test seeds.
-fn validate(checkpoint: Checkpoint, device: Device, seeds: u64) -> Result<(f64, f64)> {
+fn validate(
+    environment: &'static EnvironmentSpec,
+    checkpoint: Checkpoint,
+    device: Device,
+    seeds: u64,
+) -> Result<(f64, f64)> {
     let seeds: Vec<u32> = (0..seeds as u32)
         .map(|index| VALIDATION_SEED + index)
         .collect();
-    let mut controller = PolicyController::new(Policy::new(checkpoint, device, seeds.len())?)?;
-    let summary = evaluation::summarise(&scoring::score(&mut controller, &seeds, |_, _| {})?);
+    let policy = Policy::new(checkpoint, device, seeds.len())?;
+    let mut controller = PolicyController::new(policy, environment)?;
+    let episodes = EpisodeSet::new(environment, &seeds);
+    let summary = evaluation::summarise(&scoring::score(&mut controller, &episodes, |_, _| {})?);
     Ok((
         summary.mean_max_reward.unwrap_or(0.0),
         summary.success_rate.unwrap_or(0.0),

@@ -15,7 +15,7 @@ use kinestream_bridge::ros2::messages as ros2;
 use kinestream_bridge::ros2::names::Attachment;
 use kinestream_bridge::{ActRequest, Health, Message, SkeletonInfo};
 use kinestream_motion::formats::bvh;
-use kinestream_sim::viewer::{PageInput, character, pusht};
+use kinestream_viewer::{PageInput, character, pusht};
 use serde_json::{Value, json};
 
 /// Cases of all decoders together, where the environment asks for no other number.

@@ -14,6 +14,7 @@ mod clips;
 mod decoders;
 mod delay;
 mod engines;
+mod environments;
 mod evaluation;
 mod examples;
 mod fault_matrix;

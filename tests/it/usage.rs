@@ -17,7 +17,15 @@ fn help(arguments: &[&str]) -> String {
 fn help_names_every_command_and_shows_examples() {
     let text = help(&["--help"]);
     let words = [
-        "demo", "run", "sim", "train", "eval", "bench", "inspect", "doctor",
+        "demo",
+        "run",
+        "sim",
+        "demonstrate",
+        "train",
+        "eval",
+        "bench",
+        "inspect",
+        "doctor",
     ];
     for word in [
         &words[..],

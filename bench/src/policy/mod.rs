@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use kinestream_control::{Latencies, Percentiles};
 use kinestream_diffusion::{Execution, Executor, Precision};
 use kinestream_policy::Policy;
-use kinestream_sim::pusht::PushT;
+use kinestream_sim::pusht::{self, PushT};
 use serde::Serialize;
 use tch::{Device, Tensor};
 
@@ -92,13 +92,17 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
     let plan = bare.policy().plan.clone();
     let levels = plan.ladder_levels() as f64 / plan.chunks() as f64;
     let mut policy = Policy::executed(checkpoint::open(&folder, device)?, device, 1, execution)?;
-    let sight = ObservationMode::of(&policy.config().task, Some(policy.observation_size()))
-        .with_context(|| {
-            format!(
-                "{}: bench policy plays Push-T; `kinestream import --check` times any policy",
-                folder.display()
-            )
-        })?;
+    let sight = ObservationMode::of(
+        &pusht::SPEC,
+        &policy.config().task,
+        Some(policy.observation_size()),
+    )
+    .with_context(|| {
+        format!(
+            "{}: bench policy plays Push-T; `kinestream import --check` times any policy",
+            folder.display()
+        )
+    })?;
     let executor = policy.executor();
     let graph = match executor {
         Executor::Graph => Some(checkpoint::open(&folder, device)?.into_network()),
@@ -126,14 +130,14 @@ pub(crate) fn run(arguments: &BenchPolicyArguments) -> Result<()> {
         evaluations.round(turn, round >= WARM_UP, &evict)?;
         evaluations::settle();
         for index in 0..turn.evaluations {
-            let (numbers, picture) = sight.see(&world);
-            let images = ObservationMode::images(picture.as_ref());
+            let seen = sight.see(&world);
+            let images = sight.images(&seen.pictures);
             if steps > 0 {
                 policy.advance(0, plan.action_steps);
             }
             evict();
             let started = Instant::now();
-            policy.observe_images(0, &numbers, &images)?;
+            policy.observe_images(0, &seen.numbers, &images)?;
             while policy.refine(&[0])? > 0 {}
             let plan = policy.plan(0)?;
             let answered = started.elapsed();

@@ -13,7 +13,7 @@ use kinestream_motion::performer::{ActionRequest, ClipPlayer, PlaybackState};
 use kinestream_motion::rotation::wrapped;
 use kinestream_motion::stick::{JoystickInput, Waypoint};
 use kinestream_motion::trajectory::Root;
-use kinestream_sim::viewer::character::Input;
+use kinestream_viewer::character::Input;
 use nalgebra::Vector2;
 
 /// Least time between two points of a path that a person draws, s.

@@ -25,7 +25,7 @@ use kinestream_motion::emdm::Emdm;
 use kinestream_motion::model::MotionModel;
 use kinestream_motion::performer::{ActionRequest, ClipPlayer};
 use kinestream_motion::stick::Waypoint;
-use kinestream_sim::viewer::character::ViewerHandle;
+use kinestream_viewer::character::ViewerHandle;
 
 use self::acts::{ActCounts, ActionQueue};
 use self::live::Live;

@@ -13,7 +13,7 @@ use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Latencies, Monotonic, Schedule, TimingGauge};
 use kinestream_motion::controller::{Goal, Measures};
 use kinestream_motion::performer::ActionRequest;
-use kinestream_sim::viewer::character::Input;
+use kinestream_viewer::character::Input;
 
 use super::acts::ActionQueue;
 use super::live::{Asked, Due, Live, Message, skeleton_info};

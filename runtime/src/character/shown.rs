@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use kinestream_bridge::SkeletonInfo;
 use kinestream_motion::{Joint, Pose, Skeleton};
-use kinestream_sim::viewer::character::{Body, BodyPoint};
+use kinestream_viewer::character::{Body, BodyPoint};
 use nalgebra::Vector3;
 
 /// A skeleton as the page draws it: joints, then ends.

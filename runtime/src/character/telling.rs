@@ -15,7 +15,7 @@ use kinestream_motion::controller::{Controller, LivePose};
 use kinestream_motion::metrics::{FootSliding, SlidingConfig};
 use kinestream_motion::performer::ClipPlayer;
 use kinestream_motion::steering::AHEAD;
-use kinestream_sim::viewer::character::{
+use kinestream_viewer::character::{
     Control, Frame, Input, Latency, Mode, Motion, Rates, RunState, ViewerHandle,
 };
 

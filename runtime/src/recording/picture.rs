@@ -5,7 +5,7 @@ use kinestream_bridge::wire::{
     Action, Command, Decode, Observation, Plan as WirePlan, Request, RunState as WireState, Status,
 };
 use kinestream_sim::pusht::{GOAL_POSE, OBSERVATION_SIZE, SUCCESS_COVERAGE, StepOutcome, pose_of};
-use kinestream_sim::viewer::pusht::{Frame, Latency, Rates, RunState};
+use kinestream_viewer::pusht::{Frame, Latency, Rates, RunState};
 
 use super::messages::SimStep;
 use super::topic;

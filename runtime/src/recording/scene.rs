@@ -6,7 +6,7 @@ use kinestream_bridge::SkeletonInfo;
 use kinestream_bridge::wire::{
     Command, Contacts, Control, ControlMode, Decode, Pose, PoseFlags, Request, Status,
 };
-use kinestream_sim::viewer::character::{
+use kinestream_viewer::character::{
     Body, Control as ShownControl, Frame, Latency, Mode, Motion, Rates, RunState,
 };
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};

@@ -6,6 +6,7 @@ use super::random::RandomState;
 use super::render;
 use super::scene::{self, Scene, TABLE_SIZE};
 use super::score::{self, StepOutcome};
+use crate::environment::{ACTION_LIMIT, EpisodeProgress};
 
 /// Seconds of one physics step.
 pub const PHYSICS_STEP: f64 = 0.01;
@@ -13,7 +14,7 @@ pub const PHYSICS_STEP: f64 = 0.01;
 pub const CONTROL_STEP: f64 = PHYSICS_STEP * PHYSICS_STEPS_PER_CONTROL as f64;
 /// Largest magnitude of a target's or a position's coordinate, pixels; guards the arithmetic
 /// against overflow.
-pub const TARGET_LIMIT: f64 = 1e6;
+pub const TARGET_LIMIT: f64 = ACTION_LIMIT;
 
 const PHYSICS_STEPS_PER_CONTROL: u32 = 10;
 /// Proportional gain of the agent's controller, 1/s².
@@ -61,6 +62,8 @@ pub struct State {
 pub struct PushT {
     scene: Scene,
     goal: [[Vector; 4]; 2],
+    /// Of the steps that [`Environment`](crate::environment::Environment) takes alone.
+    pub(super) progress: EpisodeProgress,
 }
 
 impl Default for PushT {
@@ -76,6 +79,7 @@ impl PushT {
         Self {
             scene: Scene::new(),
             goal: scene::goal_rectangles(),
+            progress: EpisodeProgress::default(),
         }
     }
 
@@ -109,11 +113,17 @@ impl PushT {
     /// # Errors
     /// [`PushTError::OutOfRange`] for a target that is not finite or beyond [`TARGET_LIMIT`].
     pub fn step(&mut self, target: [f64; 2]) -> Result<StepOutcome, PushTError> {
-        let target = checked_vector("target", target)?;
+        checked_vector("target", target)?;
+        Ok(self.drive(target))
+    }
+
+    /// One control step towards a target whose numbers are within [`TARGET_LIMIT`].
+    pub(super) fn drive(&mut self, [x, y]: [f64; 2]) -> StepOutcome {
+        let target = Vector::new(x, y);
         for _ in 0..PHYSICS_STEPS_PER_CONTROL {
             self.advance(target);
         }
-        Ok(self.outcome())
+        self.outcome()
     }
 
     /// Drives the agent towards `target` (pixels) for one physics step of 0.01 s.
@@ -241,6 +251,7 @@ impl PushT {
 
     fn start(&mut self, [agent_x, agent_y, block_x, block_y, angle]: [f64; 5]) -> State {
         self.scene = Scene::new();
+        self.progress = EpisodeProgress::default();
         let agent = self.scene.agent_mut();
         agent.set_position(Vector::new(agent_x, agent_y));
         let block = self.scene.block_mut();

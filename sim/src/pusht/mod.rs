@@ -12,11 +12,12 @@ mod raster;
 mod render;
 mod scene;
 mod score;
-pub mod statistics;
 pub mod symmetry;
+mod task;
 
 pub use environment::{CONTROL_STEP, PHYSICS_STEP, PushT, PushTError, State, TARGET_LIMIT};
 pub use keypoints::{KEYPOINTS, OBSERVATION_SIZE, T_KEYPOINTS, pose_of};
 pub use render::IMAGE_SIZE;
 pub use scene::{AGENT_RADIUS, GOAL_POSE, T_RECTANGLES, TABLE_SIZE};
 pub use score::{SUCCESS_COVERAGE, StepOutcome};
+pub use task::SPEC;

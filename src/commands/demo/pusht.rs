@@ -10,8 +10,8 @@ use kinestream_bridge::{Inbox, Node, Plan as WirePlan, Presence};
 use kinestream_control::Percentiles;
 use kinestream_policy::Policy;
 use kinestream_sim::evaluation::{self, Episode};
-use kinestream_sim::pusht::GOAL_POSE;
-use kinestream_sim::viewer::pusht::{Frame, Latency};
+use kinestream_sim::pusht::{self, GOAL_POSE};
+use kinestream_viewer::pusht::{Frame, Latency};
 use serde::Serialize;
 use serde_json::json;
 use tch::Device;
@@ -186,7 +186,11 @@ impl System {
     ) -> Result<Self> {
         let info = json!({ "policy": policy.config(), "control": config.control });
         let options = SimulatorOptions {
-            sight: ObservationMode::of(&policy.config().task, Some(policy.observation_size()))?,
+            sight: ObservationMode::of(
+                &pusht::SPEC,
+                &policy.config().task,
+                Some(policy.observation_size()),
+            )?,
             seed: arguments.seed,
             episodes: arguments.episodes,
         };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use kinestream_bridge::SkeletonInfo;
 use kinestream_bridge::recording::Survey;
-use kinestream_sim::viewer::character::{self, Character};
-use kinestream_sim::viewer::pusht;
+use kinestream_viewer::character::{self, Character};
+use kinestream_viewer::pusht;
 
 use crate::cli::PageArguments;
 use kinestream_runtime::page::{FRAME, Meter, Page};

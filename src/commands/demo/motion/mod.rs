@@ -17,7 +17,7 @@ use kinestream_motion::emdm::Emdm;
 use kinestream_motion::metrics::settle_seconds;
 use kinestream_motion::model::MotionModel;
 use kinestream_motion::stick::JoystickInput;
-use kinestream_sim::viewer::character::Character;
+use kinestream_viewer::character::Character;
 use nalgebra::Vector2;
 use serde_json::json;
 use tch::Device;

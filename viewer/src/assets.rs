@@ -48,7 +48,7 @@ pub(super) const CONNECTION: Asset =
 /// What opens it again, of the JavaScript client.
 pub(super) const RECONNECTING: Asset = Asset::javascript(
     "/reconnecting.js",
-    include_str!("../../../clients/javascript/reconnecting.js"),
+    include_str!("../../clients/javascript/reconnecting.js"),
 );
 /// Numbers as text, and where they are written.
 pub(super) const TEXT: Asset = Asset::javascript("/text.js", include_str!("common/text.js"));
@@ -62,7 +62,7 @@ pub(super) const NODES: Asset = Asset::javascript("/nodes.js", include_str!("com
 mod tests {
     use super::super::character::Character;
     use super::super::pusht::PushT;
-    use crate::viewer::Page;
+    use crate::Page;
 
     #[test]
     fn nothing_is_loaded_from_elsewhere_and_every_import_is_served() {

@@ -8,8 +8,8 @@ mod puppet;
 
 use std::time::{Duration, Instant};
 
-use kinestream_sim::viewer::character::{Control, Frame, Input, Latency, Mode, Motion, Rates};
-use kinestream_sim::viewer::character::{RunState, Viewer, ViewerHandle};
+use kinestream_viewer::character::{Control, Frame, Input, Latency, Mode, Motion, Rates};
+use kinestream_viewer::character::{RunState, Viewer, ViewerHandle};
 
 use puppet::Puppet;
 

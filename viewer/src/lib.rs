@@ -76,7 +76,7 @@ pub trait Page: Send + Sync + 'static {
 /// A bound, not yet serving, viewer.
 ///
 /// ```no_run
-/// # use kinestream_sim::viewer::{ViewerError, pusht::Viewer};
+/// # use kinestream_viewer::{ViewerError, pusht::Viewer};
 /// # async fn demo() -> Result<(), ViewerError> {
 /// let viewer = Viewer::bind(([127, 0, 0, 1], 8080).into())?;
 /// let handle = viewer.handle(); // for the thread that runs the simulator

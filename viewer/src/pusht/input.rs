@@ -7,9 +7,9 @@ use std::f64::consts::{PI, TAU};
 
 use serde::Deserialize;
 
-use crate::pusht::TABLE_SIZE;
-use crate::viewer::input::finite;
-use crate::viewer::{InputError, PageInput};
+use crate::input::finite;
+use crate::{InputError, PageInput};
+use kinestream_sim::pusht::TABLE_SIZE;
 
 /// Highest speed, in pixels per second and per axis, at which a person may push the agent.
 pub const MAX_PUSH_SPEED: f64 = 2000.0;

@@ -3,7 +3,7 @@
 
 use std::f64::consts::{PI, TAU};
 
-use kinestream_sim::viewer::character::{Body, BodyError, BodyPoint};
+use kinestream_viewer::character::{Body, BodyError, BodyPoint};
 
 /// Time between two places of the prediction, s.
 pub(crate) const PREDICTION_PERIOD: f64 = 0.1;

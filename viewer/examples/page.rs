@@ -5,7 +5,7 @@
 //!     chromium --headless --screenshot=page.png --window-size=1280,1150 http://127.0.0.1:8741
 
 use kinestream_sim::pusht::GOAL_POSE;
-use kinestream_sim::viewer::pusht::{Frame, Latency, Plan, Rates, RunState, Viewer};
+use kinestream_viewer::pusht::{Frame, Latency, Plan, Rates, RunState, Viewer};
 use serde_json::{Value, json};
 
 #[tokio::main]

@@ -50,7 +50,7 @@ impl Page for PushT {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pusht::{AGENT_RADIUS, T_RECTANGLES, TABLE_SIZE};
+    use kinestream_sim::pusht::{AGENT_RADIUS, T_RECTANGLES, TABLE_SIZE};
 
     #[test]
     fn the_page_draws_the_simulator_s_geometry() {

@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
-use crate::viewer::input::finite;
-use crate::viewer::{InputError, PageInput};
+use crate::input::finite;
+use crate::{InputError, PageInput};
 
 /// Highest speed that a person may ask for, m/s. What the motion holds is less.
 pub const MAX_SPEED: f64 = 10.0;
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_longest_path_fits_into_a_message() {
-        use crate::viewer::Page;
+        use crate::Page;
         let point = "[-1000000.123456,-1000000.123456],";
         let length = MAX_PATH_POINTS * point.len() + 100;
         assert!(length < super::super::Character::MAX_INPUT_BYTES);

@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::viewer::character::{self, Body, BodyPoint, Character, MAX_PATH_POINTS};
-use crate::viewer::pusht::{Frame, Input, PushT, RunState};
-use crate::viewer::{Page, Viewer};
+use crate::character::{self, Body, BodyPoint, Character, MAX_PATH_POINTS};
+use crate::pusht::{Frame, Input, PushT, RunState};
+use crate::{Page, Viewer};
 
 /// A viewer that serves on a thread of its own, and ends when dropped.
 struct Served<P: Page> {
