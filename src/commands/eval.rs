@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use kinestream_control::Percentiles;
 use kinestream_diffusion::{Execution, Executor, Precision, Solver};
-use kinestream_policy::config::{PlanMode, RestartConfig};
+use kinestream_policy::config::{PlanConfig, PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::evaluation::{self, EpisodeSet, Summary};
 use kinestream_sim::routes::RouteSummary;
@@ -85,7 +85,14 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             threads,
         },
         arguments,
+        guidance: &config.plan.guidance,
     };
+    for key in only_run(&config.plan) {
+        tracing::warn!(
+            "{}: {key} counts for `kinestream run`; `eval` runs plans as the checkpoint and its own options say",
+            arguments.config.display()
+        );
+    }
     if arguments.delay_curve {
         return delay_curve::run(&setup, threads);
     }
@@ -153,6 +160,17 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     print(&report);
     Ok(())
+}
+
+/// Keys of a configuration's plan that change how a policy runs, but not how it is evaluated.
+fn only_run(plan: &PlanConfig) -> impl Iterator<Item = &'static str> {
+    let set = [
+        ("plan.commit_ahead", plan.commit_ahead > 0),
+        ("plan.inpaint", plan.inpaint.is_some()),
+        ("plan.iterate", plan.iterate.is_some()),
+        ("plan.restart", plan.restart.is_some()),
+    ];
+    set.into_iter().filter(|(_, set)| *set).map(|(key, _)| key)
 }
 
 /// Latency of single observations on episodes of its own, from `seed` on, the first plan left out.

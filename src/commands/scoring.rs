@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use kinestream_diffusion::{Execution, Executor, Solver};
+use kinestream_diffusion::{Execution, Executor, GuidanceConfig, Solver};
 use kinestream_policy::config::PlanConfig;
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::delay::{Delay, DelayedController};
@@ -31,6 +31,8 @@ pub(super) struct EvalContext<'a> {
     pub(super) device: Device,
     pub(super) execution: Execution,
     pub(super) arguments: &'a EvalArguments,
+    /// Guidances of the configuration.
+    pub(super) guidance: &'a [GuidanceConfig],
 }
 
 /// What a variant scored.
@@ -171,6 +173,7 @@ impl EvalContext<'_> {
             found.name,
             self.environment.name
         );
+        policy.plan.guidance = self.guidance.to_vec();
         if let Some(solver) = variant.solver {
             policy.sampler.solver = solver;
         }

@@ -319,3 +319,35 @@ fn episodes_divided_among_threads_score_the_same() {
         assert_eq!(scores(threads), alone);
     }
 }
+
+/// What a configuration's guidance says is what runs: a zone far away changes no score, one in the way does, and one that
+/// cannot be is refused by its key.
+#[test]
+fn guidance_of_the_configuration_is_what_runs() {
+    let project = Project::new();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let shipped = std::fs::read_to_string(format!("{root}/configs/pusht-state.toml")).unwrap();
+    let shipped = shipped.replace("\"models/", &format!("\"{root}/models/"));
+    let run = |guidance: &str| {
+        let text = shipped.replacen("[network]", &format!("{guidance}\n[network]"), 1);
+        std::fs::write(project.path("guided.toml"), text).unwrap();
+        let seeds = ["--seeds", "100000..100001", "--threads", "1", "--json"];
+        project.run(&[&["eval", "guided.toml"][..], &seeds].concat())
+    };
+    let circle = |columns: &str, center: &str| {
+        format!(
+            "[[plan.guidance]]\nkind = \"keep_out_circle\"\ncolumns = {columns}\ncenter = {center}\n\
+             radius = 60.0\nmargin = 5.0\n"
+        )
+    };
+    let scores = |guidance: &str| {
+        let done = run(guidance).succeeds();
+        json_object(&done.stdout)["scores"].clone()
+    };
+    let free = scores("");
+    assert_eq!(scores(&circle("[0, 1]", "[-400.0, -400.0]")), free);
+    assert_ne!(scores(&circle("[0, 1]", "[256.0, 256.0]")), free);
+    run(&circle("[0, 2]", "[256.0, 256.0]")).fails(&["plan.guidance.columns is [0, 2]"]);
+    run("[[plan.guidance]]\nkind = \"keep_out_circel\"\n")
+        .fails(&["guided.toml", "did you mean `keep_out_circle`?"]);
+}
