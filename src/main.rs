@@ -13,7 +13,6 @@ use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use kinestream_control::allocations::CountingAllocator;
 use kinestream_runtime::log_writer::LogWriter;
@@ -28,7 +27,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse();
     let log = start_log(&cli);
     let done = match &cli.command {
         Command::Generate(arguments) => commands::clips::generate::run(arguments),

@@ -6,122 +6,124 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use kinestream_diffusion::{Executor, Precision, Solver};
 
+use super::product::{
+    CHARACTERS, CHARACTERS_AND_CLIPS, CLIPS, POLICIES, POLICIES_AND_CHARACTERS, POLICIES_AND_CLIPS,
+};
+
 #[derive(Debug, Args)]
+#[command(after_help = super::product::AFTER_HELP)]
 pub(crate) struct EvalArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
-    /// Folder of the motion capture that a motion model is judged against; without it the reference
-    /// that was written beside the extractor is used.
-    #[arg(long)]
+    /// Folder of the motion capture to judge against; without it a character is judged by the reference that was written
+    /// beside the extractor.
+    #[arg(long, help_heading = CHARACTERS_AND_CLIPS)]
     pub(crate) data: Option<PathBuf>,
-    /// motion: keep what judging needs of the motion capture beside the extractor.
-    #[arg(long, requires = "data")]
+    /// Keep what judging needs of the motion capture beside the extractor.
+    #[arg(long, requires = "data", help_heading = CHARACTERS)]
     pub(crate) write_reference: bool,
     /// More checkpoint folders, to be judged alike and put side by side in a table; repeatable. Those
     /// of a policy count as training runs, whose mean and its interval are told.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) against: Vec<PathBuf>,
-    /// motion: move many characters for hours under random sticks; watches their health and compares
+    /// Move many characters for hours under random sticks; watches their health and compares
     /// the last ten minutes with the first.
-    #[arg(long, conflicts_with_all = ["against", "pictures"])]
+    #[arg(long, conflicts_with_all = ["against", "pictures"], help_heading = CHARACTERS)]
     pub(crate) long_run: bool,
-    /// motion: characters of the long run, in one batch.
+    /// Characters of the long run, in one batch.
     #[arg(
         long,
         value_name = "COUNT",
         default_value_t = 1000,
-        requires = "long_run"
-    )]
+        requires = "long_run", help_heading = CHARACTERS)]
     pub(crate) characters: usize,
-    /// motion: hours of the long run, whole minutes of each character's own time.
-    #[arg(long, default_value_t = 1.0, requires = "long_run")]
+    /// Hours of the long run, whole minutes of each character's own time.
+    #[arg(long, default_value_t = 1.0, requires = "long_run", help_heading = CHARACTERS)]
     pub(crate) hours: f64,
-    /// motion: file that the long run is kept in after every minute, and goes on from; in the working
+    /// File that the long run is kept in after every minute, and goes on from; in the working
     /// directory long-run.safetensors by default.
-    #[arg(long, value_name = "FILE", requires = "long_run")]
+    #[arg(long, value_name = "FILE", requires = "long_run", help_heading = CHARACTERS)]
     pub(crate) state: Option<PathBuf>,
-    /// motion: factor of the random numbers on the course, 0 to 2; by default as in `demo motion`.
-    #[arg(long, value_name = "FACTOR")]
+    /// Factor of the random numbers on the course, 0 to 2; by default as in `demo motion`.
+    #[arg(long, value_name = "FACTOR", help_heading = CHARACTERS)]
     pub(crate) diversity: Option<f64>,
-    /// motion: how much of the way to the root motion that the course asks for every estimate is
+    /// How much of the way to the root motion that the course asks for every estimate is
     /// drawn, 0 to 1.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", help_heading = CHARACTERS)]
     pub(crate) strength: Option<f64>,
-    /// motion: how much of its distance from the course a character is to make good within a second.
-    #[arg(long, value_name = "SHARE")]
+    /// How much of its distance from the course a character is to make good within a second.
+    #[arg(long, value_name = "SHARE", help_heading = CHARACTERS)]
     pub(crate) gain: Option<f64>,
-    /// Write pictures as SVG to this folder. motion: strips of poses, and the trajectory on the course;
-    /// a policy: scores of --curve.
-    #[arg(long, value_name = "FOLDER")]
+    /// Write pictures as SVG to this folder: a character's strips of poses and its trajectory on the course, a policy's
+    /// scores of --curve.
+    #[arg(long, value_name = "FOLDER", help_heading = POLICIES_AND_CHARACTERS)]
     pub(crate) pictures: Option<PathBuf>,
-    /// motion: leave out the toy distribution of the paper, which is learned anew to count its modes.
-    #[arg(long)]
+    /// Leave out the toy distribution of the paper, which is learned anew to count its modes.
+    #[arg(long, help_heading = CHARACTERS)]
     pub(crate) skip_toy: bool,
-    /// clips: runs, each of which draws held-out clips and makes as many.
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    /// Runs, each of which draws held-out clips and makes as many.
+    #[arg(long, value_name = "COUNT", default_value_t = 20, help_heading = CLIPS)]
     pub(crate) runs: usize,
-    /// clips: clips of a run.
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    /// Clips of a run.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, help_heading = CLIPS)]
     pub(crate) clips: usize,
-    /// clips: weight of the label, 1 as trained; by default what each model says.
-    #[arg(long, value_name = "WEIGHT")]
+    /// Weight of the label, 1 as trained; by default what each model says.
+    #[arg(long, value_name = "WEIGHT", help_heading = CLIPS)]
     pub(crate) guidance: Option<f64>,
-    /// clips: denoise steps at which --guidance counts, the first ones; 0 for all; by default what each
+    /// Denoise steps at which --guidance counts, the first ones; 0 for all; by default what each
     /// model says.
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", help_heading = CLIPS)]
     pub(crate) guided_steps: Option<usize>,
-    /// clips: ask a character that walks about for so many clips, and look at the seams in place of the
+    /// Ask a character that walks about for so many clips, and look at the seams in place of the
     /// clips; it is steered by the shipped motion model.
     #[arg(
         long,
         value_name = "REQUESTS",
         num_args = 0..=1,
         default_missing_value = "200",
-        conflicts_with_all = ["curve", "against"]
-    )]
+        conflicts_with_all = ["curve", "against"], help_heading = CLIPS)]
     pub(crate) transitions: Option<usize>,
-    /// Push-T: score against network evaluations per action, for every way of running; about an hour
-    /// for a checkpoint and 500 seeds. clips: at 1, 2 and 5 denoise steps, too.
-    #[arg(long, conflicts_with_all = ["steps", "chunk", "action_steps", "iterate", "restart", "delay_curve"])]
+    /// A policy: score against network evaluations per action, for every way of running; about an hour for a checkpoint
+    /// and 500 seeds. Whole clips: at 1, 2 and 5 denoise steps, too.
+    #[arg(long, conflicts_with_all = ["steps", "chunk", "action_steps", "iterate", "restart", "delay_curve"], help_heading = POLICIES_AND_CLIPS)]
     pub(crate) curve: bool,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Seeds A..B, both included.
-    #[arg(long, default_value = "100000..100049", value_parser = parse_seeds)]
+    #[arg(long, default_value = "100000..100049", value_parser = parse_seeds, help_heading = POLICIES)]
     pub(crate) seeds: Seeds,
     /// A policy begins every episode from the state of this seed, and --seeds vary its noise alone: shows which of several
     /// right ways it takes from one state.
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", help_heading = POLICIES)]
     pub(crate) start: Option<u32>,
-    /// Network evaluations per action, in place of what the checkpoint was made for; clips: denoise
-    /// steps.
-    #[arg(long)]
+    /// Network evaluations per action (whole clips: denoise steps), in place of what the checkpoint was made for.
+    #[arg(long, help_heading = POLICIES_AND_CLIPS)]
     pub(crate) steps: Option<f64>,
     /// Actions executed per plan, Ta, in place of what the checkpoint was made for.
-    #[arg(long)]
+    #[arg(long, help_heading = POLICIES)]
     pub(crate) action_steps: Option<usize>,
     /// Plain Diffusion Policy: denoise whole chunks of 8 actions, with 100 evaluations a chunk or
     /// --steps.
-    #[arg(long)]
+    #[arg(long, help_heading = POLICIES)]
     pub(crate) chunk: bool,
     /// Solver, in place of what the checkpoint was made for; docs/SOLVERS.md says which and when.
-    #[arg(long, value_parser = solvers())]
+    #[arg(long, value_parser = solvers(), help_heading = POLICIES)]
     pub(crate) solver: Option<Solver>,
     /// Milliseconds from an observation to its plan, whole control periods; the actions of the plan
     /// before it go on meanwhile.
-    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    #[arg(long, value_name = "MS", default_value_t = 0.0, help_heading = POLICIES)]
     pub(crate) delay_ms: f64,
     /// How a late chunk joins the one that is executed, with --chunk.
-    #[arg(long, value_enum, requires = "chunk")]
+    #[arg(long, value_enum, requires = "chunk", help_heading = POLICIES)]
     pub(crate) join: Option<ChunkTransition>,
     /// Actions that a plan takes over unchanged (plan.commit_ahead); with --delay-ms as many as it
     /// comes late.
-    #[arg(long, value_name = "ACTIONS")]
+    #[arg(long, value_name = "ACTIONS", help_heading = POLICIES)]
     pub(crate) commit_ahead: Option<usize>,
     /// Chunks go on from the one before them, with this many denoise steps each (plan.iterate), with
     /// --chunk; best with --action-steps 1.
-    #[arg(long, value_name = "STEPS", requires = "chunk")]
+    #[arg(long, value_name = "STEPS", requires = "chunk", help_heading = POLICIES)]
     pub(crate) iterate: Option<usize>,
     /// Chunks begin from what the ones before them were so many denoise steps from their end, or
     /// earlier where the observation is a surprise (plan.restart), with --chunk.
@@ -129,33 +131,31 @@ pub(crate) struct EvalArguments {
         long,
         value_name = "STEPS",
         requires = "chunk",
-        conflicts_with = "iterate"
-    )]
+        conflicts_with = "iterate", help_heading = POLICIES)]
     pub(crate) restart: Option<usize>,
     /// What is no surprise yet, with --restart (plan.restart.within).
     #[arg(
         long,
         value_name = "DISTANCE",
         default_value_t = 0.1,
-        requires = "restart"
-    )]
+        requires = "restart", help_heading = POLICIES)]
     pub(crate) within: f64,
     /// Score every way to live with delay at 0, 100, 200 and 400 ms; --steps are the evaluations of
     /// a chunk here, 10 unless given.
-    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate", "restart"])]
+    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate", "restart"], help_heading = POLICIES)]
     pub(crate) delay_curve: bool,
     /// Episodes in one batch, of a thread where they divide them.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, help_heading = POLICIES)]
     pub(crate) batch: usize,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// What evaluates the policy (auto, libtorch, fused or graph) or the character (auto, libtorch or
     /// fused); `runtime.executor` by default.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = POLICIES_AND_CHARACTERS)]
     pub(crate) executor: Option<Executor>,
     /// How the fused kernels keep weights: fp32, fp16 or int8; `runtime.precision` by default.
-    #[arg(long)]
+    #[arg(long, help_heading = POLICIES_AND_CHARACTERS)]
     pub(crate) precision: Option<Precision>,
     /// Threads; all cores by default. A policy's episodes are divided among them, or a large policy's
     /// evaluations.

@@ -3,6 +3,7 @@
 mod demo;
 mod demonstrate;
 mod eval;
+mod product;
 mod recordings;
 mod train;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
 pub(crate) use self::demonstrate::DemonstrateArguments;
 pub(crate) use self::eval::{ChunkTransition, EvalArguments};
+pub(crate) use self::product::parse;
 pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
 pub(crate) use self::train::{GenerateArguments, TrainArguments};
 pub(crate) use crate::request::RequestCommand;

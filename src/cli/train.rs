@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::product::AFTER_HELP)]
 pub(crate) struct TrainArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
@@ -20,9 +21,9 @@ pub(crate) struct TrainArguments {
     /// Optimiser steps in all, in place of `training.steps`.
     #[arg(long)]
     pub(crate) steps: Option<u64>,
-    /// Checkpoint folder of a motion model whose embedding and feature space are used and not
-    /// trained again; its configuration and clips must be the same.
-    #[arg(long, value_name = "FOLDER")]
+    /// Checkpoint folder whose embedding and feature space are used and not
+    /// trained again; their configuration and clips must be the same.
+    #[arg(long, value_name = "FOLDER", help_heading = super::product::CHARACTERS)]
     pub(crate) embedding_from: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
