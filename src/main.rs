@@ -3,11 +3,9 @@
 mod cli;
 mod clips;
 mod commands;
-mod controller;
 mod motion;
 #[path = "front/request.rs"]
 mod request;
-mod scenes;
 
 use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;

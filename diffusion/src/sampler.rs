@@ -17,6 +17,7 @@ use crate::schedule::{BetaSchedule, NoiseLevel};
 use crate::{Error, NoiseSchedule, Result, TimestepSchedule};
 
 pub use crate::solver::Solver;
+pub use crate::transition::Transition;
 
 /// What the network predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,17 +82,6 @@ pub struct SamplerConfig {
     /// Largest magnitude of the predicted clean sample; absent for no clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_sample: Option<f64>,
-}
-
-/// Where one position is and where a step takes it, as training timesteps (-1 is clean).
-///
-/// `from == to` leaves the position as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
-    /// Timestep of the position now.
-    pub from: i64,
-    /// Timestep after the step.
-    pub to: i64,
 }
 
 /// Takes denoise steps with fixed rules on a fixed schedule.

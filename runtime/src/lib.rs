@@ -42,6 +42,7 @@ pub mod device;
 pub mod embedded;
 mod ending;
 pub mod engines;
+pub mod environments;
 pub mod log_writer;
 pub mod metrics;
 mod monitor;

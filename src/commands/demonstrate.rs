@@ -1,15 +1,16 @@
 //! `kinestream demonstrate`: demonstrations by an environment's own script, as a data set to train on.
 
 use anyhow::{Context, Result, bail, ensure};
-use kinestream_policy::data::{RecordedArray, write_replay_buffer};
-use kinestream_sim::environment::{Demonstrator, Environment, EnvironmentSpec};
-use kinestream_sim::evaluation::{Episode, TEST_SEED};
+use kinestream_policy::data::write_replay_buffer;
+use kinestream_sim::environment::EnvironmentSpec;
+use kinestream_sim::evaluation::TEST_SEED;
 use kinestream_sim::registry;
 use kinestream_sim::routes::RouteSummary;
 use serde::Serialize;
 
 use crate::cli::DemonstrateArguments;
 use kinestream_runtime::config::Config;
+use kinestream_runtime::environments::demonstrations::{self, Demonstrations};
 use kinestream_terminal::{output, say};
 
 #[derive(Debug, Serialize)]
@@ -82,7 +83,13 @@ pub(crate) fn run(arguments: &DemonstrateArguments) -> Result<()> {
         "{}: already exists and is not replaced; remove it or name another --out",
         arguments.out.display()
     );
-    let recording = record(environment, demonstrator, &task.action, arguments)?;
+    let demonstrations = usize::try_from(arguments.episodes)?;
+    let recording = demonstrations::record(
+        (environment, demonstrator),
+        &task.action,
+        arguments.seed,
+        demonstrations,
+    )?;
     write_replay_buffer(&arguments.out, &recording.arrays, &recording.ends)?;
     tell(environment, &recording, arguments)
 }
@@ -92,105 +99,9 @@ fn names(environment: &EnvironmentSpec) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Demonstrations so far.
-struct Recording {
-    /// All arrays of the environment, and the actions last.
-    arrays: Vec<RecordedArray>,
-    ends: Vec<usize>,
-    episodes: Vec<Episode>,
-    failed: Vec<u32>,
-}
-
-/// Records episodes from one seed after the other until there are enough that succeeded.
-fn record(
-    environment: &'static EnvironmentSpec,
-    demonstrator: fn(u32) -> Box<dyn Demonstrator>,
-    action: &str,
-    arguments: &DemonstrateArguments,
-) -> Result<Recording> {
-    let observed = environment.arrays.iter();
-    let mut recording = Recording {
-        arrays: observed
-            .map(|array| RecordedArray::new(array.name, array.shape))
-            .chain([RecordedArray::new(action, &[environment.action.size()])])
-            .collect(),
-        ends: Vec::new(),
-        episodes: Vec::new(),
-        failed: Vec::new(),
-    };
-    let mut world = (environment.make)();
-    let mut seed = arguments.seed;
-    let wanted = arguments.episodes as usize;
-    while recording.ends.len() < wanted {
-        // Episodes that fail are rare, or the demonstrator is broken.
-        ensure!(
-            recording.failed.len() <= wanted,
-            "{} of {} demonstrations of `{}` failed; the demonstrator is broken",
-            recording.failed.len(),
-            recording.failed.len() + recording.ends.len(),
-            environment.name
-        );
-        world.reset(seed);
-        demonstrate(&mut *world, &mut *demonstrator(seed), seed, &mut recording)?;
-        seed = seed.checked_add(1).with_context(|| {
-            format!(
-                "--seed {} with --episodes {wanted} passes the largest seed",
-                arguments.seed
-            )
-        })?;
-    }
-    Ok(recording)
-}
-
-/// One episode, recorded if it succeeds.
-fn demonstrate(
-    world: &mut dyn Environment,
-    demonstrator: &mut dyn Demonstrator,
-    seed: u32,
-    recording: &mut Recording,
-) -> Result<()> {
-    let environment = world.spec();
-    let before: Vec<usize> = recording
-        .arrays
-        .iter()
-        .map(|array| array.values.len())
-        .collect();
-    let mut episode = Episode::begun(seed);
-    while episode.end.is_none() {
-        let action = demonstrator.act(world);
-        let Some((actions, arrays)) = recording.arrays.split_last_mut() else {
-            bail!("a recording has an array of actions");
-        };
-        for array in arrays {
-            let values = world.array(&array.name).unwrap_or_default();
-            array
-                .values
-                .extend(values.into_iter().map(|value| value as f32));
-        }
-        actions
-            .values
-            .extend(action.iter().map(|value| *value as f32));
-        let result = world
-            .step(&action)
-            .with_context(|| format!("seed {seed}"))?;
-        episode.advance(environment, &result);
-    }
-    if episode.success {
-        let rows = recording.ends.last().copied().unwrap_or(0);
-        recording.ends.push(rows + episode.steps);
-        recording.episodes.push(episode);
-    } else {
-        recording.failed.push(seed);
-        for (array, length) in recording.arrays.iter_mut().zip(before) {
-            array.values.truncate(length);
-        }
-    }
-    Ok(())
-}
-
 fn tell(
     environment: &'static EnvironmentSpec,
-    recording: &Recording,
+    recording: &Demonstrations,
     arguments: &DemonstrateArguments,
 ) -> Result<()> {
     let (episodes, count) = (&recording.episodes, recording.episodes.len());

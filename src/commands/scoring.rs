@@ -16,7 +16,7 @@ use tch::Device;
 
 use super::variant::RunOverrides;
 use crate::cli::EvalArguments;
-use crate::controller::PolicyController;
+use kinestream_runtime::environments::controller::PolicyController;
 use kinestream_runtime::{checkpoint, device};
 
 /// Threads divide the episodes where networks have at most so many parameters: every thread has its own

@@ -20,11 +20,11 @@ use tch::Device;
 
 use crate::cli::TrainArguments;
 use crate::commands::scoring;
-use crate::controller::PolicyController;
+use kinestream_runtime::environments::controller::PolicyController;
 use kinestream_terminal::output;
 
-use crate::scenes;
 use kinestream_runtime::config::Config;
+use kinestream_runtime::environments::scenes;
 use kinestream_runtime::{device, shutdown};
 
 /// First seed of the evaluations during training; the published protocol tests on 100000 and up.

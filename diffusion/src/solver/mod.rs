@@ -16,20 +16,22 @@
 //! for it; below that a solver takes the order that the history allows. The last step, to a clean
 //! position, is the clean estimate itself.
 
+mod coefficients;
 mod family;
 pub(crate) mod step;
 mod weights;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sampler::Transition;
+use crate::transition::Transition;
 use crate::{NoiseSchedule, Result};
 
+pub use coefficients::{
+    Differences, OutputForm, StagePlace, StepCoefficients, TransitionCoefficients,
+};
 pub use families::ddim::Ddim;
 pub use families::ddpm::Ddpm;
-pub use family::{
-    Differences, OutputForm, SolverFamily, StagePlace, StepCoefficients, TransitionCoefficients,
-};
+pub use family::SolverFamily;
 pub use step::StepContext;
 
 /// The families of solvers, one file each.

@@ -2,7 +2,7 @@
 //! earlier outputs as it has: the first-order step and what the solver's family adds to it.
 
 use super::Solver;
-use super::family::{Differences, OutputForm, StepCoefficients};
+use super::coefficients::{Differences, OutputForm, StepCoefficients};
 use super::weights::{NODES, exponential, midpoint};
 use crate::schedule::NoiseLevel;
 use crate::{NoiseSchedule, TimestepSchedule};

@@ -6,6 +6,7 @@
 //! character's time goes on over them.
 
 pub mod acts;
+pub mod clip_recording;
 pub mod live;
 mod shell;
 pub mod shown;

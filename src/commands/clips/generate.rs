@@ -12,8 +12,8 @@ use kinestream_motion_evaluation::course::locked;
 use nalgebra::Vector2;
 use serde::Serialize;
 
-use super::recorded;
 use crate::cli::GenerateArguments;
+use kinestream_runtime::character::clip_recording;
 use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::{output, say};
 
@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: &GenerateArguments) -> Result<()> {
     match format {
         Format::Bvh => bvh::write(out, &clip)?,
         Format::Glb => gltf::write(out, &clip)?,
-        Format::Mcap => recorded::write(out, &take, &folder, arguments.seed)?,
+        Format::Mcap => clip_recording::write(out, &take, &folder, arguments.seed)?,
     }
     let frames = clip.frames.len();
     let report = Report {

@@ -2,5 +2,4 @@
 
 pub(crate) mod eval;
 pub(crate) mod generate;
-mod recorded;
 pub(crate) mod train;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_option;
-use crate::sampler::Transition;
 use crate::solver::{
     OutputForm, SolverFamily, StepCoefficients, StepContext, TransitionCoefficients,
 };
+use crate::transition::Transition;
 use crate::{NoiseSchedule, Result};
 
 /// DDIM (Song et al. 2021, equations 12 and 16): `eta` 0 is deterministic and of order 1, 1 has the

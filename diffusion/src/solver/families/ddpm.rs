@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::NoiseSchedule;
-use crate::sampler::Transition;
 use crate::solver::{
     OutputForm, SolverFamily, StepCoefficients, StepContext, TransitionCoefficients,
 };
+use crate::transition::Transition;
 
 /// Ancestral sampling with the posterior variance ("fixed small"; Ho et al. 2020, equations 6 and 7).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

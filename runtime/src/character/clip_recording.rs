@@ -14,9 +14,9 @@ use kinestream_motion::synthesis::Take;
 use nalgebra::Vector3;
 use serde_json::json;
 
-use kinestream_runtime::character::live::{Due, message, skeleton_info};
-use kinestream_runtime::clock::stamp;
-use kinestream_runtime::recording::{CheckpointIdentity, RecordSink, RecordingHeader, topic};
+use crate::character::live::{Due, message, skeleton_info};
+use crate::clock::stamp;
+use crate::recording::{CheckpointIdentity, RecordSink, RecordingHeader, topic};
 
 /// Messages that may wait for the file.
 const WAITING: u64 = 512;
@@ -24,7 +24,7 @@ const WAITING: u64 = 512;
 const GLANCE: Duration = Duration::from_millis(1);
 
 /// Writes a take to a file that must not exist, as made by a checkpoint from a seed.
-pub(super) fn write(out: &Path, take: &Take, checkpoint: &Path, seed: u64) -> Result<()> {
+pub fn write(out: &Path, take: &Take, checkpoint: &Path, seed: u64) -> Result<()> {
     let skeleton = skeleton();
     let info = skeleton_info(&skeleton, &Feet::at_rest(&skeleton)?).to_value()?;
     let described = json!({ "character": "character", "skeleton": info });

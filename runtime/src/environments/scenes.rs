@@ -14,7 +14,7 @@ use kinestream_sim::pusht::{self, AGENT_RADIUS, IMAGE_SIZE, PushT, TABLE_SIZE, s
 const MARGIN: f64 = 60.0;
 /// The mirror of Push-T, (x, y) to (512 - y, 512 - x), of what a task observes and of `targets`; none where an array's
 /// mirror image is not known.
-pub(crate) fn mirror(task: &TaskConfig, targets: &[ObservationPart]) -> Option<Symmetry> {
+pub fn mirror(task: &TaskConfig, targets: &[ObservationPart]) -> Option<Symmetry> {
     let numbers = task.observation.iter().filter(|part| part.image.is_none());
     Some(Symmetry {
         observation: side_by_side(numbers)?,
@@ -33,7 +33,7 @@ pub(crate) fn mirror(task: &TaskConfig, targets: &[ObservationPart]) -> Option<S
 ///
 /// # Errors
 /// Another array, or a column that it does not have.
-pub(crate) fn random(count: usize, targets: &[ObservationPart], seed: u64) -> Result<Examples> {
+pub fn random(count: usize, targets: &[ObservationPart], seed: u64) -> Result<Examples> {
     let mut random = NoiseStream::with_stream(seed, u64::MAX - 1);
     let mut examples = Examples {
         pictures: vec![Vec::with_capacity(count * IMAGE_SIZE * IMAGE_SIZE * 3)],

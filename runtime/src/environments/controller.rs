@@ -10,11 +10,11 @@ use kinestream_sim::delay::AsyncPolicy;
 use kinestream_sim::environment::{Environment, EnvironmentSpec};
 use kinestream_sim::evaluation::Controller;
 
-use kinestream_runtime::sight::{EnvironmentObservation, ObservationMode};
+use crate::sight::{EnvironmentObservation, ObservationMode};
 
 /// Acts in an environment with a policy: in lock step as a [`Controller`], or with late plans as what
 /// [`AsyncPolicy`] asks for.
-pub(crate) struct PolicyController {
+pub struct PolicyController {
     policy: Policy,
     sight: ObservationMode,
     /// Times from observations to actions, a batch at a time, without the first.
@@ -25,7 +25,7 @@ pub(crate) struct PolicyController {
 
 impl PolicyController {
     /// A controller, if the policy fits the environment.
-    pub(crate) fn new(policy: Policy, environment: &'static EnvironmentSpec) -> Result<Self> {
+    pub fn new(policy: Policy, environment: &'static EnvironmentSpec) -> Result<Self> {
         let numbers = Some(policy.observation_size());
         let sight = ObservationMode::of(environment, &policy.config().task, numbers)?;
         ensure!(
@@ -46,18 +46,18 @@ impl PolicyController {
     }
 
     /// What the policy sees.
-    pub(crate) fn sight(&self) -> &ObservationMode {
+    pub fn sight(&self) -> &ObservationMode {
         &self.sight
     }
 
     /// Network evaluations per executed action.
-    pub(crate) fn evaluations_per_action(&self) -> f64 {
+    pub fn evaluations_per_action(&self) -> f64 {
         self.policy.evaluations() as f64 / self.actions.max(1) as f64
     }
 
     /// Times from the observations of a batch to its actions, where they cost network evaluations;
     /// the first, which warms LibTorch up, is left out.
-    pub(crate) fn latencies(&self) -> &Latencies {
+    pub fn latencies(&self) -> &Latencies {
         &self.latencies
     }
 }
@@ -161,8 +161,8 @@ mod tests {
     }
 
     fn controller(mode: PlanMode) -> PolicyController {
-        let folder = std::path::Path::new(kinestream_runtime::checkpoint::SHIPPED);
-        let mut checkpoint = kinestream_runtime::checkpoint::open(folder, Device::Cpu).unwrap();
+        let folder = std::path::Path::new(crate::checkpoint::SHIPPED);
+        let mut checkpoint = crate::checkpoint::open(folder, Device::Cpu).unwrap();
         checkpoint.policy_mut().plan.mode = mode;
         let policy = Policy::new(checkpoint, Device::Cpu, SEEDS.len()).unwrap();
         PolicyController::new(policy, &pusht::SPEC).unwrap()
