@@ -1,6 +1,6 @@
 //! `kinestream demonstrate`: demonstrations by an environment's own script, as a data set to train on.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kinestream_policy::data::write_replay_buffer;
 use kinestream_sim::environment::EnvironmentSpec;
 use kinestream_sim::evaluation::TEST_SEED;
@@ -34,13 +34,12 @@ pub(crate) fn run(arguments: &DemonstrateArguments) -> Result<()> {
     let task = &config.task;
     let environment = registry::find(&task.name)
         .with_context(|| format!("in {}: task.name", arguments.config.display()))?;
-    let Some(demonstrator) = environment.demonstrator else {
-        bail!(
-            "{}: `{}` has no demonstrator; record demonstrations of it elsewhere and train on them with --data",
-            arguments.config.display(),
-            environment.name
-        );
-    };
+    ensure!(
+        environment.demonstrator.is_some(),
+        "{}: `{}` has no demonstrator; record demonstrations of it elsewhere and train on them with --data",
+        arguments.config.display(),
+        environment.name
+    );
     ensure!(
         task.rate_hz == environment.rate_hz,
         "in {}: task.rate_hz is {}, expected {}, the rate of `{}`",
@@ -84,12 +83,8 @@ pub(crate) fn run(arguments: &DemonstrateArguments) -> Result<()> {
         arguments.out.display()
     );
     let demonstrations = usize::try_from(arguments.episodes)?;
-    let recording = demonstrations::record(
-        (environment, demonstrator),
-        &task.action,
-        arguments.seed,
-        demonstrations,
-    )?;
+    let recording =
+        demonstrations::record(environment, &task.action, arguments.seed, demonstrations)?;
     write_replay_buffer(&arguments.out, &recording.arrays, &recording.ends)?;
     tell(environment, &recording, arguments)
 }

@@ -1,5 +1,10 @@
 //! Small sets and models for tests.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "fixtures of tests, here and in motion/evaluation"
+)]
+
 use nalgebra::{UnitQuaternion, Vector3};
 use tch::{Device, Tensor};
 

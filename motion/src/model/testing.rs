@@ -1,5 +1,10 @@
 //! Small models that were never trained, for tests.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "fixtures of tests, here and in motion/evaluation"
+)]
+
 use kinestream_diffusion::ScheduleConfig;
 use tch::Device;
 

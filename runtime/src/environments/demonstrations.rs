@@ -20,13 +20,16 @@ pub struct Demonstrations {
 /// Records episodes from `first_seed` on until `wanted` have succeeded; `action` names the array of the actions.
 ///
 /// # Errors
-/// More failures than successes wanted, or no more seeds.
+/// An environment without a demonstrator, more failures than successes wanted, or no more seeds.
 pub fn record(
-    (environment, demonstrator): (&'static EnvironmentSpec, fn(u32) -> Box<dyn Demonstrator>),
+    environment: &'static EnvironmentSpec,
     action: &str,
     first_seed: u32,
     wanted: usize,
 ) -> Result<Demonstrations> {
+    let demonstrator = environment
+        .demonstrator
+        .with_context(|| format!("`{}` has no demonstrator", environment.name))?;
     let observed = environment.arrays.iter();
     let mut recording = Demonstrations {
         arrays: observed

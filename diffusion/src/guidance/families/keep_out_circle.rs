@@ -30,7 +30,7 @@ impl KeepOutCircle {
     }
 
     /// From the center to the place of an action.
-    fn from_center(&self, action: &[f32]) -> [f64; 2] {
+    fn offset_of(&self, action: &[f32]) -> [f64; 2] {
         [0, 1].map(|axis| f64::from(action[self.columns[axis]]) - self.center[axis])
     }
 }
@@ -68,7 +68,7 @@ impl GuidanceFamily for KeepOutCircle {
         // Where a plan goes through the very center, it leaves the way that it came.
         let mut normal = [1.0, 0.0];
         for action in plan.chunks_exact_mut(at.action) {
-            let off = self.from_center(action);
+            let off = self.offset_of(action);
             let distance = off[0].hypot(off[1]);
             if distance > 1e-6 * reach {
                 normal = off.map(|value| value / distance);
@@ -84,7 +84,7 @@ impl GuidanceFamily for KeepOutCircle {
     /// The deepest place within the circle.
     fn cost(&self, action: usize, plan: &[f32]) -> f64 {
         let depths = plan.chunks_exact(action).map(|action| {
-            let off = self.from_center(action);
+            let off = self.offset_of(action);
             self.radius - off[0].hypot(off[1])
         });
         depths.fold(0.0, f64::max)

@@ -241,7 +241,7 @@ impl Transformer {
 
 impl NetworkModule for Transformer {
     fn forward(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
-        Transformer::forward(self, sample, timesteps, condition)
+        Self::forward(self, sample, timesteps, condition)
     }
 }
 

@@ -500,7 +500,7 @@ impl UNet {
 
 impl NetworkModule for UNet {
     fn forward(&self, sample: &Tensor, timesteps: &Tensor, condition: &Tensor) -> Tensor {
-        UNet::forward(self, sample, timesteps, condition)
+        Self::forward(self, sample, timesteps, condition)
     }
 
     fn freeze(&mut self, dimensions: Dimensions) {
