@@ -266,6 +266,40 @@ fn a_saved_and_loaded_policy_makes_identical_plans() {
     assert!(expected.iter().all(|plan| plan.committed >= 4));
 }
 
+/// Every architecture of the registry that is built from weights.
+#[test]
+fn every_architecture_learns_and_makes_the_plans_that_it_saved() {
+    for network in NetworkConfig::small(policy().dimensions(2, 2)) {
+        let mut policy = policy();
+        if !network.takes_levels_per_position() {
+            policy.plan.mode = PlanMode::Chunk;
+        }
+        let kind = network.kind();
+        policy.network = network;
+        let folder = tempfile::tempdir().unwrap();
+        let training = TrainingConfig {
+            steps: 60,
+            learning_rate: 3e-3,
+            ..training()
+        };
+        let mut losses = Vec::new();
+        let mut trainer = trainer(&policy, &training, folder.path()).unwrap();
+        trainer
+            .run(|_, progress| {
+                losses.push(progress.loss);
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        let (first, last) = (mean(&losses[..10]), mean(&losses[50..]));
+        assert!(last < 0.8 * first, "{kind}: {first} -> {last}");
+        let load = || Checkpoint::load(folder.path(), Device::Cpu).unwrap();
+        let made = plans(load());
+        assert!(!made.is_empty(), "{kind}");
+        assert_eq!(made, plans(load()), "{kind}");
+    }
+}
+
 #[test]
 fn damaged_checkpoints_are_refused_by_file_and_remedy() {
     let source = tempfile::tempdir().unwrap();
