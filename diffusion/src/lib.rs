@@ -20,6 +20,7 @@ pub mod optimiser;
 pub mod sampler;
 pub mod schedule;
 pub mod solver;
+mod tagged;
 mod transition;
 pub mod weights;
 

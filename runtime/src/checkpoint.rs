@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kinestream_diffusion::Denoiser;
 use kinestream_policy::import::{self, Format, Imported};
 use kinestream_policy::{Checkpoint, PolicyConfig};
 use serde_json::Value;
@@ -56,10 +57,13 @@ pub fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Chec
     }
     let plan = &mut checkpoint.policy_mut().plan;
     *plan = plan.run_as(&config.plan);
-    checkpoint
-        .policy()
-        .check()
-        .with_context(|| format!("[plan] of the configuration, with {}", named.display()))?;
+    let action = checkpoint.network().dimensions().action as usize;
+    let place = || format!("[plan] of the configuration, with {}", named.display());
+    let policy = checkpoint.policy();
+    policy.check().with_context(place)?;
+    for guidance in &policy.plan.guidance {
+        guidance.check(action).with_context(place)?;
+    }
     Ok(checkpoint)
 }
 

@@ -81,11 +81,11 @@ pub(crate) struct EvalArguments {
         value_name = "REQUESTS",
         num_args = 0..=1,
         default_missing_value = "200",
-        conflicts_with_all = ["curve", "against"], help_heading = CLIPS)]
+        conflicts_with_all = ["curve", "against", "runs", "clips", "steps", "guidance", "guided_steps"], help_heading = CLIPS)]
     pub(crate) transitions: Option<usize>,
     /// A policy: score against network evaluations per action, for every way of running; about an hour for a checkpoint
     /// and 500 seeds. Whole clips: at 1, 2 and 5 denoise steps, too.
-    #[arg(long, conflicts_with_all = ["steps", "chunk", "action_steps", "iterate", "restart", "delay_curve"], help_heading = POLICIES_AND_CLIPS)]
+    #[arg(long, conflicts_with_all = ["steps", "chunk", "action_steps", "iterate", "restart", "delay_curve", "delay_ms", "commit_ahead"], help_heading = POLICIES_AND_CLIPS)]
     pub(crate) curve: bool,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
@@ -142,7 +142,7 @@ pub(crate) struct EvalArguments {
     pub(crate) within: f64,
     /// Score every way to live with delay at 0, 100, 200 and 400 ms; --steps are the evaluations of
     /// a chunk here, 10 unless given.
-    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate", "restart"], help_heading = POLICIES)]
+    #[arg(long, conflicts_with_all = ["delay_ms", "chunk", "join", "commit_ahead", "iterate", "restart", "against", "pictures"], help_heading = POLICIES)]
     pub(crate) delay_curve: bool,
     /// Episodes in one batch, of a thread where they divide them.
     #[arg(long, default_value_t = 50, help_heading = POLICIES)]

@@ -43,12 +43,15 @@ enum Product {
 }
 
 impl Product {
-    fn of(config: &Path) -> Self {
-        match (is_clips(config), is_motion(config)) {
+    /// What a configuration is of; none where it cannot be read, which the command tells.
+    fn of(config: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(config).ok()?;
+        text.parse::<toml::Table>().ok()?;
+        Some(match (is_clips(config), is_motion(config)) {
             (true, _) => Self::Clips,
             (false, true) => Self::Character,
             (false, false) => Self::Policy,
-        }
+        })
     }
 
     /// Its name in headings.
@@ -77,8 +80,9 @@ pub(crate) fn parse() -> Cli {
 
 fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    if let Some((name, config)) = named(arguments) {
-        let product = Product::of(&config);
+    if let Some((name, config)) = named(arguments)
+        && let Some(product) = Product::of(&config)
+    {
         command = command.mut_subcommand(name, |command| without_others(command, product));
     }
     let matches = command.try_get_matches_from_mut(arguments)?;
@@ -116,7 +120,9 @@ fn refuse_others(command: &mut Command, matches: &ArgMatches) -> Result<(), clap
     let Some(config) = matches.get_one::<PathBuf>("config") else {
         return Ok(());
     };
-    let product = Product::of(config);
+    let Some(product) = Product::of(config) else {
+        return Ok(());
+    };
     let Some(command) = command.find_subcommand_mut(name) else {
         return Ok(());
     };
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn help_shows_what_the_configuration_takes_and_the_rest_is_refused() {
         for (config, product) in CONFIGS {
-            assert_eq!(Product::of(Path::new(config)), product);
+            assert_eq!(Product::of(Path::new(config)), Some(product));
             let help = parsed(&["kinestream", "eval", config, "--help"]).unwrap_err();
             for (option, owners) in [
                 ("--solver", &[Product::Policy][..]),
@@ -183,6 +189,12 @@ mod tests {
             }
             assert!(help.contains("--threads"), "{help}");
         }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_is_for_the_command_to_refuse() {
+        let words = ["kinestream", "eval", "configs/absent.toml", "--long-run"];
+        assert!(parsed(&words).is_ok());
     }
 
     #[test]

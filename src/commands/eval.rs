@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kinestream_control::Percentiles;
-use kinestream_diffusion::{Execution, Executor, Precision, Solver};
+use kinestream_diffusion::{Denoiser, Execution, Executor, Precision, Solver};
 use kinestream_policy::config::{PlanConfig, PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::evaluation::{self, EpisodeSet, Summary};
@@ -70,11 +70,25 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         .checkpoint
         .clone()
         .unwrap_or_else(|| config.runtime.checkpoint.clone());
-    let task = checkpoint::open(&folder, device)?
-        .policy()
-        .task
-        .name
-        .clone();
+    let is_drawn = arguments.curve || !arguments.against.is_empty();
+    ensure!(
+        arguments.pictures.is_none() || is_drawn,
+        "--pictures draws the scores of --curve or --against, and neither is given"
+    );
+    let opened = checkpoint::open(&folder, device)?;
+    let action = opened.network().dimensions().action as usize;
+    for (at, guidance) in config.plan.guidance.iter().enumerate() {
+        let place = || {
+            format!(
+                "in {}, [[plan.guidance]] no. {}",
+                arguments.config.display(),
+                at + 1
+            )
+        };
+        guidance.check(action).with_context(place)?;
+    }
+    let task = opened.policy().task.name.clone();
+    drop(opened);
     let setup = EvalContext {
         environment: scoring::environment_of(&task, &folder)?,
         folder,

@@ -7,7 +7,7 @@
 mod family;
 mod inpaint;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
@@ -48,7 +48,7 @@ macro_rules! guidance_families {
         /// A guidance as it is configured: the registry of families.
         ///
         /// Written as a table with `kind` and the options of the family.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(tag = "kind")]
         pub enum GuidanceConfig {
             $(
@@ -56,6 +56,16 @@ macro_rules! guidance_families {
                 #[serde(rename = $kind)]
                 $family(families::$module::$family),
             )+
+        }
+
+        impl<'de> Deserialize<'de> for GuidanceConfig {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                let (kind, table) = crate::tagged::split(deserializer)?;
+                match kind.as_str() {
+                    $($kind => crate::tagged::read(table).map(Self::$family),)+
+                    other => Err(serde::de::Error::unknown_variant(other, &[$($kind,)+])),
+                }
+            }
         }
 
         /// Calls the same method of whichever family it is.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::Device;
 use tch::nn;
 
@@ -18,7 +18,7 @@ macro_rules! architectures {
         /// Configuration of a denoiser network: the registry of architectures.
         ///
         /// Written as a table with `kind` and the sizes of that kind.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(tag = "kind")]
         pub enum NetworkConfig {
             $(
@@ -35,6 +35,16 @@ macro_rules! architectures {
                 }
             }
         )+
+
+        impl<'de> Deserialize<'de> for NetworkConfig {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                let (kind, table) = crate::tagged::split(deserializer)?;
+                match kind.as_str() {
+                    $($kind => crate::tagged::read(table).map(Self::$name),)+
+                    other => Err(serde::de::Error::unknown_variant(other, &[$($kind,)+])),
+                }
+            }
+        }
 
         /// Calls the same method of whichever architecture it is.
         macro_rules! each_architecture {

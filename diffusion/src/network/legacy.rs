@@ -1,42 +1,65 @@
 //! Network tables of before November 2026, which carried the sizes of a U-Net whatever their kind.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::Activation;
-
-/// A table whose sizes stand in one of their own, perhaps beside the sizes of a U-Net that an older
-/// version wrote there.
+/// A table whose sizes stand in one of their own, perhaps beside the sizes of a U-Net, which earlier
+/// versions wrote there and read without effect.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound = "T: Deserialize<'de>")]
 pub(super) struct LegacyTable<T> {
-    #[serde(alias = "script", alias = "transformer")]
-    sizes: Option<T>,
-    #[serde(default)]
-    channels: Vec<i64>,
-    level_embedding: Option<i64>,
-    observation_embedding: Option<i64>,
-    kernel_size: Option<i64>,
-    groups: Option<i64>,
-    activation: Option<Activation>,
-    modulation_scale: Option<bool>,
+    script: Option<T>,
+    transformer: Option<T>,
+    channels: Option<IgnoredAny>,
+    level_embedding: Option<IgnoredAny>,
+    observation_embedding: Option<IgnoredAny>,
+    kernel_size: Option<IgnoredAny>,
+    groups: Option<IgnoredAny>,
+    activation: Option<IgnoredAny>,
+    modulation_scale: Option<IgnoredAny>,
+    local_observation_steps: Option<IgnoredAny>,
 }
 
 impl<T> LegacyTable<T> {
-    /// The sizes. What an older version wrote beside them is dropped; what somebody set is refused.
+    /// The sizes, which stand below `key`; the other key is refused.
     pub(super) fn sizes(self, key: &str, expected: &str) -> Result<T, String> {
-        let was_written = (self.channels.is_empty() || self.channels == [256, 512, 1024])
-            && self.level_embedding == self.observation_embedding
-            && matches!(self.kernel_size, None | Some(1 | 5))
-            && matches!(self.groups, None | Some(1 | 8))
-            && matches!(self.activation, None | Some(Activation::Mish))
-            && self.modulation_scale != Some(false);
-        if !was_written {
-            return Err(format!(
-                "network has sizes of a U-Net beside network.{key}, expected {expected} alone: this \
-                 kind has no channels, embeddings, kernel_size, groups, activation or modulation_scale"
-            ));
+        let remains = [
+            ("channels", self.channels.is_some()),
+            ("level_embedding", self.level_embedding.is_some()),
+            (
+                "observation_embedding",
+                self.observation_embedding.is_some(),
+            ),
+            ("kernel_size", self.kernel_size.is_some()),
+            ("groups", self.groups.is_some()),
+            ("activation", self.activation.is_some()),
+            ("modulation_scale", self.modulation_scale.is_some()),
+            (
+                "local_observation_steps",
+                self.local_observation_steps.is_some(),
+            ),
+        ];
+        let remains = remains
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| *name);
+        let remains: Vec<&str> = remains.collect();
+        if !remains.is_empty() {
+            tracing::debug!(
+                "{} of [network] belong to U-Nets: no effect",
+                remains.join(", ")
+            );
         }
-        let absent = || format!("network.{key} is absent, expected {expected}");
-        self.sizes.ok_or_else(absent)
+        let (own, other, other_key) = match key {
+            "script" => (self.script, self.transformer, "transformer"),
+            _ => (self.transformer, self.script, "script"),
+        };
+        match (own, other) {
+            (Some(sizes), None) => Ok(sizes),
+            (_, Some(_)) => Err(format!(
+                "network.{other_key} is set, expected network.{key}: {expected}"
+            )),
+            (None, None) => Err(format!("network.{key} is absent, expected {expected}")),
+        }
     }
 }

@@ -21,7 +21,7 @@ mod family;
 pub(crate) mod step;
 mod weights;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::transition::Transition;
 use crate::{NoiseSchedule, Result};
@@ -54,7 +54,7 @@ macro_rules! solver_families {
         /// How a step goes from one noise level to the next: the registry of solver families.
         ///
         /// Written as a table with `kind` and the options of the family.
-        #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
         #[serde(tag = "kind")]
         pub enum Solver {
             $(
@@ -71,6 +71,16 @@ macro_rules! solver_families {
                 }
             }
         )+
+
+        impl<'de> Deserialize<'de> for Solver {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                let (kind, table) = crate::tagged::split(deserializer)?;
+                match kind.as_str() {
+                    $($kind => crate::tagged::read(table).map(Self::$family),)+
+                    other => Err(serde::de::Error::unknown_variant(other, &[$($kind,)+])),
+                }
+            }
+        }
 
         /// Calls the same method of whichever family it is.
         macro_rules! each_family {

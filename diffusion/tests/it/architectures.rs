@@ -194,8 +194,19 @@ fn tables_of_older_versions_are_read() {
     );
     let config: NetworkConfig = serde_json::from_str(&old).unwrap();
     assert_eq!(config.program_file(), Some("model.pt"));
-    // What somebody set is not dropped in silence.
-    let set = old.replace("[256, 512, 1024]", "[64, 128]");
-    let refusal = serde_json::from_str::<NetworkConfig>(&set).unwrap_err();
-    assert!(refusal.to_string().contains("channels"), "{refusal}");
+    // Sizes of a U-Net never had an effect there, whatever they were.
+    let other = old
+        .replace("[256, 512, 1024]", "[64, 128]")
+        .replace("mish", "silu");
+    assert_eq!(
+        serde_json::from_str::<NetworkConfig>(&other).unwrap(),
+        config
+    );
+    // A table of the other kind is refused by its key.
+    let crossed = old.replace("\"script\"", "\"transformer\"");
+    let refusal = serde_json::from_str::<NetworkConfig>(&crossed).unwrap_err();
+    assert!(
+        refusal.to_string().contains("network.transformer"),
+        "{refusal}"
+    );
 }

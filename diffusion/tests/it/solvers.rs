@@ -149,6 +149,43 @@ fn orders_hold_on_the_straight_path_of_flow_matching() {
     }
 }
 
+/// As many levels as timesteps leave the least room for evaluations between.
+#[test]
+fn the_finest_ladders_end_where_the_flow_does() {
+    for train_timesteps in [8, 12, 100] {
+        for beta_schedule in [BetaSchedule::Flow, BetaSchedule::SquaredCosine] {
+            let schedule = NoiseSchedule::new(&ScheduleConfig {
+                beta_schedule,
+                train_timesteps,
+                ..Default::default()
+            })
+            .unwrap();
+            for (name, solver) in Solver::named_solvers() {
+                if solver.order().is_none() {
+                    continue;
+                }
+                let prediction = PredictionType::Sample;
+                let problem = Mixture::three_peaks(schedule.clone(), prediction, POSITIONS);
+                let sampler = sampler(solver, prediction, schedule.clone());
+                let mut descent =
+                    DiffusionSampler::new(sampler, train_timesteps, 1, POSITIONS).unwrap();
+                let mut sample = Mixture::spread(POSITIONS);
+                for level in (1..=train_timesteps).rev() {
+                    sample = down(&mut descent, &problem, &sample, level);
+                }
+                let top = train_timesteps as i64 - 1;
+                let expected = problem.carried(&Mixture::spread(POSITIONS), top, -1);
+                let error = distance(&sample, &expected);
+                let allowed = if train_timesteps < 100 { 0.25 } else { 0.05 };
+                assert!(
+                    error < allowed,
+                    "{name} {train_timesteps} {beta_schedule:?}: {error}"
+                );
+            }
+        }
+    }
+}
+
 /// The stochastic solvers, on one Gaussian: a step is linear in sample and noise, so the variance
 /// in the end follows from one run for every noise, without any sampling.
 #[test]

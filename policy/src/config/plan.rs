@@ -96,7 +96,7 @@ pub struct PlanConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartConfig>,
     /// What changes the clean estimates of every denoise step: zones that plans are kept out of and
-    /// the like. It matters where a policy runs, not where it is trained.
+    /// the like. It matters where a policy runs, evaluations within a training included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guidance: Vec<GuidanceConfig>,
 }

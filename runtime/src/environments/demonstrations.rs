@@ -53,6 +53,9 @@ pub fn record(
         );
         world.reset(seed);
         demonstrate(&mut *world, &mut *demonstrator(seed), seed, &mut recording)?;
+        if recording.ends.len() == wanted {
+            break;
+        }
         seed = seed.checked_add(1).with_context(|| {
             format!("seed {first_seed} with {wanted} episodes passes the largest seed")
         })?;

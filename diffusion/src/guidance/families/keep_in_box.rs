@@ -37,8 +37,15 @@ impl GuidanceFamily for KeepInBox {
     }
 
     fn check(&self, action: usize) -> Result<()> {
-        let fits = !self.columns.is_empty() && self.columns.iter().all(|column| *column < action);
-        let expected = format!("columns of the action, 0 to {}", action - 1);
+        let mut columns = self.columns.clone();
+        columns.sort_unstable();
+        columns.dedup();
+        let differ = columns.len() == self.columns.len() && !columns.is_empty();
+        let fits = differ && columns.iter().all(|column| *column < action);
+        let expected = format!(
+            "different columns of the action, 0 to {}",
+            action.saturating_sub(1)
+        );
         let found = format!("{:?}", self.columns);
         check_option(fits, "plan.guidance.columns", found, expected)?;
         let numbers = self.columns.len();
@@ -46,7 +53,8 @@ impl GuidanceFamily for KeepInBox {
             ("plan.guidance.low", &self.low),
             ("plan.guidance.high", &self.high),
         ] {
-            let fits = values.len() == numbers && values.iter().all(|value| value.is_finite());
+            let fits =
+                values.len() == numbers && values.iter().all(|value| (*value as f32).is_finite());
             let expected = format!("{numbers} finite numbers, as many as columns");
             check_option(fits, key, format!("{values:?}"), expected)?;
         }

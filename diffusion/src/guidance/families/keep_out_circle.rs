@@ -48,17 +48,20 @@ impl GuidanceFamily for KeepOutCircle {
     fn check(&self, action: usize) -> Result<()> {
         let [x, y] = self.columns;
         let fits = x != y && x.max(y) < action;
-        let expected = format!("two different columns of the action, 0 to {}", action - 1);
+        let expected = format!(
+            "two different columns of the action, 0 to {}",
+            action.saturating_sub(1)
+        );
         let columns = format!("{:?}", self.columns);
         check_option(fits, "plan.guidance.columns", columns, expected)?;
-        let fits = self.center.iter().all(|value| value.is_finite());
+        let fits = self.center.iter().all(|value| (*value as f32).is_finite());
         let expected = "two finite numbers, in the units of the actions";
         let center = format!("{:?}", self.center);
         check_option(fits, "plan.guidance.center", center, expected)?;
-        let fits = self.radius > 0.0 && self.radius.is_finite();
+        let fits = self.radius > 0.0 && (self.radius as f32).is_finite();
         let expected = "a number above 0, in the units of the actions";
         check_option(fits, "plan.guidance.radius", self.radius, expected)?;
-        let fits = self.margin >= 0.0 && self.margin.is_finite();
+        let fits = self.margin >= 0.0 && (self.reach() as f32).is_finite();
         let expected = "0 or more, in the units of the actions";
         check_option(fits, "plan.guidance.margin", self.margin, expected)
     }
