@@ -198,11 +198,26 @@ impl RuntimeConfig {
 /// Reads a TOML text; errors name `source` and the line.
 pub fn parse_toml<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
-        let start = error.span().and_then(|span| text.get(..span.start));
-        let line = start.map_or(1, |before| 1 + before.matches('\n').count());
         let message = error.message().replace('\n', ", ");
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let line = 1 + before.matches('\n').count() + lines_to_key(&text[before.len()..], &message);
         anyhow!("{source}, line {line}: {message}{}", suggestion(&message))
     })
+}
+
+/// Lines from where an error is placed to the key that its message names: of a table with a `kind` serde knows the beginning
+/// alone.
+fn lines_to_key(text: &str, message: &str) -> usize {
+    let key = match message.strip_prefix("unknown field `") {
+        Some(rest) => rest.split('`').next(),
+        None => message.split(": ").next(),
+    };
+    let is_key = |line: &str| {
+        let rest = key.and_then(|key| line.trim_start().strip_prefix(key));
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    text.lines().position(is_key).unwrap_or(0)
 }
 
 /// Names less alike than this (Jaro-Winkler, 0 to 1) are no slip of the keyboard.
