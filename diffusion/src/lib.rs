@@ -17,10 +17,10 @@ pub mod ladder;
 pub mod mixture;
 pub mod network;
 pub mod optimiser;
+mod registry;
 pub mod sampler;
 pub mod schedule;
 pub mod solver;
-mod tagged;
 mod transition;
 pub mod weights;
 

@@ -16,10 +16,6 @@ use crate::{Error, Normaliser, PolicyConfig, Result};
 pub const CONFIG_FILE: &str = "config.json";
 /// File of the weights in a checkpoint folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
-/// File of the denoiser in a checkpoint folder where it is a TorchScript module, in place of weights.
-pub const SCRIPT_FILE: &str = "model.pt";
-/// File of the denoiser where it is an AOTInductor package.
-pub const PACKAGE_FILE: &str = "model.pt2";
 /// Version of the layout of `config.json`.
 const FORMAT: u32 = 1;
 

@@ -61,9 +61,7 @@ pub fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Chec
     let place = || format!("[plan] of the configuration, with {}", named.display());
     let policy = checkpoint.policy();
     policy.check().with_context(place)?;
-    for guidance in &policy.plan.guidance {
-        guidance.check(action).with_context(place)?;
-    }
+    policy.plan.check_guidance(action).with_context(place)?;
     Ok(checkpoint)
 }
 

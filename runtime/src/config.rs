@@ -14,6 +14,7 @@ use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{Execution, Executor, NetworkConfig, Precision, ScheduleConfig};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
+use kinestream_sim::registry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -220,9 +221,6 @@ fn lines_to_key(text: &str, message: &str) -> usize {
     text.lines().position(is_key).unwrap_or(0)
 }
 
-/// Names less alike than this (Jaro-Winkler, 0 to 1) are no slip of the keyboard.
-const MIN_SIMILARITY: f64 = 0.7;
-
 /// The known name that is most like an unknown key or kind, if one is like it at all: what serde says
 /// of such a one ends with the names that it knows, each in backticks.
 fn suggestion(message: &str) -> String {
@@ -230,15 +228,8 @@ fn suggestion(message: &str) -> String {
     let (true, Some(found)) = (message.starts_with("unknown "), names.next()) else {
         return String::new();
     };
-    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
-    let similarity = |known: &str| strsim::jaro_winkler(&plain(found), &plain(known));
-    names
-        .map(|known| (known, similarity(known)))
-        .filter(|(_, alike)| *alike >= MIN_SIMILARITY)
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map_or_else(String::new, |(known, _)| {
-            format!("; did you mean `{known}`?")
-        })
+    let known = registry::nearest(found, names);
+    known.map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
 impl Config {

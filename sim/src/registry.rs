@@ -45,17 +45,17 @@ pub fn find(name: &str) -> Result<&'static EnvironmentSpec, UnknownEnvironment> 
     all.find(|spec| spec.name == name)
         .ok_or_else(|| UnknownEnvironment {
             name: name.to_owned(),
-            nearest: nearest(name),
+            nearest: nearest(name, ENVIRONMENTS.iter().map(|spec| spec.name)),
         })
 }
 
-fn nearest(name: &str) -> Option<&'static str> {
+/// The known name that is most like a name, if one is like it at all.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let similarity = |known: &str| strsim::jaro_winkler(&plain(name), &plain(known));
-    let all = ENVIRONMENTS
-        .iter()
-        .map(|spec| (spec.name, similarity(spec.name)));
-    all.filter(|(_, alike)| *alike >= MIN_SIMILARITY)
+    let known = known.into_iter().map(|known| (known, similarity(known)));
+    known
+        .filter(|(_, alike)| *alike >= MIN_SIMILARITY)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(known, _)| known)
 }

@@ -7,10 +7,11 @@
 mod family;
 mod inpaint;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
+use crate::registry::registry;
 
 pub use family::{GuidanceContext, GuidanceFamily};
 pub use inpaint::{TargetGuidance, flow_time, gain, soft_mask};
@@ -42,57 +43,24 @@ pub trait Guidance {
     }
 }
 
-/// Generates [`GuidanceConfig`] from the list of families; see there.
-macro_rules! guidance_families {
-    ($($kind:literal => $module:ident::$family:ident,)+) => {
-        /// A guidance as it is configured: the registry of families.
-        ///
-        /// Written as a table with `kind` and the options of the family.
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        #[serde(tag = "kind")]
-        pub enum GuidanceConfig {
-            $(
-                #[doc = concat!("`", $kind, "`: see [`families::", stringify!($module), "`].")]
-                #[serde(rename = $kind)]
-                $family(families::$module::$family),
-            )+
-        }
-
-        impl<'de> Deserialize<'de> for GuidanceConfig {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let (kind, table) = crate::tagged::split(deserializer)?;
-                match kind.as_str() {
-                    $($kind => crate::tagged::read(table).map(Self::$family),)+
-                    other => Err(serde::de::Error::unknown_variant(other, &[$($kind,)+])),
-                }
-            }
-        }
-
-        /// Calls the same method of whichever family it is.
-        macro_rules! each_family {
-            ($guidance:expr, $member:ident => $call:expr) => {
-                match $guidance {
-                    $(GuidanceConfig::$family($member) => $call,)+
-                }
-            };
-        }
-
-        impl GuidanceConfig {
-            /// A member of every family for actions of `action` numbers (2 or more), with the
-            /// interesting values within -1 to 1, for tests.
-            pub fn examples(action: usize) -> Vec<Self> {
-                vec![$(Self::$family(families::$module::$family::example(action)),)+]
-            }
-        }
-    };
-}
-
-guidance_families! {
-    "keep_in_box" => keep_in_box::KeepInBox,
-    "keep_out_circle" => keep_out_circle::KeepOutCircle,
+registry! {
+    /// A guidance as it is configured: the registry of families.
+    ///
+    /// Written as a table with `kind` and the options of the family.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub enum GuidanceConfig in families, each by each_family, all by all_families {
+        "keep_in_box" => KeepInBox(keep_in_box::KeepInBox),
+        "keep_out_circle" => KeepOutCircle(keep_out_circle::KeepOutCircle),
+    }
 }
 
 impl GuidanceConfig {
+    /// A member of every family for actions of `action` numbers (2 or more), with the interesting
+    /// values within -1 to 1, for tests.
+    pub fn examples(action: usize) -> Vec<Self> {
+        all_families!(Family => Self::from(Family::example(action))).into()
+    }
+
     /// See [`GuidanceFamily::check`].
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use tch::Device;
 use tch::nn;
 
@@ -11,83 +11,31 @@ use super::architectures;
 use super::{Dimensions, UNetConfig, UNetKind};
 use crate::Result;
 use crate::error::check_option;
+use crate::registry::registry;
 
-/// Generates [`NetworkConfig`] from the list of architectures; see there.
-macro_rules! architectures {
-    ($($kind:literal => $name:ident($module:ident::$config:ident),)+) => {
-        /// Configuration of a denoiser network: the registry of architectures.
-        ///
-        /// Written as a table with `kind` and the sizes of that kind.
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        #[serde(tag = "kind")]
-        pub enum NetworkConfig {
-            $(
-                #[doc = concat!("`", $kind, "`: see [`architectures::", stringify!($module), "`].")]
-                #[serde(rename = $kind)]
-                $name(architectures::$module::$config),
-            )+
-        }
-
-        $(
-            impl From<architectures::$module::$config> for NetworkConfig {
-                fn from(config: architectures::$module::$config) -> Self {
-                    Self::$name(config)
-                }
-            }
-        )+
-
-        impl<'de> Deserialize<'de> for NetworkConfig {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let (kind, table) = crate::tagged::split(deserializer)?;
-                match kind.as_str() {
-                    $($kind => crate::tagged::read(table).map(Self::$name),)+
-                    other => Err(serde::de::Error::unknown_variant(other, &[$($kind,)+])),
-                }
-            }
-        }
-
-        /// Calls the same method of whichever architecture it is.
-        macro_rules! each_architecture {
-            ($network:expr, $sizes:ident => $call:expr) => {
-                match $network {
-                    $(NetworkConfig::$name($sizes) => $call,)+
-                }
-            };
-        }
-
-        impl NetworkConfig {
-            /// Every kind of the registry.
-            pub const KINDS: &'static [&'static str] = &[$($kind,)+];
-
-            /// Which kind it is.
-            pub fn kind(&self) -> &'static str {
-                match self {
-                    $(Self::$name(_) => $kind,)+
-                }
-            }
-
-            /// A small network of every architecture that is built from weights, for tests.
-            pub fn small(dimensions: Dimensions) -> Vec<Self> {
-                let all = [
-                    $(architectures::$module::$config::small(dimensions).map(Self::from),)+
-                ];
-                all.into_iter().flatten().collect()
-            }
-        }
-    };
-}
-
-architectures! {
-    "diffusion_policy" => DiffusionPolicy(unet::DiffusionPolicyUNet),
-    "streaming_diffusion_policy" => StreamingDiffusionPolicy(unet::StreamingUNet),
-    "per_position" => PerPosition(unet::PerPositionUNet),
-    "transformer" => Transformer(transformer::TransformerNetwork),
-    "dit" => Dit(dit::Dit),
-    "torch_script" => TorchScript(torch_script::TorchScript),
-    "aot_inductor" => AotInductor(aot_inductor::AotInductor),
+registry! {
+    /// Configuration of a denoiser network: the registry of architectures.
+    ///
+    /// Written as a table with `kind` and the sizes of that kind.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub enum NetworkConfig in architectures, each by each_architecture, all by all_architectures {
+        "diffusion_policy" => DiffusionPolicy(unet::DiffusionPolicyUNet),
+        "streaming_diffusion_policy" => StreamingDiffusionPolicy(unet::StreamingUNet),
+        "per_position" => PerPosition(unet::PerPositionUNet),
+        "transformer" => Transformer(transformer::TransformerNetwork),
+        "dit" => Dit(dit::Dit),
+        "torch_script" => TorchScript(torch_script::TorchScript),
+        "aot_inductor" => AotInductor(aot_inductor::AotInductor),
+    }
 }
 
 impl NetworkConfig {
+    /// A small network of every architecture that is built from weights, for tests.
+    pub fn small(dimensions: Dimensions) -> Vec<Self> {
+        let all = all_architectures!(Network => Network::small(dimensions).map(Self::from));
+        all.into_iter().flatten().collect()
+    }
+
     /// A U-Net.
     pub fn unet(kind: UNetKind, config: UNetConfig) -> Self {
         match kind {

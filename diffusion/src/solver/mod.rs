@@ -21,8 +21,9 @@ mod family;
 pub(crate) mod step;
 mod weights;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use crate::registry::registry;
 use crate::transition::Transition;
 use crate::{NoiseSchedule, Result};
 
@@ -48,75 +49,23 @@ pub mod families {
     pub mod unipc;
 }
 
-/// Generates [`Solver`] from the list of families; see there.
-macro_rules! solver_families {
-    ($($kind:literal => $module:ident::$family:ident,)+) => {
-        /// How a step goes from one noise level to the next: the registry of solver families.
-        ///
-        /// Written as a table with `kind` and the options of the family.
-        #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-        #[serde(tag = "kind")]
-        pub enum Solver {
-            $(
-                #[doc = concat!("`", $kind, "`: see [`families::", stringify!($module), "`].")]
-                #[serde(rename = $kind)]
-                $family(families::$module::$family),
-            )+
-        }
-
-        $(
-            impl From<families::$module::$family> for Solver {
-                fn from(family: families::$module::$family) -> Self {
-                    Self::$family(family)
-                }
-            }
-        )+
-
-        impl<'de> Deserialize<'de> for Solver {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let (kind, table) = crate::tagged::split(deserializer)?;
-                match kind.as_str() {
-                    $($kind => crate::tagged::read(table).map(Self::$family),)+
-                    other => Err(serde::de::Error::unknown_variant(other, &[$($kind,)+])),
-                }
-            }
-        }
-
-        /// Calls the same method of whichever family it is.
-        macro_rules! each_family {
-            ($solver:expr, $member:ident => $call:expr) => {
-                match $solver {
-                    $(Solver::$family($member) => $call,)+
-                }
-            };
-        }
-
-        impl Solver {
-            /// Ready solvers of all families by the name that a command line takes.
-            pub fn named_solvers() -> impl Iterator<Item = (&'static str, Self)> {
-                let families = std::iter::empty();
-                $(
-                    let members = families::$module::$family::NAMED.iter();
-                    let families =
-                        families.chain(members.map(|(name, member)| (*name, Self::from(*member))));
-                )+
-                families
-            }
-        }
-    };
-}
-
-solver_families! {
-    "ddpm" => ddpm::Ddpm,
-    "ddim" => ddim::Ddim,
-    "pndm" => pndm::Pndm,
-    "dpm_solver" => dpm_solver::DpmSolver,
-    "dpm_solver_plus_plus" => dpm_solver_plus_plus::DpmSolverPlusPlus,
-    "deis" => deis::Deis,
-    "unipc" => unipc::UniPc,
-    "euler" => euler::Euler,
-    "heun" => heun::Heun,
-    "flow_matching" => flow_matching::FlowMatching,
+registry! {
+    /// How a step goes from one noise level to the next: the registry of solver families.
+    ///
+    /// Written as a table with `kind` and the options of the family.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+    pub enum Solver in families, each by each_family, all by all_families {
+        "ddpm" => Ddpm(ddpm::Ddpm),
+        "ddim" => Ddim(ddim::Ddim),
+        "pndm" => Pndm(pndm::Pndm),
+        "dpm_solver" => DpmSolver(dpm_solver::DpmSolver),
+        "dpm_solver_plus_plus" => DpmSolverPlusPlus(dpm_solver_plus_plus::DpmSolverPlusPlus),
+        "deis" => Deis(deis::Deis),
+        "unipc" => UniPc(unipc::UniPc),
+        "euler" => Euler(euler::Euler),
+        "heun" => Heun(heun::Heun),
+        "flow_matching" => FlowMatching(flow_matching::FlowMatching),
+    }
 }
 
 impl Solver {
@@ -124,6 +73,15 @@ impl Solver {
     pub const DDPM: Self = Self::Ddpm(Ddpm {});
     /// DDIM without fresh noise.
     pub const DDIM: Self = Self::Ddim(Ddim { eta: 0.0 });
+
+    /// Ready solvers of all families by the name that a command line takes.
+    pub fn named_solvers() -> impl Iterator<Item = (&'static str, Self)> {
+        let families = all_families!(Family => {
+            let members = Family::NAMED.iter();
+            members.map(|(name, member)| (*name, Self::from(*member))).collect::<Vec<_>>()
+        });
+        families.into_iter().flatten()
+    }
 
     /// The solver of [`Self::named_solvers`] with this name.
     pub fn named(name: &str) -> Option<Self> {

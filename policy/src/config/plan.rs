@@ -190,6 +190,16 @@ impl PlanConfig {
         }
     }
 
+    /// Checks the guidances, for actions of `action` numbers.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check_guidance(&self, action: usize) -> Result<()> {
+        let mut all = self.guidance.iter();
+        all.try_for_each(|guidance| guidance.check(action))?;
+        Ok(())
+    }
+
     /// Positions of a plan that lie in the past.
     pub fn past(&self) -> usize {
         self.alignment.past_actions(self.observation_steps)

@@ -116,9 +116,7 @@ pub fn planner(
     streams: usize,
 ) -> Result<Box<dyn Planner>> {
     config.check()?;
-    for guidance in &config.plan.guidance {
-        guidance.check(actions.size())?;
-    }
+    config.plan.check_guidance(actions.size())?;
     let schedule = NoiseSchedule::new(&config.schedule)?;
     let sampler = Sampler::new(config.sampler.clone(), schedule)?;
     let plan = config.plan.clone();

@@ -94,9 +94,7 @@ impl Trainer {
         policy.check()?;
         training.check()?;
         let plan = &policy.plan;
-        for guidance in &plan.guidance {
-            guidance.check(episodes.action_size)?;
-        }
+        plan.check_guidance(episodes.action_size)?;
         let dimensions = policy.dimensions(episodes.observation_size, episodes.action_size);
         let network = Network::new(&policy.network, dimensions, device, training.seed)?;
         let (chosen, _) = episodes.split(training.validation, training.max_episodes, training.seed);

@@ -196,7 +196,7 @@ impl Robot {
         // What comes faster than it can be taken waits for the next turn.
         let rest = rest.take(OBSERVATIONS.messages);
         let waiting: Vec<Arrived> = first.into_iter().chain(rest).collect();
-        // So is the one before the last of them.
+        // A reset that was sent before the last of them is there by now, too.
         let begun = self.take_resets(seat, engine)?.or(begun);
         // Those of the stream before would begin that stream again, and so lose the seed of this one.
         let of_stream = |stamp: &Stamp| begun.is_none_or(|stream| stamp.stream == stream);

@@ -10,62 +10,15 @@ use kinestream_torch_shim as shim;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, nn};
 
-use super::torch_script::{ScriptConfig, answered, attempt, program_is_not_built};
+use super::torch_script::{ScriptConfig, answered, attempt, program_architecture};
 use crate::network::architecture::check_horizon;
 use crate::network::legacy::LegacyTable;
 use crate::network::{Architecture, Dimensions, NetworkModule};
 use crate::{Error, Result};
 
-/// The architecture: whatever was compiled into the package.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "LegacyTable<ScriptConfig>")]
-pub struct AotInductor {
-    /// What the package is told.
-    pub script: ScriptConfig,
-}
-
-impl TryFrom<LegacyTable<ScriptConfig>> for AotInductor {
-    type Error = String;
-
-    fn try_from(table: LegacyTable<ScriptConfig>) -> std::result::Result<Self, String> {
-        let script = table.sizes("script", "what the package is told")?;
-        Ok(Self { script })
-    }
-}
-
-impl Architecture for AotInductor {
-    fn small(_dimensions: Dimensions) -> Option<Self> {
-        None
-    }
-
-    fn check(&self, dimensions: Dimensions) -> Result<()> {
-        check_horizon(dimensions.horizon)
-    }
-
-    fn build(&self, _root: &nn::Path<'_>, _: Dimensions) -> Result<Box<dyn NetworkModule>> {
-        Err(program_is_not_built())
-    }
-
-    fn takes_levels_per_position(&self) -> bool {
-        self.script.level_per_position
-    }
-
-    fn summary(&self) -> String {
-        format!("{:?}", self.script)
-    }
-
-    fn program_file(&self) -> Option<&'static str> {
-        Some("model.pt2")
-    }
-
-    fn load(
-        &self,
-        path: &Path,
-        dimensions: Dimensions,
-        device: Device,
-    ) -> Result<Box<dyn NetworkModule>> {
-        Ok(Box::new(Package::load(path, dimensions, device)?))
-    }
+program_architecture! {
+    /// The architecture: whatever was compiled into the package.
+    AotInductor, Package in "model.pt2", told: "what the package is told"
 }
 
 /// A loaded package.

@@ -22,65 +22,71 @@ pub struct ScriptConfig {
     pub level_per_position: bool,
 }
 
-/// The architecture: whatever is in the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "LegacyTable<ScriptConfig>")]
-pub struct TorchScript {
-    /// What the module is told.
-    pub script: ScriptConfig,
+/// An architecture that is a program, loaded from its file and not built.
+macro_rules! program_architecture {
+    ($(#[$doc:meta])* $name:ident, $program:ident in $file:literal, told: $told:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(try_from = "LegacyTable<ScriptConfig>")]
+        pub struct $name {
+            /// What the program is told.
+            pub script: ScriptConfig,
+        }
+
+        impl TryFrom<LegacyTable<ScriptConfig>> for $name {
+            type Error = String;
+
+            fn try_from(table: LegacyTable<ScriptConfig>) -> std::result::Result<Self, String> {
+                let script = table.sizes("script", $told)?;
+                Ok(Self { script })
+            }
+        }
+
+        impl Architecture for $name {
+            fn small(_dimensions: Dimensions) -> Option<Self> {
+                None
+            }
+
+            fn check(&self, dimensions: Dimensions) -> Result<()> {
+                check_horizon(dimensions.horizon)
+            }
+
+            fn build(&self, _root: &nn::Path<'_>, _: Dimensions) -> Result<Box<dyn NetworkModule>> {
+                Err(Error::Config {
+                    key: "network.kind",
+                    found: "torch_script or aot_inductor".into(),
+                    expected: "another one: those are loaded from their file, and not trained".into(),
+                })
+            }
+
+            fn takes_levels_per_position(&self) -> bool {
+                self.script.level_per_position
+            }
+
+            fn summary(&self) -> String {
+                format!("{:?}", self.script)
+            }
+
+            fn program_file(&self) -> Option<&'static str> {
+                Some($file)
+            }
+
+            fn load(
+                &self,
+                path: &Path,
+                dimensions: Dimensions,
+                device: Device,
+            ) -> Result<Box<dyn NetworkModule>> {
+                Ok(Box::new($program::load(path, dimensions, device)?))
+            }
+        }
+    };
 }
+pub(super) use program_architecture;
 
-impl TryFrom<LegacyTable<ScriptConfig>> for TorchScript {
-    type Error = String;
-
-    fn try_from(table: LegacyTable<ScriptConfig>) -> std::result::Result<Self, String> {
-        let script = table.sizes("script", "what the module is told")?;
-        Ok(Self { script })
-    }
-}
-
-impl Architecture for TorchScript {
-    fn small(_dimensions: Dimensions) -> Option<Self> {
-        None
-    }
-
-    fn check(&self, dimensions: Dimensions) -> Result<()> {
-        check_horizon(dimensions.horizon)
-    }
-
-    fn build(&self, _root: &nn::Path<'_>, _: Dimensions) -> Result<Box<dyn NetworkModule>> {
-        Err(program_is_not_built())
-    }
-
-    fn takes_levels_per_position(&self) -> bool {
-        self.script.level_per_position
-    }
-
-    fn summary(&self) -> String {
-        format!("{:?}", self.script)
-    }
-
-    fn program_file(&self) -> Option<&'static str> {
-        Some("model.pt")
-    }
-
-    fn load(
-        &self,
-        path: &Path,
-        dimensions: Dimensions,
-        device: Device,
-    ) -> Result<Box<dyn NetworkModule>> {
-        Ok(Box::new(Script::load(path, dimensions, device)?))
-    }
-}
-
-/// A program cannot be made anew.
-pub(super) fn program_is_not_built() -> Error {
-    Error::Config {
-        key: "network.kind",
-        found: "torch_script or aot_inductor".into(),
-        expected: "another one: those are loaded from their file, and not trained".into(),
-    }
+program_architecture! {
+    /// The architecture: whatever is in the module.
+    TorchScript, Script in "model.pt", told: "what the module is told"
 }
 
 /// A loaded module.
