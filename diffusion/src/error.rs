@@ -56,12 +56,12 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A weights file that is no complete safetensors file.
-    #[error("{path}: not a complete safetensors file ({reason}); copy or train it again")]
+    /// A weights file that cannot be read as one.
+    #[error("{path}: {reason}")]
     BadWeightsFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         reason: String,
     },
     /// A weights file that does not belong to the network: every tensor that does not fit.

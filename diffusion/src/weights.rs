@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -93,16 +94,81 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
         path: path.to_path_buf(),
         source,
     })?;
-    if let Err(error) = safetensors::SafeTensors::deserialize(&bytes) {
-        return Err(Error::BadWeightsFile {
-            path: path.to_path_buf(),
-            reason: format!("{error}, {} bytes", bytes.len()),
-        });
-    }
-    Tensor::read_safetensors(path).map_err(|error| Error::BadWeightsFile {
+    let bad = |reason: String| Error::BadWeightsFile {
         path: path.to_path_buf(),
-        reason: error.to_string(),
+        reason,
+    };
+    if let Some(reason) = placeholder(&bytes) {
+        return Err(bad(reason.to_owned()));
+    }
+    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| {
+        bad(format!(
+            "not a complete safetensors file ({error}, {} bytes); copy or train it again",
+            bytes.len()
+        ))
+    })?;
+    for (name, tensor) in file.iter() {
+        if !READ_TYPES.contains(&tensor.dtype()) {
+            return Err(bad(format!(
+                "tensor `{name}` is kept as {}, expected {}; convert it to bfloat16 or float32 and save it again",
+                tensor.dtype(),
+                READ_TYPES.map(|kind| kind.to_string()).join(", ")
+            )));
+        }
+    }
+    Tensor::read_safetensors(path).map_err(|error| {
+        bad(format!(
+            "LibTorch cannot take it ({error}); copy or train it again"
+        ))
     })
+}
+
+/// The number types of tensors that are read; integers and booleans are of what is no weight.
+const READ_TYPES: [Dtype; 10] = [
+    Dtype::F32,
+    Dtype::F16,
+    Dtype::BF16,
+    Dtype::F64,
+    Dtype::I64,
+    Dtype::I32,
+    Dtype::I16,
+    Dtype::I8,
+    Dtype::U8,
+    Dtype::BOOL,
+];
+
+/// What stands in place of a large file's content, and what to do; none where it may be the file itself.
+pub fn placeholder(bytes: &[u8]) -> Option<&'static str> {
+    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+    if bytes.is_empty() {
+        return Some("the file is empty; download or copy it again");
+    }
+    bytes.starts_with(POINTER).then_some(
+        "this is a Git LFS pointer, not the file: run `git lfs pull` in its folder, or download the folder again",
+    )
+}
+
+/// In what the floating-point numbers of tensors are kept, such as `fp16`; of several the commonest first.
+pub fn number_types(tensors: &[(String, Tensor)]) -> Vec<&'static str> {
+    let name = |kind| match kind {
+        Kind::Double => Some("fp64"),
+        Kind::Float => Some("fp32"),
+        Kind::Half => Some("fp16"),
+        Kind::BFloat16 => Some("bf16"),
+        _ => None,
+    };
+    let mut counts: Vec<(&'static str, usize)> = Vec::new();
+    for (_, tensor) in tensors {
+        let Some(name) = name(tensor.kind()) else {
+            continue;
+        };
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += tensor.numel(),
+            None => counts.push((name, tensor.numel())),
+        }
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Fills a network's parameters from a file, converting to the network's own number format.

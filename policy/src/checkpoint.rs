@@ -75,6 +75,37 @@ struct Description {
     normalisers: Normalisers,
 }
 
+impl Description {
+    fn read(folder: &Path) -> Result<Self> {
+        require(folder, CONFIG_FILE)?;
+        let path = folder.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let json = |reason: String| Error::Json {
+            path: path.clone(),
+            reason,
+        };
+        let Version { format, kind } =
+            serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
+        if format != FORMAT || kind != "policy" {
+            return Err(json(format!(
+                "kind `{kind}`, format {format} found; this version reads kind `policy`, format \
+                 {FORMAT}: train the policy again, or run the version that wrote it"
+            )));
+        }
+        serde_json::from_str(&text).map_err(|error| json(error.to_string()))
+    }
+}
+
+fn require(folder: &Path, missing: &'static str) -> Result<()> {
+    match folder.join(missing).is_file() {
+        true => Ok(()),
+        false => Err(Error::NotACheckpoint {
+            path: folder.to_path_buf(),
+            missing,
+        }),
+    }
+}
+
 /// What every version of the configuration file has.
 #[derive(Deserialize)]
 struct Version {
@@ -101,6 +132,7 @@ pub struct Checkpoint {
     normalisers: Normalisers,
     network: Network,
     vision: Option<VisionEncoder>,
+    number_types: Vec<&'static str>,
 }
 
 impl Checkpoint {
@@ -112,6 +144,7 @@ impl Checkpoint {
             normalisers: normalisers.clone(),
             network,
             vision: None,
+            number_types: Vec::new(),
         }
     }
 
@@ -161,7 +194,23 @@ impl Checkpoint {
             &networks,
             weights.name_in_file,
         )?;
-        Ok(Self::new(policy, normalisers, network).with_vision(vision))
+        let mut checkpoint = Self::new(policy, normalisers, network).with_vision(vision);
+        checkpoint.number_types = weights::number_types(&weights.tensors);
+        Ok(checkpoint)
+    }
+
+    /// In what the file keeps its weights, such as `fp16`, the commonest first; empty where nobody can tell. They are
+    /// widened exactly.
+    pub fn number_types(&self) -> &[&'static str] {
+        &self.number_types
+    }
+
+    /// Reads the configuration of a checkpoint folder alone.
+    ///
+    /// # Errors
+    /// No such file, or unknown or wrong keys in it.
+    pub fn read_policy(folder: &Path) -> Result<PolicyConfig> {
+        Ok(Description::read(folder)?.policy)
     }
 
     /// Reads a checkpoint folder.
@@ -170,36 +219,16 @@ impl Checkpoint {
     /// Missing files, unknown or wrong keys, weights that do not fit or are not finite; each names
     /// the file and what is wrong in it.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
-        let require = |missing| match folder.join(missing).is_file() {
-            true => Ok(()),
-            false => Err(Error::NotACheckpoint {
-                path: folder.to_path_buf(),
-                missing,
-            }),
-        };
-        require(CONFIG_FILE)?;
-        let path = folder.join(CONFIG_FILE);
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let json = |reason: String| Error::Json {
-            path: path.clone(),
-            reason,
-        };
-        let Version { format, kind } =
-            serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
-        if format != FORMAT || kind != "policy" {
-            return Err(json(format!(
-                "kind `{kind}`, format {format} found; this version reads kind `policy`, format \
-                 {FORMAT}: train the policy again, or run the version that wrote it"
-            )));
-        }
-        let description: Description =
-            serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
         let Description {
             dimensions,
             policy,
             normalisers,
             ..
-        } = description;
+        } = Description::read(folder)?;
+        let json = |reason: String| Error::Json {
+            path: folder.join(CONFIG_FILE),
+            reason,
+        };
         policy.check().map_err(|error| json(error.to_string()))?;
         let action = dimensions.action as usize;
         let row = dimensions.condition as usize / policy.plan.observation_steps;
@@ -213,11 +242,11 @@ impl Checkpoint {
             .check(&policy, observation, action)
             .map_err(|error| json(error.to_string()))?;
         let assembled = if let Some(file) = policy.network.program_file() {
-            require(file)?;
+            require(folder, file)?;
             let program = folder.join(file);
             Self::load_program(&policy, &normalisers, dimensions, &program, device)
         } else {
-            require(WEIGHTS_FILE)?;
+            require(folder, WEIGHTS_FILE)?;
             let weights = folder.join(WEIGHTS_FILE);
             let weights = WeightsFile {
                 tensors: weights::read(&weights)?,

@@ -5,6 +5,7 @@
 //! were consumed, and return plans. The shell decides when, and how often, they refine.
 
 pub mod arrivals;
+pub mod cautions;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
@@ -23,6 +24,7 @@ pub mod policy;
 pub mod roll;
 pub mod training;
 
+pub use cautions::cautions;
 pub use checkpoint::Checkpoint;
 pub use config::PolicyConfig;
 pub use engine::Engine;

@@ -4,17 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kinestream_diffusion::Denoiser;
-use kinestream_policy::import::{self, Format, Imported};
-use kinestream_policy::{Checkpoint, PolicyConfig};
-use serde_json::Value;
+use kinestream_policy::import::{self, Format, ImportOptions, Imported};
+use kinestream_policy::{Checkpoint, PolicyConfig, cautions};
 use tch::Device;
 
 use crate::config::Config;
+use crate::run_settings::{self, RunPolicy};
 
 pub use crate::shipped::{SHIPPED, SHIPPED_CLIPS, SHIPPED_MOTION, locate};
-
-/// What a checkpoint's own file is called.
-const FILE: &str = kinestream_policy::checkpoint::CONFIG_FILE;
 
 /// Opens a checkpoint, whoever wrote it.
 pub fn open(named: &Path, device: Device) -> Result<Checkpoint> {
@@ -35,82 +32,103 @@ pub fn open(named: &Path, device: Device) -> Result<Checkpoint> {
 
 /// Opens a checkpoint with what there is to say about it.
 pub fn open_any(named: &Path, device: Device) -> Result<Imported> {
-    let path = locate(named);
-    tracing::debug!("checkpoint {}", path.display());
-    Ok(import::open(&path, device)?)
+    open_with(named, device, &ImportOptions::default())
 }
 
-/// Opens a checkpoint to be run, its plan as the configuration says that it is run
-/// ([`run_as`](kinestream_policy::config::PlanConfig::run_as)), and at its rate where a foreign checkpoint has none. Whatever else differs has no effect: [`ineffective`] names it.
-pub fn open_to_run(named: &Path, config: &Config, device: Device) -> Result<Checkpoint> {
+/// The same, with what whoever imports says of it.
+pub fn open_with(named: &Path, device: Device, options: &ImportOptions) -> Result<Imported> {
+    let path = locate(named);
+    tracing::debug!("checkpoint {}", path.display());
+    Ok(import::open_with(&path, device, options)?)
+}
+
+/// What a checkpoint says of its policy, whoever wrote it.
+pub fn policy(named: &Path) -> Result<PolicyConfig> {
+    Ok(import::policy(&locate(named))?)
+}
+
+/// A checkpoint that is run, and what a configuration changes of it.
+pub struct RunCheckpoint {
+    /// The checkpoint, its policy with the configuration's run settings.
+    pub checkpoint: Checkpoint,
+    /// What differs from how it was trained, a sentence each.
+    pub changes: Vec<String>,
+    /// What of that deserves a warning.
+    pub cautions: Vec<String>,
+}
+
+/// Opens the checkpoint of a configuration to be run, with its run settings ([`run_settings`]); the configuration then says
+/// what runs.
+///
+/// # Errors
+/// Files that cannot be read, or a key of the configuration that contradicts them.
+pub fn open_to_run(config: &mut Config, device: Device) -> Result<RunCheckpoint> {
+    let named = config.runtime.checkpoint.clone();
     let Imported {
         mut checkpoint,
         format,
         ignored,
         ..
-    } = open_any(named, device)?;
+    } = open_any(&named, device)?;
     for text in &ignored {
         tracing::debug!("{}: left out {text}", named.display());
     }
+    let folder = named.display().to_string();
+    let RunPolicy {
+        policy,
+        changes,
+        cautions: mut cautions_of_run,
+    } = run_settings::run_policy(
+        &config.written,
+        &config.policy(),
+        checkpoint.policy(),
+        &folder,
+    )?;
     if format != Format::Kinestream {
-        checkpoint.policy_mut().task.rate_hz = config.task.rate_hz;
+        // Foreign files say no rate.
+        cautions_of_run.retain(|text| !text.starts_with("task.rate_hz"));
     }
-    let plan = &mut checkpoint.policy_mut().plan;
-    *plan = plan.run_as(&config.plan);
+    let said = cautions(&policy, checkpoint.normalisers()).into_iter();
+    cautions_of_run.extend(said.map(|text| format!("{folder}: {text}")));
     let action = checkpoint.network().dimensions().action as usize;
-    let place = || format!("[plan] of the configuration, with {}", named.display());
-    let policy = checkpoint.policy();
-    policy.check().with_context(place)?;
+    let place = || format!("[plan] of the configuration, with {folder}");
     policy.plan.check_guidance(action).with_context(place)?;
-    Ok(checkpoint)
+    config.set_policy(policy.clone());
+    *checkpoint.policy_mut() = policy;
+    Ok(RunCheckpoint {
+        checkpoint,
+        changes,
+        cautions: cautions_of_run,
+    })
 }
 
-/// What a configuration says in vain about the policy that was opened from `named`, in a sentence; none where they agree.
-pub fn ineffective(config: &Config, loaded: &Checkpoint, named: &Path) -> Result<Option<String>> {
-    let text = without_effect(&config.policy(), loaded.policy())?;
-    Ok(text.map(|text| {
-        format!(
-            "{text}: a policy's own {FILE} says what it is; change it in {}",
-            named.join(FILE).display()
-        )
-    }))
-}
-
-/// What a configuration says about the policy otherwise than its checkpoint, key by key; none where they agree. Names are
-/// only names.
-fn without_effect(said: &PolicyConfig, is: &PolicyConfig) -> Result<Option<String>> {
-    let [said, is] = [said, is].map(serde_json::to_value);
-    let mut found = Vec::new();
-    compare("", &said?, &is?, &mut found);
-    found.retain(|(key, _)| key != "task.name");
-    let texts: Vec<String> = found
-        .into_iter()
-        .map(|(key, values)| format!("{key} is {values}"))
-        .collect();
-    Ok((!texts.is_empty()).then(|| {
-        format!(
-            "the configuration has no effect where the checkpoint differs: {}",
-            texts.join("; ")
-        )
-    }))
-}
-
-/// Adds what differs between a table and another, but for what is not said.
-fn compare(key: &str, said: &Value, is: &Value, found: &mut Vec<(String, String)>) {
-    match (said, is) {
-        (Value::Object(said), Value::Object(is)) => {
-            for (name, value) in said {
-                let key = match key {
-                    "" => name.clone(),
-                    key => format!("{key}.{name}"),
-                };
-                compare(&key, value, is.get(name).unwrap_or(&Value::Null), found);
-            }
+/// Opens the checkpoint of a recording, its policy as it ran.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn open_recorded(
+    folder: &Path,
+    config: &Config,
+    is_in_force: bool,
+    device: Device,
+) -> Result<Checkpoint> {
+    let Imported {
+        mut checkpoint,
+        format,
+        ..
+    } = open_any(folder, device)?;
+    let policy = checkpoint.policy_mut();
+    if is_in_force {
+        *policy = config.policy();
+    } else {
+        // Programs of before took of a configuration's plan alone what it says of late ones.
+        policy.plan = policy.plan.run_as(&config.plan);
+        if format != Format::Kinestream {
+            policy.task.rate_hz = config.task.rate_hz;
         }
-        (Value::Null, _) => {}
-        _ if said == is => {}
-        _ => found.push((key.to_owned(), format!("{said}, there {is}"))),
     }
+    policy.check()?;
+    Ok(checkpoint)
 }
 
 #[cfg(test)]
@@ -118,36 +136,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_effect_is_named() {
-        let config = Config::parse(crate::config::BUILT_IN, "the built-in configuration").unwrap();
-        let shipped = open(Path::new(SHIPPED), Device::Cpu).unwrap();
-        assert_eq!(
-            without_effect(&config.policy(), shipped.policy()).unwrap(),
-            None
-        );
-        let mut changed = config.policy();
-        changed.task.name = "another".into();
-        changed.plan.levels = Some(5);
-        changed.task.rate_hz = 20.0;
-        let told = without_effect(&changed, shipped.policy()).unwrap().unwrap();
-        for part in [
-            "plan.levels is 5, there 4",
-            "task.rate_hz is 20.0, there 10.0",
-        ] {
-            assert!(told.contains(part), "no `{part}` in {told}");
-        }
-        assert!(!told.contains("another"), "{told}");
-    }
-
-    #[test]
-    fn where_the_robot_is_counts_as_configured() {
-        let mut config =
-            Config::parse(crate::config::BUILT_IN, "the built-in configuration").unwrap();
-        config.plan.primer_columns = Some(vec![0, 1]);
-        let opened = open_to_run(Path::new(SHIPPED), &config, Device::Cpu).unwrap();
-        assert_eq!(opened.policy().plan.primer_columns, Some(vec![0, 1]));
-        config.plan.primer_columns = None;
-        let opened = open_to_run(Path::new(SHIPPED), &config, Device::Cpu).unwrap();
-        assert_eq!(opened.policy().plan.primer_columns, Some(vec![18, 19]));
+    fn a_configuration_says_what_runs() {
+        let text = crate::config::BUILT_IN;
+        let mut config = Config::parse(text, "the built-in configuration").unwrap();
+        let opened = open_to_run(&mut config, Device::Cpu).unwrap();
+        assert_eq!((opened.changes.len(), opened.cautions.len()), (0, 0));
+        let other = text.replace("primer_columns = [18, 19]", "primer_columns = [0, 1]");
+        let mut config = Config::parse(&other, "run.toml").unwrap();
+        let opened = open_to_run(&mut config, Device::Cpu).unwrap();
+        let plan = &opened.checkpoint.policy().plan;
+        assert_eq!(plan.primer_columns, Some(vec![0, 1]));
+        assert_eq!(opened.changes.len(), 1);
+        assert_eq!(config.policy(), *opened.checkpoint.policy());
     }
 }

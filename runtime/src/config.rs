@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control_config::ControlConfig;
 use crate::ros2::config::Ros2Config;
+use crate::run_settings::{self, WrittenKeys};
 
 /// The configuration that runs where none is named, the one that the shipped weights were trained
 /// with.
@@ -60,13 +61,16 @@ pub struct Config {
     /// Topics of ROS 2 that are read and written; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ros2: Option<Ros2Config>,
+    /// Which keys the file wrote.
+    #[serde(skip)]
+    pub written: WrittenKeys,
 }
 
 /// What runs, and where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeConfig {
-    /// Checkpoint folder, from the working directory or from the project.
+    /// Checkpoint folder, from this file's folder, the working directory or the project.
     pub checkpoint: PathBuf,
     /// Name of the robot in all keys: `<namespace>/<robot>/...`.
     pub robot: String,
@@ -232,19 +236,127 @@ fn suggestion(message: &str) -> String {
     known.map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
+/// A path that a file in `folder` names: from there, if it is there, or as it stands.
+fn beside(folder: &Path, named: &Path) -> PathBuf {
+    let path = folder.join(named);
+    // The folder itself is `.`, whatever it is called.
+    match path.exists() && named.is_relative() {
+        true if named == Path::new(".") => folder.to_path_buf(),
+        true => path,
+        false => named.to_path_buf(),
+    }
+}
+
 impl Config {
-    /// Reads a file.
+    /// Reads a file. Paths in it are from its own folder, if they are there, or from the working directory. Without
+    /// `[network]` whatever it does not say of the policy is what its checkpoint says.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_with(path, None)
+    }
+
+    /// The same with another checkpoint than the file's.
+    pub fn read_with(path: &Path, checkpoint: Option<&Path>) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        let config = Self::parse(&text, &path.display().to_string())?;
-        config.runtime.check(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut config = Self::parse_with(&text, &path.display().to_string(), |named| {
+            let named = checkpoint.map_or_else(|| beside(folder, named), Path::to_path_buf);
+            crate::checkpoint::policy(&named)
+        })?;
+        let runtime = &mut config.runtime;
+        runtime.check(path)?;
+        runtime.checkpoint =
+            checkpoint.map_or_else(|| beside(folder, &runtime.checkpoint), Path::to_path_buf);
+        for named in [
+            &mut runtime.metrics_token_file,
+            &mut config.session.config_file,
+        ] {
+            *named = named.as_deref().map(|named| beside(folder, named));
+        }
         Ok(config)
     }
 
     /// Reads a text; errors name `source` and the line.
     pub fn parse(text: &str, source: &str) -> Result<Self> {
-        parse_toml(text, source)
+        Self::parse_with(text, source, crate::checkpoint::policy)
+    }
+
+    /// Reads a text that says nothing of the network as one that is about `policy`.
+    pub fn parse_about(text: &str, source: &str, policy: &PolicyConfig) -> Result<Self> {
+        Self::parse_with(text, source, |_| Ok(policy.clone()))
+    }
+
+    fn parse_with(
+        text: &str,
+        source: &str,
+        policy_of: impl FnOnce(&Path) -> Result<PolicyConfig>,
+    ) -> Result<Self> {
+        let written = WrittenKeys::of(text, source);
+        let mut config: Self = if written.has("network") || !written.has("runtime.checkpoint") {
+            parse_toml(text, source)?
+        } else {
+            let table: toml::Table = parse_toml(text, source)?;
+            let named = table["runtime"]["checkpoint"].as_str().unwrap_or_default();
+            let policy = policy_of(Path::new(named)).with_context(|| {
+                format!(
+                    "{source}: without [network] the policy is what runtime.checkpoint says, and {named} cannot be read"
+                )
+            })?;
+            let whole = run_settings::completed(table, &policy)?;
+            serde_path_to_error::deserialize(whole).map_err(|error| {
+                let path = error.path().to_string();
+                let message = error.into_inner().to_string().trim().replace('\n', ", ");
+                let hint = suggestion(&message);
+                anyhow!("{}: {message}{hint}", written.place(&path))
+            })?
+        };
+        config.written = written;
+        Ok(config)
+    }
+
+    /// Refuses a configuration that is for running alone.
+    ///
+    /// # Errors
+    /// It has no `[network]`, which a training needs.
+    pub fn check_trainable(&self, source: &Path) -> Result<()> {
+        ensure!(
+            self.written.has("network"),
+            "{}: there is no [network]: this configuration runs a checkpoint; a training needs [task], [plan], [network] \
+             and [sampler] whole, such as configs/pusht-state.toml has them",
+            source.display()
+        );
+        Ok(())
+    }
+
+    /// The same configuration with the policy as it runs, from its checkpoint and its run settings.
+    ///
+    /// # Errors
+    /// A key that contradicts the checkpoint.
+    pub fn in_force(mut self) -> Result<Self> {
+        let named = &self.runtime.checkpoint;
+        let trained = crate::checkpoint::policy(named)?;
+        let run = run_settings::run_policy(
+            &self.written,
+            &self.policy(),
+            &trained,
+            &named.display().to_string(),
+        )?;
+        self.set_policy(run.policy);
+        Ok(self)
+    }
+
+    /// Takes what is said of a policy from elsewhere.
+    pub fn set_policy(&mut self, policy: PolicyConfig) {
+        let PolicyConfig {
+            task,
+            plan,
+            network,
+            vision,
+            schedule,
+            sampler,
+        } = policy;
+        (self.task, self.plan, self.network) = (task, plan, network);
+        (self.vision, self.schedule, self.sampler) = (vision, schedule, sampler);
     }
 
     /// Refuses a session that could meet nobody; errors name `source`.

@@ -53,6 +53,7 @@ pub mod redaction;
 pub mod refusals;
 pub mod resimulation;
 pub mod ros2;
+pub mod run_settings;
 pub mod runtime;
 pub mod session_stop;
 pub mod shipped;

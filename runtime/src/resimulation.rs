@@ -115,7 +115,7 @@ pub fn resimulate(
     );
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
-    let loaded = checkpoint::open_to_run(folder, &config, device)?;
+    let loaded = checkpoint::open_recorded(folder, &config, opening.policy_in_force, device)?;
     let mut engine = Engine::new(Policy::executed(
         loaded,
         device,

@@ -214,15 +214,27 @@ pub(crate) struct ImportArguments {
     /// Threads of LibTorch in the dry run.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArguments,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How files of other programs are read.
+#[derive(Debug, Args)]
+pub(crate) struct ReadingArguments {
+    /// Pass over a key of LeRobot's config.json that is not known, where running does not need it; may be repeated.
+    #[arg(long = "ignore-key", value_name = "KEY")]
+    pub(crate) ignored_keys: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
     /// Checkpoint folder, LeRobot's included, or recording.
     pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArguments,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

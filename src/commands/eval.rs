@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use kinestream_control::Percentiles;
 use kinestream_diffusion::{Denoiser, Execution, Executor, Precision, Solver};
-use kinestream_policy::config::{PlanConfig, PlanMode, RestartConfig};
+use kinestream_policy::config::{PlanMode, RestartConfig};
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::evaluation::{self, EpisodeSet, Summary};
 use kinestream_sim::routes::RouteSummary;
@@ -17,7 +17,7 @@ use super::{delay_curve, steps_curve};
 use crate::cli::{ChunkTransition, EvalArguments};
 use kinestream_runtime::config::Config;
 use kinestream_runtime::environments::controller::PolicyController;
-use kinestream_runtime::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device, run_settings};
 use kinestream_terminal::output;
 use kinestream_terminal::say;
 
@@ -99,13 +99,18 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             threads,
         },
         arguments,
-        guidance: &config.plan.guidance,
+        config: &config,
     };
-    for key in only_run(&config.plan) {
-        tracing::warn!(
-            "{}: {key} counts for `kinestream run`; `eval` runs plans as the checkpoint and its own options say",
-            arguments.config.display()
-        );
+    if setup.folder != config.runtime.checkpoint {
+        let trained = checkpoint::policy(&setup.folder)?;
+        for text in run_settings::differences(&config.written, &config.policy(), &trained)? {
+            if !text.starts_with("plan.guidance") {
+                tracing::warn!(
+                    "{}: {text}: --checkpoint runs as it was trained, but for the options of `eval`",
+                    arguments.config.display()
+                );
+            }
+        }
     }
     if arguments.delay_curve {
         return delay_curve::run(&setup, threads);
@@ -174,17 +179,6 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
     }
     print(&report);
     Ok(())
-}
-
-/// Keys of a configuration's plan that change how a policy runs, but not how it is evaluated.
-fn only_run(plan: &PlanConfig) -> impl Iterator<Item = &'static str> {
-    let set = [
-        ("plan.commit_ahead", plan.commit_ahead > 0),
-        ("plan.inpaint", plan.inpaint.is_some()),
-        ("plan.iterate", plan.iterate.is_some()),
-        ("plan.restart", plan.restart.is_some()),
-    ];
-    set.into_iter().filter(|(_, set)| *set).map(|(key, _)| key)
 }
 
 /// Latency of single observations on episodes of its own, from `seed` on, the first plan left out.

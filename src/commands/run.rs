@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::cli::RunArguments;
 use crate::commands::import;
+use kinestream_runtime::checkpoint::RunCheckpoint;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::ros2::{Ros2Bridge, Sizes, StopSide};
 use kinestream_runtime::runtime::{Runtime, RuntimeReport};
@@ -21,15 +22,22 @@ use kinestream_runtime::{checkpoint, descriptors, device, recording, shutdown};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     // A folder has no configuration of its own: what `kinestream import` would write is taken.
-    let mut config = if arguments.config.is_dir() {
+    let checkpoint = arguments.checkpoint.as_deref();
+    let file = arguments.config.join(import::RUN_FILE);
+    let mut config = if file.is_file() {
+        Config::read_with(&file, checkpoint)?
+    } else if arguments.config.is_dir() {
+        ensure!(
+            checkpoint.is_none(),
+            "{} is a checkpoint folder already: leave out --checkpoint, or name a configuration",
+            arguments.config.display()
+        );
         import::config(&arguments.config)?
     } else {
-        Config::read(&arguments.config)?
+        Config::read_with(&arguments.config, checkpoint)?
     };
-    if let Some(folder) = &arguments.checkpoint {
-        config.runtime.checkpoint = folder.clone();
-    }
     if arguments.print_config {
+        let config = config.in_force()?;
         print!(
             "{}",
             toml::to_string(&config).context("cannot print the configuration")?
@@ -39,9 +47,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     config.check_session(&arguments.config)?;
     let device = device::parse(&config.runtime.device)?;
     device::set_threads(Some(config.runtime.threads))?;
-    let folder = &config.runtime.checkpoint;
-    let loaded = checkpoint::open_to_run(folder, &config, device)?;
-    let ineffective = checkpoint::ineffective(&config, &loaded, folder)?;
+    let RunCheckpoint {
+        checkpoint: loaded,
+        changes,
+        cautions: of_settings,
+    } = checkpoint::open_to_run(&mut config, device)?;
+    for change in changes {
+        tracing::info!("{}: {change}", arguments.config.display());
+    }
     let info = json!({
         "checkpoint": config.runtime.checkpoint,
         "parameters": loaded.parameters(),
@@ -118,7 +131,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         Some(&config.session),
     )?;
     let open_doors = config.session.exposure()?;
-    for caution in ineffective.into_iter().chain(cautions).chain(open_doors) {
+    for caution in of_settings.into_iter().chain(cautions).chain(open_doors) {
         tracing::warn!("{}: {caution}", arguments.config.display());
     }
     for node in &nodes {

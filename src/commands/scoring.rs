@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use kinestream_diffusion::{Execution, Executor, GuidanceConfig, Solver};
+use kinestream_diffusion::{Execution, Executor, Solver};
 use kinestream_policy::config::PlanConfig;
 use kinestream_policy::{Checkpoint, Policy};
 use kinestream_sim::delay::{Delay, DelayedController};
@@ -16,8 +16,9 @@ use tch::Device;
 
 use super::variant::RunOverrides;
 use crate::cli::EvalArguments;
+use kinestream_runtime::config::Config;
 use kinestream_runtime::environments::controller::PolicyController;
-use kinestream_runtime::{checkpoint, device};
+use kinestream_runtime::{checkpoint, device, run_settings};
 
 /// Threads divide the episodes where networks have at most so many parameters: every thread has its own
 /// policy. Larger ones do not fit the caches beside each other, and the threads share every evaluation.
@@ -31,8 +32,8 @@ pub(super) struct EvalContext<'a> {
     pub(super) device: Device,
     pub(super) execution: Execution,
     pub(super) arguments: &'a EvalArguments,
-    /// Guidances of the configuration.
-    pub(super) guidance: &'a [GuidanceConfig],
+    /// The configuration: the run settings of its own checkpoint, and the guidances of every one.
+    pub(super) config: &'a Config,
 }
 
 /// What a variant scored.
@@ -173,7 +174,13 @@ impl EvalContext<'_> {
             found.name,
             self.environment.name
         );
-        policy.plan.guidance = self.guidance.to_vec();
+        if self.folder == self.config.runtime.checkpoint {
+            let said = self.config.policy();
+            let folder = self.folder.display().to_string();
+            *policy =
+                run_settings::run_policy(&self.config.written, &said, policy, &folder)?.policy;
+        }
+        policy.plan.guidance.clone_from(&self.config.plan.guidance);
         if let Some(solver) = variant.solver {
             policy.sampler.solver = solver;
         }

@@ -48,6 +48,7 @@ struct LogLine {
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let mut config = Config::read(&arguments.config)?;
+    config.check_trainable(&arguments.config)?;
     if let Some(steps) = arguments.steps {
         config.training.steps = steps;
     }

@@ -4,6 +4,7 @@
 //! saved, and what has to be known about it: what its files do not say, and what of them does not
 //! matter for running. What cannot be run is refused with everything that stands in the way.
 
+mod diagnosis;
 pub mod diffusion_policy;
 mod fields;
 pub mod lerobot;
@@ -12,12 +13,14 @@ mod pickle;
 mod torch_file;
 mod zip;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use tch::Device;
 
 use crate::checkpoint::{CONFIG_FILE, Checkpoint};
-use crate::{Error, Result};
+use crate::{Error, PolicyConfig, Result};
 
 /// Who wrote a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -51,14 +54,22 @@ pub fn detect(path: &Path) -> Result<Format> {
     if path.is_file() && torch_file::wrote(path)? {
         return Ok(Format::DiffusionPolicy);
     }
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "ckpt")
+        && path.is_file()
+    {
+        let mut start = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(64).read_to_end(&mut start))
+            .map_err(Error::io(path))?;
+        diagnosis::refuse_placeholder(path, &start)?;
+    }
     let config = path.join(CONFIG_FILE);
     if !config.is_file() {
-        return Err(Error::NotACheckpoint {
-            path: path.to_path_buf(),
-            missing: CONFIG_FILE,
-        });
+        return Err(diagnosis::no_checkpoint(path));
     }
-    let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
+    let text = diagnosis::read_text(&config)?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error::Json {
         path: config.clone(),
         reason: error.to_string(),
@@ -70,12 +81,37 @@ pub fn detect(path: &Path) -> Result<Format> {
     } else {
         return Err(Error::Json {
             path: config,
-            reason:
-                "neither `format`, as kinestream writes, nor `type`, as LeRobot writes, is there; \
-                     name a folder that one of them wrote"
-                    .into(),
+            reason: "neither `format`, as kinestream writes, nor `type`, as LeRobot writes, is there; name a folder that \
+                     one of them wrote"
+                .into(),
         });
     })
+}
+
+/// The configuration of a checkpoint, whoever wrote it. One of ours is not opened for it.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn policy(path: &Path) -> Result<PolicyConfig> {
+    match detect(path)? {
+        Format::Kinestream => Checkpoint::read_policy(path),
+        _ => Ok(open(path, Device::Cpu)?.checkpoint.policy().clone()),
+    }
+}
+
+/// What whoever imports may say of files that say too much.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// Keys of a LeRobot `config.json` that are passed over, though nobody knows what they change.
+    pub ignored_keys: Vec<String>,
+}
+
+/// Opens a checkpoint, whoever wrote it.
+///
+/// # Errors
+/// Those of [`open_with`].
+pub fn open(path: &Path, device: Device) -> Result<Imported> {
+    open_with(path, device, &ImportOptions::default())
 }
 
 /// Opens a checkpoint, whoever wrote it.
@@ -83,7 +119,7 @@ pub fn detect(path: &Path) -> Result<Format> {
 /// # Errors
 /// Files that are missing, damaged, or hold what cannot be run; each error names the file and all
 /// that is wrong in it.
-pub fn open(path: &Path, device: Device) -> Result<Imported> {
+pub fn open_with(path: &Path, device: Device, options: &ImportOptions) -> Result<Imported> {
     match detect(path)? {
         Format::Kinestream => Ok(Imported {
             checkpoint: Checkpoint::load(path, device)?,
@@ -91,7 +127,7 @@ pub fn open(path: &Path, device: Device) -> Result<Imported> {
             assumed: Vec::new(),
             ignored: Vec::new(),
         }),
-        Format::Lerobot => lerobot::open(path, device),
+        Format::Lerobot => lerobot::open(path, device, options),
         Format::DiffusionPolicy => diffusion_policy::open(path, device),
     }
 }

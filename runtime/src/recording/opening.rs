@@ -31,6 +31,10 @@ pub struct RecordingHeader {
     pub created_monotonic_ns: u64,
     /// The configuration, with all defaults; of a character its name and skeleton.
     pub config: serde_json::Value,
+    /// Whether the configuration says the policy as it ran. Programs of before recorded what the file said, which was not all
+    /// that ran.
+    #[serde(default)]
+    pub policy_in_force: bool,
     /// What was loaded; none where the policy ran elsewhere.
     pub checkpoint: Option<CheckpointIdentity>,
     /// Seeds given on the command line.
@@ -64,6 +68,7 @@ impl RecordingHeader {
             created_wall_ns: stamp(0, 0).wall_ns,
             created_monotonic_ns: Monotonic.now_ns(),
             config: serde_json::to_value(config).context("cannot record the configuration")?,
+            policy_in_force: true,
             checkpoint: None,
             seeds: Vec::new(),
             threads: None,

@@ -66,8 +66,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         config.runtime.checkpoint.clone_from(folder);
     }
     device::set_threads(Some(config.runtime.threads))?;
+    let opened = checkpoint::open_to_run(&mut config, Device::Cpu)?;
     let policy = Policy::executed(
-        checkpoint::open_to_run(&config.runtime.checkpoint, &config, Device::Cpu)?,
+        opened.checkpoint,
         Device::Cpu,
         1,
         config.runtime.execution(),

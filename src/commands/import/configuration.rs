@@ -5,11 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use kinestream_control::LimitsConfig;
 use kinestream_control::limits::PerJoint;
-use kinestream_diffusion::network::vision::VisionConfig;
-use kinestream_diffusion::sampler::SamplerConfig;
-use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
+use kinestream_diffusion::Solver;
 use kinestream_policy::checkpoint::Normalisers;
-use kinestream_policy::config::{PlanConfig, TaskConfig};
+use kinestream_policy::config::{PlanInit, PlanMode};
 use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig};
 use serde::Serialize;
 
@@ -29,19 +27,37 @@ const FARTHEST: f64 = 0.5;
 /// gripper, though its range lies within theirs.
 const COMMON: f64 = 0.5;
 
-/// The tables that say something; all others have their defaults.
+/// The tables that say something: of the policy its run settings, all others have their defaults.
 #[derive(Serialize)]
 struct Tables<'a> {
-    task: &'a TaskConfig,
-    plan: &'a PlanConfig,
-    network: &'a NetworkConfig,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vision: Option<&'a VisionConfig>,
-    schedule: &'a ScheduleConfig,
-    sampler: &'a SamplerConfig,
+    task: Task,
+    plan: Plan<'a>,
+    sampler: Sampler<'a>,
     runtime: Runtime<'a>,
     control: Control,
     session: Session,
+}
+
+#[derive(Serialize)]
+struct Task {
+    rate_hz: f64,
+}
+
+#[derive(Serialize)]
+struct Plan<'a> {
+    mode: PlanMode,
+    action_steps: usize,
+    levels: usize,
+    primer: PlanInit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primer_columns: Option<&'a [usize]>,
+}
+
+#[derive(Serialize)]
+struct Sampler<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clip_sample: Option<f64>,
+    solver: &'a Solver,
 }
 
 #[derive(Serialize)]
@@ -111,14 +127,26 @@ fn written(
         "{positions}{velocities}# Compare them with what the robot bears, and set acceleration and jerk there, too."
     );
     let tables = Tables {
-        task: &policy.task,
-        plan: &policy.plan,
-        network: &policy.network,
-        vision: policy.vision.as_ref(),
-        schedule: &policy.schedule,
-        sampler: &policy.sampler,
+        task: Task {
+            rate_hz: policy.task.rate_hz,
+        },
+        plan: Plan {
+            mode: policy.plan.mode,
+            action_steps: policy.plan.action_steps,
+            levels: policy.plan.ladder_levels(),
+            primer: policy.plan.primer,
+            primer_columns: policy.plan.primer_columns.as_deref(),
+        },
+        sampler: Sampler {
+            clip_sample: policy.sampler.clip_sample,
+            solver: &policy.sampler.solver,
+        },
         runtime: Runtime {
-            checkpoint: folder,
+            checkpoint: match folder.is_absolute() {
+                true => folder,
+                // From the file's own folder, so that both may be moved.
+                false => Path::new("."),
+            },
             robot: "robot",
             device: "cpu",
             threads: 1,
@@ -136,7 +164,9 @@ fn written(
     let tables = toml::to_string(&tables).context("cannot write the configuration")?;
     Ok(format!(
         "# Written by `kinestream import`. Observations come in on\n#   {}\n# and task.rate_hz is the \
-         rate of the actions. [plan] to [sampler] are as the checkpoint's config.json says, which counts.\n\
+         rate of the actions. Every key here takes effect; what is not here of the policy is what runtime.checkpoint \n\
+         # (a path from this file's folder, or absolute) says: `kinestream run --print-config` shows all of it.\n\
+         # Fewer levels and kind = \"ddim\" are faster (docs/SOLVERS.md).\n\
          {known}\n# Read docs/SAFETY.md before the first motion.\n\n{tables}\n{}",
         keys.join("\n#   "),
         start_table(policy, normalisers)
@@ -306,8 +336,9 @@ mod tests {
         range(&mut normalisers.action, action);
         change(&mut normalisers);
         let text = written(Path::new("there"), &policy, &normalisers, speeds).unwrap();
-        let config =
-            Config::parse(&text, "run.toml").unwrap_or_else(|error| panic!("{error}: {text}"));
+        let config = Config::parse_about(&text, "run.toml", &policy)
+            .unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(config.policy(), policy, "{text}");
         // What is written runs.
         let controller = config.control.controller(2);
         assert!(controller.is_ok(), "{:?}: {text}", controller.err());

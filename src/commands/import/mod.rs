@@ -7,8 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use kinestream_diffusion::weights::Precision;
+use kinestream_policy::cautions;
 use kinestream_policy::data::Episodes;
-use kinestream_policy::import::{Format, Imported};
+use kinestream_policy::import::{Format, ImportOptions, Imported};
 use serde::Serialize;
 use tch::Device;
 
@@ -20,7 +21,7 @@ use kinestream_terminal::{output, say};
 use dry_run::DryRun;
 
 /// File of the configuration in the folder that is written.
-const RUN_FILE: &str = "run.toml";
+pub(crate) const RUN_FILE: &str = "run.toml";
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -32,6 +33,10 @@ struct Report {
     assumed: Vec<String>,
     /// What the source says and running does not need.
     ignored: Vec<String>,
+    /// What deserves a warning.
+    cautions: Vec<String>,
+    /// In what the weights are kept, the commonest first; they are widened exactly.
+    weights: Vec<&'static str>,
     /// The folder that was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
@@ -42,7 +47,10 @@ struct Report {
 
 pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
     let source = &arguments.source;
-    let mut imported = checkpoint::open_any(source, Device::Cpu)?;
+    let options = ImportOptions {
+        ignored_keys: arguments.reading.ignored_keys.clone(),
+    };
+    let mut imported = checkpoint::open_with(source, Device::Cpu, &options)?;
     if imported.format == Format::Kinestream {
         bail!(
             "{} is a checkpoint of kinestream already: run it, or copy it",
@@ -63,6 +71,11 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
         rate_hz: imported.checkpoint.policy().task.rate_hz,
         assumed: imported.assumed.clone(),
         ignored: imported.ignored.clone(),
+        cautions: cautions(
+            imported.checkpoint.policy(),
+            imported.checkpoint.normalisers(),
+        ),
+        weights: imported.checkpoint.number_types().to_vec(),
         destination: None,
         check: None,
     };
@@ -76,7 +89,7 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
             report.destination = Some(folder.display().to_string());
         }
         _ => {
-            let reopen = || Ok(checkpoint::open_any(source, Device::Cpu)?.checkpoint);
+            let reopen = || Ok(checkpoint::open_with(source, Device::Cpu, &options)?.checkpoint);
             let check = dry_run::run(imported.checkpoint, reopen, arguments.threads)?;
             report.check = Some(check);
         }
@@ -96,7 +109,13 @@ pub(crate) fn config(folder: &Path) -> Result<Config> {
         tracing::warn!("{}: assumed {text}", folder.display());
     }
     let text = configuration::text(folder, &imported.checkpoint, None)?;
-    Config::parse(&text, &folder.display().to_string())
+    let mut config = Config::parse_about(
+        &text,
+        &folder.display().to_string(),
+        imported.checkpoint.policy(),
+    )?;
+    config.runtime.checkpoint = folder.to_path_buf();
+    Ok(config)
 }
 
 /// How fast every number of the actions was in the demonstrations, per second.
@@ -140,7 +159,12 @@ fn print(report: &Report) {
         report.parameters,
         report.rate_hz
     );
-    for (what, texts) in [("assumed", &report.assumed), ("left out", &report.ignored)] {
+    say!("  {:<11} kept as {}", "weights", report.weights.join(", "));
+    for (what, texts) in [
+        ("assumed", &report.assumed),
+        ("left out", &report.ignored),
+        ("caution", &report.cautions),
+    ] {
         for text in texts {
             say!("  {what:<11} {text}");
         }

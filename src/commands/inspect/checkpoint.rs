@@ -3,8 +3,8 @@
 use anyhow::Result;
 use kinestream_diffusion::Denoiser;
 use kinestream_policy::config::PlanMode;
-use kinestream_policy::import::{Format, Imported};
-use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig};
+use kinestream_policy::import::{Format, ImportOptions, Imported};
+use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig, cautions};
 use serde::Serialize;
 use tch::Device;
 
@@ -28,6 +28,10 @@ struct Report {
     assumed: Vec<String>,
     /// What the files say and running does not need.
     ignored: Vec<String>,
+    /// What deserves a warning.
+    cautions: Vec<String>,
+    /// In what the weights are kept, the commonest first; they are widened exactly.
+    weights: Vec<&'static str>,
     policy: PolicyConfig,
 }
 
@@ -80,7 +84,13 @@ pub(super) fn show(arguments: &InspectArguments) -> Result<()> {
         format,
         assumed,
         ignored,
-    } = checkpoints::open_any(&arguments.path, Device::Cpu)?;
+    } = checkpoints::open_with(
+        &arguments.path,
+        Device::Cpu,
+        &ImportOptions {
+            ignored_keys: arguments.reading.ignored_keys.clone(),
+        },
+    )?;
     let policy = checkpoint.policy().clone();
     let action = &checkpoint.normalisers().action;
     let action_shape = vec![policy.plan.horizon, action.size()];
@@ -109,6 +119,8 @@ pub(super) fn show(arguments: &InspectArguments) -> Result<()> {
         },
         assumed,
         ignored,
+        cautions: cautions(&policy, checkpoint.normalisers()),
+        weights: checkpoint.number_types().to_vec(),
         policy,
     };
     if arguments.json {
@@ -231,7 +243,14 @@ fn print(report: &Report, horizon: i64) {
             }
         }
     }
-    for (what, texts) in [("assumed", &report.assumed), ("left out", &report.ignored)] {
+    if !report.weights.is_empty() {
+        say!("  {:<11} kept as {}", "weights", report.weights.join(", "));
+    }
+    for (what, texts) in [
+        ("assumed", &report.assumed),
+        ("left out", &report.ignored),
+        ("caution", &report.cautions),
+    ] {
         for text in texts {
             say!("  {what:<11} {text}");
         }

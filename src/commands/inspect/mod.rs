@@ -2,12 +2,17 @@
 
 mod checkpoint;
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use kinestream_bridge::recording::{Recording, Survey};
 use kinestream_policy::import;
 use serde::Serialize;
 
 use crate::cli::InspectArguments;
+use kinestream_runtime::checkpoint::locate;
 use kinestream_runtime::recording::RecordingHeader;
 use kinestream_terminal::output;
 use kinestream_terminal::say;
@@ -28,11 +33,24 @@ struct RecordingReport {
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
-    let is_checkpoint = import::detect(&arguments.path).is_ok();
-    if arguments.path.is_file() && !is_checkpoint {
-        return recording(arguments);
+    let path = &arguments.path;
+    let is_foreign = path
+        .extension()
+        .is_some_and(|extension| extension != "mcap");
+    match import::detect(&locate(path)) {
+        // Other files than recordings have their own names.
+        Err(error) if !path.is_file() || is_foreign && !is_recording(path) => Err(error.into()),
+        Err(_) => recording(arguments),
+        Ok(_) => checkpoint::show(arguments),
     }
-    checkpoint::show(arguments)
+}
+
+/// Whether a file begins as recordings do.
+fn is_recording(path: &Path) -> bool {
+    const BEGINNING: &[u8] = b"\x89MCAP";
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(5).read_to_end(&mut start));
+    read.is_ok() && start == BEGINNING
 }
 
 fn recording(arguments: &InspectArguments) -> Result<()> {

@@ -28,6 +28,8 @@ const NETWORK: &str = "model.";
 const NORMALISERS: &str = "normalizer.params_dict.";
 /// Where the configuration says what is observed.
 const OBSERVED: [&str; 3] = ["policy", "shape_meta", "obs"];
+/// Keys of a file that are read, and the one that is Python's own.
+const NEEDED: [&str; 3] = ["cfg", "state_dicts", "pickles"];
 /// What the policy keeps beside, or computes from its configuration.
 const DERIVED: [&str; 5] = [
     "_dummy_variable",
@@ -95,13 +97,16 @@ pub fn open(path: &Path, device: Device) -> Result<Imported> {
             Error::Config { .. } => refuse(error.to_string()),
             error => error,
         })?;
-    let ignored = states
-        .dictionary()
+    let keys = |of: Value<'_>| -> Vec<String> {
+        let entries = of.dictionary().into_iter().flatten();
+        let keys = entries.filter_map(|(key, _)| key.text().map(str::to_owned));
+        keys.collect()
+    };
+    let beside = keys(payload)
         .into_iter()
-        .flatten()
-        .filter_map(|(key, _)| key.text())
-        .filter(|key| *key != which)
-        .map(|key| format!("state_dicts.{key}"));
+        .filter(|key| !NEEDED.contains(&key.as_str()));
+    let states = keys(states).into_iter().filter(|key| key != which);
+    let ignored = states.map(|key| format!("state_dicts.{key}")).chain(beside);
     Ok(Imported {
         checkpoint,
         format: Format::DiffusionPolicy,

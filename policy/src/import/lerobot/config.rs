@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::super::diagnosis;
 use super::ASSUMED_RATE_HZ;
 use super::features::{ACTION, Feature, Kind, Ordered, STATE, Written};
 use super::statistics::Mode;
@@ -48,6 +49,9 @@ const TRAINING: [&str; 25] = [
     "output_features",
 ];
 
+/// Under this name the numbers of an observation come.
+const NUMBERS_KEY: &str = "state";
+
 /// Groups of the group normalisation of the U-Net's last block, whatever `n_groups` says.
 const LAST_GROUPS: i64 = 8;
 
@@ -62,6 +66,8 @@ pub(super) struct Config {
     pub(super) separate_encoders: bool,
     /// What running does not need, in words.
     pub(super) ignored: Vec<String>,
+    /// What is not said and was taken in its place.
+    pub(super) assumed: Vec<String>,
     observation_steps: usize,
     horizon: usize,
     action_steps: usize,
@@ -87,8 +93,8 @@ impl Config {
     ///
     /// # Errors
     /// No JSON, a policy of another type, or everything that is missing, unknown or cannot be run.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    pub(super) fn read(path: &Path, ignored_keys: &[String]) -> Result<Self> {
+        let text = diagnosis::read_text(path)?;
         let json = |error: serde_json::Error| Error::Json {
             path: path.to_path_buf(),
             reason: error.to_string(),
@@ -103,13 +109,27 @@ impl Config {
                 "a LeRobot policy of type {kind}, expected \"diffusion\", the only one that can be run"
             )));
         }
+        let is_typed = values.contains_key("type") || values.contains_key("input_shapes");
+        if !is_typed && !values.contains_key("noise_scheduler_type") {
+            return Err(refuse(
+                "a LeRobot policy without `type`, and nothing of it is a diffusion policy's (no `noise_scheduler_type`); add \
+                 \"type\" with the name of its kind; \"diffusion\" is the only one that can be run"
+                    .into(),
+            ));
+        }
         let shapes: Shapes = serde_json::from_str(&text).map_err(json)?;
         let mut fields = Fields {
             values,
             problems: Vec::new(),
         };
-        let config = Self::build(&mut fields, shapes);
-        let problems = fields.finish();
+        let mut config = Self::build(&mut fields, shapes);
+        if !is_typed {
+            config.assumed.push(
+                "a diffusion policy: config.json has no `type`, but `noise_scheduler_type`".into(),
+            );
+        }
+        let (problems, ignored) = fields.finish(ignored_keys);
+        config.ignored.extend(ignored);
         if problems.is_empty() {
             Ok(config)
         } else {
@@ -150,6 +170,7 @@ impl Config {
             modes,
             separate_encoders,
             ignored,
+            assumed: Vec::new(),
             observation_steps: fields.required("n_obs_steps"),
             horizon: fields.required("horizon"),
             action_steps: fields.required("n_action_steps"),
@@ -207,8 +228,13 @@ impl Config {
         inputs.filter(|feature| feature.kind == Kind::Visual)
     }
 
-    /// The policy; `renamed` has what robots call a feature by its name in the policy.
-    pub(super) fn policy(&self, name: &str, renamed: &HashMap<String, String>) -> PolicyConfig {
+    /// The policy, and what of it is called otherwise than in the file; `renamed` has what robots call a feature by its
+    /// name in the policy.
+    pub(super) fn policy(
+        &self,
+        name: &str,
+        renamed: &HashMap<String, String>,
+    ) -> (PolicyConfig, Vec<String>) {
         let parts = self.inputs.iter().map(|feature| {
             let image = match feature.shape[..] {
                 [_, height, width] => Some(ImageSize { height, width }),
@@ -220,10 +246,12 @@ impl Config {
                 image,
             }
         });
-        PolicyConfig {
+        let mut observation: Vec<ObservationPart> = parts.collect();
+        let called = tell_cameras_apart(&mut observation);
+        let policy = PolicyConfig {
             task: TaskConfig {
                 name: name.to_owned(),
-                observation: parts.collect(),
+                observation,
                 action: ACTION.into(),
                 rate_hz: ASSUMED_RATE_HZ,
             },
@@ -246,8 +274,34 @@ impl Config {
             vision: self.vision.clone(),
             schedule: self.schedule.clone(),
             sampler: self.sampler.clone(),
+        };
+        (policy, called)
+    }
+}
+
+/// Gives cameras whose short names are another's, or that of the numbers, their whole names, and says so.
+fn tell_cameras_apart(parts: &mut [ObservationPart]) -> Vec<String> {
+    let names: Vec<String> = parts
+        .iter()
+        .map(|part| part.short_name().to_owned())
+        .collect();
+    let mut called = Vec::new();
+    for (at, part) in parts.iter_mut().enumerate() {
+        let is_taken = names[at] == NUMBERS_KEY
+            || names
+                .iter()
+                .enumerate()
+                .any(|(other, name)| other != at && *name == names[at]);
+        if part.image.is_some() && is_taken {
+            let new = part.array.replace('.', "_");
+            called.push(format!(
+                "camera `{}` is obs/{new}, since obs/{} would be another's, too",
+                part.array, names[at]
+            ));
+            part.array = new;
         }
     }
+    called
 }
 
 /// Input features in the order of the condition: state, images, environment.
@@ -482,22 +536,31 @@ impl Fields {
         }
     }
 
-    /// Everything that is wrong, keys that nobody knows included.
-    fn finish(mut self) -> Vec<String> {
-        let unknown: Vec<String> = self
-            .values
-            .keys()
-            .filter(|key| !TRAINING.contains(&key.as_str()))
-            .map(|key| format!("`{key}`"))
-            .collect();
-        if !unknown.is_empty() {
+    /// Everything that is wrong, keys that nobody knows included, and what is passed over: null says nothing, and `ignored`
+    /// are not asked about.
+    fn finish(mut self, ignored: &[String]) -> (Vec<String>, Vec<String>) {
+        let unknown = std::mem::take(&mut self.values)
+            .into_iter()
+            .filter(|(key, _)| !TRAINING.contains(&key.as_str()));
+        let (mut refused, mut passed) = (Vec::new(), Vec::new());
+        for (key, value) in unknown {
+            if value.is_null() {
+                passed.push(format!("config.json: `{key}`, which is null"));
+            } else if ignored.contains(&key) {
+                passed.push(format!(
+                    "config.json: `{key}`, {value}, as --ignore-key asks"
+                ));
+            } else {
+                refused.push(format!("`{key}` ({value})"));
+            }
+        }
+        if !refused.is_empty() {
             self.problem(format!(
-                "unknown: {}; what they change cannot be told, so remove them if it is nothing that \
-                 running needs",
-                unknown.join(", ")
+                "unknown: {}; what they change cannot be told: pass over what running does not need with --ignore-key KEY",
+                refused.join(", ")
             ));
         }
-        self.problems
+        (self.problems, passed)
     }
 }
 
@@ -531,7 +594,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, text).unwrap();
-        Config::read(&path)
+        Config::read(&path, &[])
     }
 
     fn changed(change: impl FnOnce(&mut Map<String, Value>)) -> String {
@@ -569,7 +632,8 @@ mod tests {
             "observation.images.top".to_owned(),
             "observation.images.up".to_owned(),
         )];
-        let policy = config.policy("arm", &renamed.into());
+        let (policy, called) = config.policy("arm", &renamed.into());
+        assert_eq!(called, [""; 0]);
         policy.check().unwrap();
         assert_eq!(policy.plan.levels, Some(100));
         assert_eq!(policy.condition_size(9), 9 + 2 * 64);
@@ -639,6 +703,84 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part}: {message}");
         }
+    }
+
+    #[test]
+    fn cameras_of_one_short_name_keep_their_whole_ones() {
+        let text = changed(|values| {
+            let features = values["input_features"].as_object_mut().unwrap();
+            features.remove("observation.images.wrist");
+            for name in [
+                "observation.image",
+                "observation.images.image",
+                "observation.images.state",
+            ] {
+                features.insert(
+                    name.to_owned(),
+                    serde_json::json!({"type": "VISUAL", "shape": [3, 96, 128]}),
+                );
+            }
+        });
+        let (policy, called) = read(&text).unwrap().policy("arm", &HashMap::new());
+        let mut cameras: Vec<_> = policy
+            .cameras()
+            .map(|(part, _)| part.short_name())
+            .collect();
+        cameras.sort_unstable();
+        let expected = [
+            "observation_image",
+            "observation_images_image",
+            "observation_images_state",
+            "top",
+        ];
+        assert_eq!(cameras, expected);
+        assert_eq!(called.len(), 3, "{called:?}");
+    }
+
+    #[test]
+    fn keys_that_say_nothing_or_are_said_to_are_passed_over() {
+        let text = changed(|values| {
+            values.insert("dtype".into(), Value::Null);
+            values.insert("use_flow".into(), true.into());
+        });
+        let message = read(&text).unwrap_err().to_string();
+        assert!(message.contains("unknown: `use_flow` (true)"), "{message}");
+        assert!(
+            message.contains("--ignore-key") && !message.contains("dtype"),
+            "{message}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        let config = Config::read(&path, &["use_flow".to_owned()]).unwrap();
+        assert!(
+            config
+                .ignored
+                .iter()
+                .any(|text| text.contains("`dtype`, which is null"))
+        );
+        assert!(
+            config
+                .ignored
+                .iter()
+                .any(|text| text.contains("`use_flow`, true"))
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_type_is_known_by_its_scheduler() {
+        let config = read(&changed(|values| drop(values.remove("type")))).unwrap();
+        assert!(
+            config.assumed[0].contains("no `type`"),
+            "{:?}",
+            config.assumed
+        );
+        let text = changed(|values| {
+            values.remove("type");
+            values.remove("noise_scheduler_type");
+        });
+        let message = read(&text).unwrap_err().to_string();
+        assert!(message.contains("without `type`"), "{message}");
     }
 
     #[test]

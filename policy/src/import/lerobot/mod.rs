@@ -18,7 +18,7 @@ use tch::{Device, Tensor};
 use self::config::Config;
 use self::processor::Processors;
 use self::statistics::Statistics;
-use super::{Format, Imported};
+use super::{Format, ImportOptions, Imported, diagnosis};
 use crate::checkpoint::{
     CONFIG_FILE, Checkpoint, Normalisers, VISION_PREFIX, WEIGHTS_FILE, WeightsFile,
 };
@@ -30,7 +30,8 @@ pub const ASSUMED_RATE_HZ: f64 = 10.0;
 
 /// Whether a `config.json` is one of LeRobot's, of whatever policy.
 pub(super) fn wrote(config: &serde_json::Value) -> bool {
-    config.get("type").is_some() || config.get("input_shapes").is_some()
+    let has = |key| config.get(key).is_some();
+    has("type") || has("input_shapes") || has("input_features") && has("output_features")
 }
 
 /// Reads a folder.
@@ -38,18 +39,14 @@ pub(super) fn wrote(config: &serde_json::Value) -> bool {
 /// # Errors
 /// Files that are missing or damaged, a policy of another kind, unknown keys or steps of a
 /// processor, tensors or statistics that are missing or do not fit: all of a kind at once.
-pub fn open(folder: &Path, device: Device) -> Result<Imported> {
+pub fn open(folder: &Path, device: Device, options: &ImportOptions) -> Result<Imported> {
+    let config_path = folder.join(CONFIG_FILE);
+    // Weights that are there do not help a policy of another kind.
+    let config = Config::read(&config_path, &options.ignored_keys)?;
     let weights_path = folder.join(WEIGHTS_FILE);
     if !weights_path.is_file() {
-        return Err(Error::Import {
-            path: folder.to_path_buf(),
-            reason: format!(
-                "{WEIGHTS_FILE} is missing; download the folder again, with its large files"
-            ),
-        });
+        return Err(diagnosis::without_weights(folder));
     }
-    let config_path = folder.join(CONFIG_FILE);
-    let config = Config::read(&config_path)?;
     let (embedded, tensors): (Vec<_>, Vec<_>) = weights::read(&weights_path)?
         .into_iter()
         .map(|(name, tensor)| (name.replace("_orig_mod.", ""), tensor))
@@ -62,7 +59,7 @@ pub fn open(folder: &Path, device: Device) -> Result<Imported> {
     let name = folder.file_name().map_or("imported".into(), |name| {
         name.to_string_lossy().into_owned()
     });
-    let policy = config.policy(&name, &processors.renamed);
+    let (policy, called) = config.policy(&name, &processors.renamed);
     let separate = config.separate_encoders;
     let file = WeightsFile {
         path: &weights_path,
@@ -90,6 +87,8 @@ pub fn open(folder: &Path, device: Device) -> Result<Imported> {
     let mut assumed = vec![format!(
         "actions per second: {ASSUMED_RATE_HZ}, since LeRobot keeps the rate with its data sets"
     )];
+    assumed.extend(config.assumed);
+    assumed.extend(called);
     assumed.extend(processors.assumed);
     let ignored = config.ignored.into_iter().chain(processors.ignored);
     Ok(Imported {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tch::Tensor;
 
+use super::super::diagnosis;
 use super::config::Config;
 use super::features::{ACTION, Kind};
 use super::statistics::{self, EPSILON, Mode, Statistics};
@@ -147,7 +148,7 @@ impl Processors {
     /// Goes through the steps of a file and returns the statistics of the one called `normaliser`.
     fn take(&mut self, folder: &Path, file: &str, normaliser: &str) -> Result<Statistics> {
         let path = folder.join(file);
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = diagnosis::read_text(&path)?;
         let json = |error: serde_json::Error| Error::Json {
             path: path.clone(),
             reason: error.to_string(),

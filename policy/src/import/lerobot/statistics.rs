@@ -108,6 +108,34 @@ impl Statistics {
         })
     }
 
+    /// What the file has in place of a statistic that is missing: other spellings of it, or the feature's other statistics.
+    fn alike(&self, feature: &str, statistic: &str) -> String {
+        let plain = |name: &str| {
+            let letters = name.chars().filter(char::is_ascii_alphanumeric);
+            letters.collect::<String>().to_ascii_lowercase()
+        };
+        let wanted = plain(&format!("{feature}.{statistic}"));
+        let last = plain(feature.rsplit('.').next().unwrap_or(feature));
+        let mut names: Vec<&str> = self.values.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let found = |is_like: &dyn Fn(&str) -> bool| {
+            let like: Vec<String> = names
+                .iter()
+                .filter(|name| is_like(name))
+                .map(|name| format!("`{name}`"))
+                .collect();
+            (!like.is_empty()).then(|| like.join(", "))
+        };
+        let ends = format!("{last}{statistic}");
+        let spelled = found(&|name| wanted == plain(name) || plain(name).ends_with(&ends));
+        let others = || found(&|name| name.starts_with(&format!("{feature}.")));
+        match (spelled, others()) {
+            (Some(spelled), _) => format!(" (the file has {spelled}: rename it)"),
+            (None, Some(others)) => format!(" (of this feature the file has {others})"),
+            _ => String::new(),
+        }
+    }
+
     /// The normaliser of a feature of `size` numbers, or what it lacks.
     pub(super) fn normaliser(
         &self,
@@ -135,7 +163,7 @@ impl Statistics {
         let [first, second] = names.map(|name| {
             let key = format!("{feature}.{name}");
             let problem = match self.values.get(&key) {
-                None => format!("`{key}` is missing"),
+                None => format!("`{key}` is missing{}", self.alike(feature, name)),
                 Some(values) if values.len() != size => {
                     format!("`{key}` has {} numbers, expected {size}", values.len())
                 }
@@ -246,12 +274,29 @@ mod tests {
         let problems = few.normaliser("a", Mode::MinMax, 2).unwrap_err();
         assert_eq!(
             problems,
-            ["`a.min` has 1 numbers, expected 2", "`a.max` is missing"]
+            [
+                "`a.min` has 1 numbers, expected 2",
+                "`a.max` is missing (of this feature the file has `a.min`)"
+            ]
         );
         let problems = few.normaliser("b", Mode::MeanStd, 1).unwrap_err();
         assert_eq!(
             problems,
-            ["`b.mean` holds NaN or infinity", "`b.std` is missing"]
+            [
+                "`b.mean` holds NaN or infinity",
+                "`b.std` is missing (of this feature the file has `b.mean`)"
+            ]
+        );
+        let renamed = statistics(&[("observation_state.min", &[0.0]), ("state.max", &[1.0])]);
+        let problems = renamed
+            .normaliser("observation.state", Mode::MinMax, 1)
+            .unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "`observation.state.min` is missing (the file has `observation_state.min`: rename it)",
+                "`observation.state.max` is missing (the file has `state.max`: rename it)"
+            ]
         );
     }
 

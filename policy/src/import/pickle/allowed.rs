@@ -10,6 +10,8 @@ pub(in crate::import) enum Role {
     Function,
     /// Made empty, then given its state.
     Class,
+    /// Made in any way; what comes of it is of no concern to whoever reads weights.
+    Left,
 }
 
 /// A class or function of Python.
@@ -34,10 +36,10 @@ const fn global(role: Role, module: &'static str, name: &'static str) -> Global 
     Global { module, name, role }
 }
 
-use Role::{Class, Function, Name};
+use Role::{Class, Function, Left, Name};
 
-/// What checkpoints of diffusion_policy and SDP are made of: tensors, configurations of OmegaConf,
-/// and the types that these name.
+/// What checkpoints of diffusion_policy and SDP are made of: tensors, configurations of OmegaConf, the types that these
+/// name, and what programs keep beside them.
 static ALLOWED: &[Global] = &[
     global(Function, "torch._utils", "_rebuild_tensor_v2"),
     global(Function, "torch._utils", "_rebuild_parameter"),
@@ -100,4 +102,59 @@ static ALLOWED: &[Global] = &[
     global(Name, "builtins", "list"),
     global(Name, "builtins", "str"),
     global(Name, "builtins", "tuple"),
+    // What stands beside configuration and weights: scores and dates of a run, states of schedulers.
+    global(Name, "torch", "ComplexFloatStorage"),
+    global(Name, "torch", "ComplexDoubleStorage"),
+    global(Name, "torch", "float16"),
+    global(Name, "torch", "bfloat16"),
+    global(Name, "torch", "float32"),
+    global(Name, "torch", "float64"),
+    global(Name, "torch", "int32"),
+    global(Name, "torch", "int64"),
+    global(Name, "torch", "bool"),
+    global(Name, "torch", "complex64"),
+    global(Name, "torch", "complex128"),
+    global(Left, "torch.serialization", "_get_layout"),
+    global(Left, "torch.storage", "UntypedStorage"),
+    global(Left, "torch.storage", "TypedStorage"),
+    global(Left, "numpy", "dtype"),
+    global(Left, "numpy", "ndarray"),
+    global(Left, "numpy", "float64"),
+    global(Left, "numpy", "float32"),
+    global(Left, "numpy", "int64"),
+    global(Left, "numpy", "int32"),
+    global(Left, "numpy", "bool_"),
+    global(Left, "numpy.core.multiarray", "scalar"),
+    global(Left, "numpy.core.multiarray", "_reconstruct"),
+    global(Left, "numpy.core.numeric", "_frombuffer"),
+    global(Left, "numpy._core.multiarray", "scalar"),
+    global(Left, "numpy._core.multiarray", "_reconstruct"),
+    global(Left, "numpy._core.numeric", "_frombuffer"),
+    global(Left, "numpy.random", "__RandomState_ctor"),
+    global(Left, "numpy.random._pickle", "__randomstate_ctor"),
+    global(Left, "numpy.random._pickle", "__generator_ctor"),
+    global(Left, "numpy.random._pickle", "__bit_generator_ctor"),
+    global(Left, "numpy.random._mt19937", "MT19937"),
+    global(Left, "numpy.random._pcg64", "PCG64"),
+    global(Left, "datetime", "datetime"),
+    global(Left, "datetime", "date"),
+    global(Left, "datetime", "time"),
+    global(Left, "datetime", "timedelta"),
+    global(Left, "datetime", "timezone"),
+    global(Left, "collections", "Counter"),
+    global(Left, "collections", "deque"),
+    global(Left, "decimal", "Decimal"),
+    global(Left, "fractions", "Fraction"),
+    global(Left, "uuid", "UUID"),
+    global(Left, "argparse", "Namespace"),
+    global(Left, "types", "SimpleNamespace"),
+    global(Left, "builtins", "complex"),
+    global(Left, "builtins", "bytearray"),
+    global(Left, "builtins", "range"),
+    global(Left, "builtins", "slice"),
+    global(Left, "__builtin__", "complex"),
+    global(Left, "__builtin__", "bytearray"),
+    global(Left, "__builtin__", "slice"),
+    global(Left, "__builtin__", "range"),
+    global(Left, "__builtin__", "xrange"),
 ];

@@ -231,7 +231,7 @@ impl<'a> Machine<'a> {
         let target = self.pop()?;
         let begun = self.begun;
         let class = match self.node(target) {
-            Node::Global(global) if global.role == role => *global,
+            Node::Global(global) if global.role == role || global.role == Role::Left => *global,
             Node::Global(global) => {
                 let what = format!("`{}.{}`", global.module, global.name);
                 return Err(PickleError::NotCallable { what, at: begun });
@@ -244,6 +244,7 @@ impl<'a> Machine<'a> {
             }
         };
         if let Some(keywords) = keywords
+            && class.role != Role::Left
             && !matches!(self.node(keywords), Node::Dictionary(entries) if entries.is_empty())
         {
             return Err(self.damaged("keyword arguments"));
@@ -264,6 +265,7 @@ impl<'a> Machine<'a> {
         let target = self.top()?;
         match self.node(target) {
             Node::Sequence(items) => items.extend(new),
+            Node::Object(object) if object.class.role == Role::Left => {}
             _ => return Err(self.damaged("items for something that is no sequence")),
         }
         Ok(())
