@@ -1,6 +1,6 @@
 //! The way from the last command onto the path of a new plan, so that no replacement makes a jump.
 
-use crate::curve::{Curve, Interpolation, Motion, segment};
+use crate::curve::{Curve, Interpolation, Interpolations, Motion, segment};
 use crate::orientation::{OrientationCurve, Orientations};
 use crate::quaternion::{Quaternion, Turn, length};
 use crate::timeline::{Plan, PlanHeader};
@@ -29,21 +29,16 @@ impl Blend {
     /// commands step, and a straight line may lead onto the new path by itself.
     pub(crate) fn begin(
         plan: &Plan,
-        interpolation: Interpolation,
+        interpolations: &Interpolations,
         orientations: &Orientations,
         from: &[Motion],
         now_ns: u64,
         gap_ns: u64,
     ) -> Option<Self> {
-        let direct = match interpolation {
-            Interpolation::Hold => true,
-            Interpolation::Linear => {
-                let gap_s = gap_ns as f64 * 1e-9;
-                leads_onto(plan, orientations, from, now_ns, gap_s)
-                    && turns_onto(plan, orientations, from, now_ns, gap_s)
-            }
-            Interpolation::Cubic => false,
-        };
+        let gap_s = gap_ns as f64 * 1e-9;
+        let direct = interpolations.iter().all(|it| it != Interpolation::Cubic)
+            && leads_onto(plan, interpolations, orientations, from, now_ns, gap_s)
+            && turns_onto(plan, interpolations, orientations, from, now_ns, gap_s);
         let (until_ns, target) = meeting(plan, now_ns);
         let blend = Self {
             from_ns: now_ns.saturating_sub(gap_ns),
@@ -58,8 +53,12 @@ impl Blend {
         now_ns >= self.until_ns
     }
 
-    /// Motion at `now_ns`, before the end, of the number that `curve` is about and that began at `from`.
+    /// Motion at `now_ns`, before the end, of the number that `curve` is about and that began at `from`. What holds steps
+    /// at once.
     pub(crate) fn at(&self, curve: Curve<'_>, from: Motion, now_ns: u64) -> Motion {
+        if curve.interpolation() == Interpolation::Hold {
+            return curve.at(now_ns);
+        }
         let to = match self.target {
             Target::Before => Motion::at_rest(curve.knot(0).value),
             Target::Position(position) => curve.knot(position),
@@ -87,7 +86,7 @@ impl Blend {
             Target::Position(position) => position,
         })?;
         if curve.interpolation() == Interpolation::Hold {
-            return Some(Turn::at_rest(from));
+            return curve.at(now_ns);
         }
         let turn = from.slerp(to, self.fraction(now_ns));
         Some(turn.times(1.0 / self.seconds()))
@@ -107,13 +106,16 @@ impl Blend {
 /// it cover in this time, with at most one bend between, up to the rounding of commands.
 fn leads_onto(
     plan: &Plan,
+    interpolations: &Interpolations,
     orientations: &Orientations,
     from: &[Motion],
     now_ns: u64,
     gap_s: f64,
 ) -> bool {
     let numbers = from.iter().enumerate();
-    let mut numbers = numbers.filter(|&(index, _)| !orientations.contains(index));
+    let mut numbers = numbers.filter(|&(index, _)| {
+        !orientations.contains(index) && interpolations.of(index) != Interpolation::Hold
+    });
     numbers.all(|(index, from)| {
         let path = Curve::new(plan, index, Interpolation::Linear).at(now_ns);
         let (before, after) = (from.velocity * gap_s, path.velocity * gap_s);
@@ -126,19 +128,23 @@ fn leads_onto(
 /// The same for orientations: the step is a rotation that the faster of both angular velocities covers.
 fn turns_onto(
     plan: &Plan,
+    interpolations: &Interpolations,
     orientations: &Orientations,
     from: &[Motion],
     now_ns: u64,
     gap_s: f64,
 ) -> bool {
-    orientations.groups().iter().all(|&columns| {
-        let path = OrientationCurve::new(plan, columns, Interpolation::Linear).at(now_ns);
-        let last = Quaternion::new(columns.map(|column| from[column].value));
+    orientations.groups().iter().all(|&group| {
+        if interpolations.of(group.columns()[0]) == Interpolation::Hold {
+            return true;
+        }
+        let path = OrientationCurve::new(plan, group, Interpolation::Linear).at(now_ns);
+        let last = group.read(|column| from[column].value);
         let (Some(path), Some(last)) = (path, last) else {
             return true;
         };
-        let before = length(columns.map(|column| from[column].velocity));
-        let covered = 2.0 * before.max(length(path.rate)) * gap_s;
+        let before = group.angular_velocity(|column| from[column]);
+        let covered = before.max(2.0 * length(path.rate)) * gap_s;
         last.angle_to(path.at) <= covered + ROUNDING
     })
 }

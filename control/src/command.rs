@@ -6,7 +6,7 @@
 //! without a deviation. Orientations are always of length 1 and do not change their sign on the way.
 
 use crate::blend::Blend;
-use crate::curve::{Curve, Interpolation, Motion};
+use crate::curve::{Curve, Interpolation, Interpolations, Motion};
 use crate::orientation::{OrientationCurve, Orientations};
 use crate::quaternion::{Quaternion, Turn};
 use crate::timeline::{Plan, PlanHeader, PlanPhase};
@@ -50,7 +50,7 @@ pub struct CommandCounts {
 /// Turns plans into commands `[Da]`. Clock-free: all times are given.
 #[derive(Debug, Clone)]
 pub struct CommandEngine {
-    interpolation: Interpolation,
+    interpolations: Interpolations,
     orientations: Orientations,
     following: Option<PlanHeader>,
     blend: Option<Blend>,
@@ -67,15 +67,19 @@ impl CommandEngine {
     /// An engine for actions of `action_size` numbers, none of them an orientation's.
     #[must_use]
     pub fn new(interpolation: Interpolation, action_size: usize) -> Self {
-        Self::with_orientations(interpolation, Orientations::none(action_size))
+        let orientations = Orientations::none(action_size);
+        Self::with_orientations(
+            Interpolations::all(interpolation, action_size),
+            orientations,
+        )
     }
 
-    /// An engine for actions with orientations.
+    /// An engine for actions with orientations and an interpolation for every number.
     #[must_use]
-    pub fn with_orientations(interpolation: Interpolation, orientations: Orientations) -> Self {
+    pub fn with_orientations(interpolations: Interpolations, orientations: Orientations) -> Self {
         let action_size = orientations.action_size();
         Self {
-            interpolation,
+            interpolations,
             orientations,
             following: None,
             blend: None,
@@ -89,8 +93,8 @@ impl CommandEngine {
 
     /// Writes the command due at `now_ns` to `out` `[Da]`, in the action's own units, no number beyond what an f32 holds.
     ///
-    /// An orientation's four columns become a unit quaternion with the sign that is nearer to the last command's. Where a
-    /// plan says no orientation the last one is kept, at first the identity.
+    /// An orientation's columns become a unit quaternion, a rotation vector or two axes, of all numbers that say the same
+    /// those nearest to the last command's. Where a plan says no orientation the last one is kept, at first the identity.
     ///
     /// A plan of another action size counts as none. `out` should hold Da numbers; of a shorter one only the leading
     /// numbers are written, of a longer one the rest is left alone.
@@ -108,7 +112,7 @@ impl CommandEngine {
     }
 
     /// The last command's rate of change `[Da]`, in the action's units per second: that of the path it lies on, 0 for hold
-    /// and without a plan. For an orientation's columns it is the derivative of the quaternion's numbers.
+    /// and without a plan. For an orientation's columns it is the derivative of its numbers.
     #[must_use]
     pub fn velocity(&self) -> &[f64] {
         &self.velocity
@@ -169,7 +173,7 @@ impl CommandEngine {
             if self.orientations.contains(index) {
                 continue;
             }
-            let curve = Curve::new(plan, index, self.interpolation);
+            let curve = Curve::new(plan, index, self.interpolations.of(index));
             let motion = match self.blend {
                 Some(blend) => blend.at(curve, self.from[index], now_ns),
                 None => curve.at(now_ns),
@@ -181,20 +185,24 @@ impl CommandEngine {
     }
 
     fn turn_orientations(&mut self, plan: &Plan, now_ns: u64) {
-        for &columns in self.orientations.groups() {
-            let curve = OrientationCurve::new(plan, columns, self.interpolation);
-            let last = Quaternion::new(columns.map(|column| self.last[column]));
+        for &group in self.orientations.groups() {
+            let columns = group.columns();
+            let interpolation = self.interpolations.of(columns[0]);
+            let curve = OrientationCurve::new(plan, group, interpolation);
+            let last = group.read(|column| self.last[column]);
             let last = last.unwrap_or(Quaternion::IDENTITY);
-            let from = Quaternion::new(columns.map(|column| self.from[column].value));
+            let from = group.read(|column| self.from[column].value);
             let turn = match (self.blend, from) {
                 (Some(blend), Some(from)) => blend.turn_at(curve, from, now_ns),
                 _ => curve.at(now_ns),
             };
             let turn = turn.unwrap_or(Turn::at_rest(last)).on_the_side_of(last);
-            for ((column, number), rate) in
-                columns.into_iter().zip(turn.at.numbers()).zip(turn.rate)
-            {
+            let numbers = group.numbers(turn.at, |column| self.last[column]);
+            for (&column, number) in columns.iter().zip(numbers) {
                 self.last[column] = number;
+            }
+            let rates = group.rates(turn, &numbers);
+            for (&column, rate) in columns.iter().zip(rates) {
                 self.velocity[column] = rate;
             }
             self.counts.unsaid_orientations += u64::from(!curve.is_said(now_ns));
@@ -218,7 +226,7 @@ impl CommandEngine {
         }
         Blend::begin(
             plan,
-            self.interpolation,
+            &self.interpolations,
             &self.orientations,
             &self.from,
             now_ns,

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::command::{CommandEngine, CommandStatus};
-use crate::curve::Interpolation;
+use crate::curve::{InterpolationConfig, InterpolationError, Interpolations};
 use crate::limiter::{LimitCounts, LimitFlags, Limiter};
 use crate::limits::{LimitsConfig, LimitsError};
 use crate::orientation::{OrientationError, Orientations};
+use crate::rotation::OrientationColumns;
 use crate::start::{StartConfig, StartConfigError, StartFrom};
 use crate::supervisor::{HealthInputs, SafetyReason, SafetyState, Situation, Supervisor};
 use crate::timeline::Plan;
@@ -21,9 +22,9 @@ use crate::watchdog::{WatchdogConfig, WatchdogError};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ControllerConfig {
     /// How a command lies between the actions of a plan.
-    pub interpolation: Interpolation,
-    /// Groups of four numbers of the action that are a quaternion x, y, z, w.
-    pub orientations: Vec<[usize; 4]>,
+    pub interpolation: InterpolationConfig,
+    /// The numbers of the action that are orientations.
+    pub orientations: Vec<OrientationColumns>,
     /// Position, velocity, acceleration, jerk.
     pub limits: LimitsConfig,
     /// What is watched, and what follows.
@@ -40,6 +41,9 @@ pub enum ControllerError {
     /// `[control.limits]`.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// `control.interpolation`.
+    #[error(transparent)]
+    Interpolation(#[from] InterpolationError),
     /// `control.orientations`.
     #[error(transparent)]
     Orientations(#[from] OrientationError),
@@ -151,7 +155,8 @@ impl Controller {
             !orientations.groups().is_empty(),
             action_size,
         )?;
-        let engine = CommandEngine::with_orientations(config.interpolation, orientations);
+        let interpolations = Interpolations::new(&config.interpolation, &orientations)?;
+        let engine = CommandEngine::with_orientations(interpolations, orientations);
         Ok(Self {
             engine,
             limiter,

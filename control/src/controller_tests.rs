@@ -1,4 +1,5 @@
 use super::*;
+use crate::curve::Interpolation;
 use crate::limits::PerJoint;
 use crate::timeline::PlanHeader;
 
@@ -308,7 +309,7 @@ mod any_motion {
         let (mut seen, mut followed) = (Seen::default(), None);
         let all = |limit: Option<f64>| limit.map(PerJoint::All);
         let config = ControllerConfig {
-            interpolation: case.interpolation,
+            interpolation: case.interpolation.into(),
             limits: LimitsConfig {
                 lower: Some(PerJoint::All(-1.0)),
                 upper: Some(PerJoint::All(1.0)),
@@ -447,4 +448,99 @@ mod any_motion {
         assert!(approaches > 20_000, "{approaches}");
         assert!(homes > 20_000, "{homes}");
     }
+}
+
+/// The least turned angle, of commands that go through rows of a rotation vector and a gripper, and the grippers commanded.
+fn turned_and_gripped(interpolation: Interpolation) -> (f64, Vec<f64>) {
+    // The same orientation by two vectors, in turns, and a gripper that opens and closes.
+    let rows: Vec<f32> = (0..8_u8)
+        .flat_map(|row| match row % 2 {
+            0 => [3.1, 0.0, 0.0, 0.0],
+            _ => [3.1 - std::f32::consts::TAU, 0.0, 0.0, 1.0],
+        })
+        .collect();
+    let config = ControllerConfig {
+        interpolation: InterpolationConfig::Each(vec![
+            interpolation,
+            interpolation,
+            interpolation,
+            Interpolation::Hold,
+        ]),
+        orientations: vec![OrientationColumns::RotationVector([0, 1, 2])],
+        limits: LimitsConfig {
+            angular_velocity: Some(2.0),
+            ..LimitsConfig::default()
+        },
+        ..ControllerConfig::default()
+    };
+    let mut controller = Controller::new(&config, 4, 10_000_000).unwrap();
+    let header = PlanHeader {
+        stream: 0,
+        chunk: 0,
+        observation_sequence: 0,
+        start_ns: 1_000_000_000,
+        period_ns: 100_000_000,
+        action_size: 4,
+        committed: 8,
+    };
+    let plan = Plan::new(header, rows).unwrap();
+    let (mut least, mut gripped) = (f64::INFINITY, Vec::new());
+    for index in 0..80 {
+        let now_ns = 1_000_000_000 + index * 10_000_000;
+        let inputs = TickInputs {
+            index,
+            deadline_ns: now_ns,
+            now_ns,
+            facts: HealthInputs {
+                observation_ns: now_ns,
+                policy_alive: true,
+                session_alive: true,
+                ..HealthInputs::default()
+            },
+        };
+        controller.tick(&inputs, Some(&plan));
+        let command = controller.command();
+        least = least.min(command[0].abs());
+        gripped.push(command[3]);
+    }
+    (least, gripped)
+}
+
+#[test]
+fn an_orientation_said_in_two_ways_is_no_turn_and_a_gripper_is_open_or_closed() {
+    for interpolation in [
+        Interpolation::Hold,
+        Interpolation::Linear,
+        Interpolation::Cubic,
+    ] {
+        let (least, gripped) = turned_and_gripped(interpolation);
+        assert!(least > 3.0, "{interpolation:?}: a command of {least} rad");
+        let is_half = |grip: &&f64| **grip > 0.0 && **grip < 1.0;
+        assert_eq!(gripped.iter().find(is_half), None, "{interpolation:?}");
+        assert!(gripped.contains(&1.0), "{interpolation:?}: {gripped:?}");
+    }
+}
+
+#[test]
+fn interpolations_that_do_not_fit_the_action_are_refused() {
+    let refusal = |each: &[Interpolation], size: usize| {
+        let config = ControllerConfig {
+            interpolation: InterpolationConfig::Each(each.to_vec()),
+            orientations: vec![OrientationColumns::RotationVector([0, 1, 2])],
+            ..ControllerConfig::default()
+        };
+        let refused = Controller::new(&config, size, 10_000_000);
+        refused.map(drop).unwrap_err().to_string()
+    };
+    use Interpolation::{Hold, Linear};
+    let message = refusal(&[Linear; 3], 4);
+    assert!(
+        message.contains("control.interpolation has 3 names, expected one name or 4"),
+        "{message}"
+    );
+    let message = refusal(&[Linear, Hold, Linear, Hold], 4);
+    assert!(
+        message.contains("differs for the columns [0, 1, 2]"),
+        "{message}"
+    );
 }

@@ -27,6 +27,7 @@ pub mod machine;
 pub mod orientation;
 mod quaternion;
 pub mod realtime;
+pub mod rotation;
 pub mod schedule;
 mod silent_connections;
 pub mod start;
@@ -44,7 +45,7 @@ pub use command::{CommandCounts, CommandEngine, CommandStatus};
 pub use controller::{
     Controller, ControllerConfig, ControllerError, FarStart, TickInputs, TickOutput,
 };
-pub use curve::Interpolation;
+pub use curve::{Interpolation, InterpolationConfig, InterpolationError, Interpolations};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use fixed_rate::{ControlLoop, LoopError, LoopOptions, Tick};
 pub use latencies::{Latencies, Percentiles};
@@ -54,6 +55,7 @@ pub use limits::{LimitsConfig, LimitsError, PerJoint};
 pub use machine::Machine;
 pub use orientation::{OrientationError, Orientations};
 pub use realtime::{RealtimeConfig, RealtimeError, RealtimeStatus, pin_current_thread};
+pub use rotation::OrientationColumns;
 pub use schedule::{MissPolicy, Schedule};
 pub use silent_connections::keep_back_silent_connections;
 pub use start::{StartConfig, StartConfigError, StartFrom};

@@ -151,7 +151,7 @@ impl LimitsConfig {
                 expected: POSITIVE,
             });
         }
-        let joints = orientations.action_size() - 4 * orientations.groups().len();
+        let joints = orientations.joints();
         let read = |key, limit: &Option<PerJoint>, default, expected, allowed: fn(f64) -> bool| {
             let values = match limit {
                 None => return Ok(vec![default; joints]),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn refused(config: &LimitsConfig) -> String {
-        let orientations = Orientations::new(&[[1, 2, 3, 4]], 7).unwrap();
+        let orientations = Orientations::new(&[[1, 2, 3, 4].into()], 7).unwrap();
         config.joints(&orientations).unwrap_err().to_string()
     }
 
@@ -236,7 +236,7 @@ mod tests {
             velocity: each(&[1.0, 2.0, 3.0]),
             ..LimitsConfig::default()
         };
-        let orientations = Orientations::new(&[[1, 2, 3, 4]], 7).unwrap();
+        let orientations = Orientations::new(&[[1, 2, 3, 4].into()], 7).unwrap();
         let joints = config.joints(&orientations).unwrap();
         let expected = JointLimits {
             lower: -1.0,

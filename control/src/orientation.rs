@@ -1,20 +1,21 @@
 //! Which numbers of an action are orientations, and the path of an orientation through a plan.
 //!
-//! An orientation is four numbers of the action, a quaternion x, y, z, w of any length but zero. Between two positions it
-//! turns about one axis at constant angular velocity by the shorter way (slerp), whatever the signs of the two. A position
-//! whose numbers are nearly zero says no orientation: the path stays at the one before it or, where the plan has none
-//! before, at the first after it.
+//! An orientation is four, three or six numbers of the action ([`OrientationColumns`]). Between two positions it turns about
+//! one axis at constant angular velocity by the shorter way (slerp), by whatever numbers the two are said. A position whose
+//! numbers say no orientation, a quaternion of nearly zeros, is passed over: the path stays at the one before it or, where
+//! the plan has none before, at the first after it.
 
 use thiserror::Error;
 
 use crate::curve::{Interpolation, period_s};
 use crate::quaternion::{Quaternion, Turn};
+use crate::rotation::OrientationColumns;
 use crate::timeline::{Plan, PlanPhase};
 
 /// The orientations in an action of a known size; checked when made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orientations {
-    groups: Box<[[usize; 4]]>,
+    groups: Box<[OrientationColumns]>,
     action_size: usize,
 }
 
@@ -24,7 +25,7 @@ pub enum OrientationError {
     /// A column that an action does not have.
     #[error(
         "control.orientations[{group}] names column {column}, but an action has {action_size} numbers: expected columns \
-         below {action_size}, those of x, y, z and w"
+         below {action_size}"
     )]
     Range {
         /// The orientation.
@@ -37,7 +38,7 @@ pub enum OrientationError {
     /// A column in two places.
     #[error(
         "control.orientations[{group}] names column {column}, which is in control.orientations[{first}] already: expected \
-         four columns that no other number has"
+         columns that no other number has"
     )]
     Twice {
         /// The orientation.
@@ -50,17 +51,19 @@ pub enum OrientationError {
 }
 
 impl Orientations {
-    /// Checks the columns x, y, z, w of each orientation in actions of `action_size` numbers.
+    /// Checks the columns of each orientation in actions of `action_size` numbers.
     ///
     /// # Errors
     /// A column beyond the action, or named twice; the message names the key `control.orientations`.
-    pub fn new(groups: &[[usize; 4]], action_size: usize) -> Result<Self, OrientationError> {
+    pub fn new(
+        groups: &[OrientationColumns],
+        action_size: usize,
+    ) -> Result<Self, OrientationError> {
         let mut seen = vec![None; action_size];
-        for (group, &column) in groups
-            .iter()
-            .enumerate()
-            .flat_map(|(group, columns)| columns.iter().map(move |column| (group, column)))
-        {
+        for (group, column) in groups.iter().enumerate().flat_map(|(group, orientation)| {
+            let columns = orientation.columns().iter();
+            columns.map(move |&column| (group, column))
+        }) {
             match seen.get_mut(column) {
                 None => {
                     return Err(OrientationError::Range {
@@ -94,9 +97,9 @@ impl Orientations {
         }
     }
 
-    /// Columns x, y, z, w of each orientation.
+    /// The columns of each orientation.
     #[must_use]
-    pub fn groups(&self) -> &[[usize; 4]] {
+    pub fn groups(&self) -> &[OrientationColumns] {
         &self.groups
     }
 
@@ -109,7 +112,15 @@ impl Orientations {
     /// Whether a column belongs to an orientation.
     #[must_use]
     pub fn contains(&self, column: usize) -> bool {
-        self.groups.iter().any(|columns| columns.contains(&column))
+        let mut groups = self.groups.iter();
+        groups.any(|group| group.columns().contains(&column))
+    }
+
+    /// Numbers of the action that belong to no orientation.
+    #[must_use]
+    pub fn joints(&self) -> usize {
+        let turned: usize = self.groups.iter().map(|group| group.columns().len()).sum();
+        self.action_size - turned
     }
 }
 
@@ -117,13 +128,17 @@ impl Orientations {
 #[derive(Clone, Copy)]
 pub(crate) struct OrientationCurve<'a> {
     plan: &'a Plan,
-    columns: [usize; 4],
+    columns: OrientationColumns,
     interpolation: Interpolation,
 }
 
 impl<'a> OrientationCurve<'a> {
     /// `columns` must be below the plan's action size.
-    pub(crate) fn new(plan: &'a Plan, columns: [usize; 4], interpolation: Interpolation) -> Self {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        columns: OrientationColumns,
+        interpolation: Interpolation,
+    ) -> Self {
         Self {
             plan,
             columns,
@@ -173,10 +188,8 @@ impl<'a> OrientationCurve<'a> {
 
     fn said(self, position: usize) -> Option<Quaternion> {
         let row = position * self.plan.header().action_size;
-        Quaternion::new(
-            self.columns
-                .map(|column| f64::from(self.plan.actions()[row + column])),
-        )
+        let actions = self.plan.actions();
+        self.columns.read(|column| f64::from(actions[row + column]))
     }
 }
 
@@ -187,18 +200,28 @@ mod tests {
 
     #[test]
     fn columns_are_checked() {
-        let orientations = Orientations::new(&[[3, 4, 5, 6], [10, 9, 8, 7]], 11).unwrap();
+        let orientations =
+            Orientations::new(&[[3, 4, 5, 6].into(), [10, 9, 8, 7].into()], 11).unwrap();
         assert!(orientations.contains(10) && !orientations.contains(2));
         assert_eq!(orientations.action_size(), 11);
-        let error = Orientations::new(&[[3, 4, 5, 6], [7, 8, 9, 10]], 10).unwrap_err();
+        let error =
+            Orientations::new(&[[3, 4, 5, 6].into(), [7, 8, 9, 10].into()], 10).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "control.orientations[1] names column 10, but an action has 10 numbers: expected columns below 10, those of \
-             x, y, z and w"
+            "control.orientations[1] names column 10, but an action has 10 numbers: expected columns below 10"
         );
         for (groups, group, column, first) in [
-            (&[[0, 1, 2, 3], [4, 5, 3, 6]][..], 1, 3, 0),
-            (&[[0, 1, 1, 3]][..], 0, 1, 0),
+            (&[[0, 1, 2, 3].into(), [4, 5, 3, 6].into()][..], 1, 3, 0),
+            (&[[0, 1, 1, 3].into()][..], 0, 1, 0),
+            (
+                &[
+                    OrientationColumns::RotationVector([0, 1, 2]),
+                    OrientationColumns::SixD([3, 4, 5, 6, 7, 2]),
+                ][..],
+                1,
+                2,
+                0,
+            ),
         ] {
             let expected = OrientationError::Twice {
                 group,
@@ -224,7 +247,7 @@ mod tests {
             committed: 5,
         };
         let plan = Plan::new(header, actions).unwrap();
-        let curve = OrientationCurve::new(&plan, [0, 1, 2, 3], Interpolation::Linear);
+        let curve = OrientationCurve::new(&plan, [0, 1, 2, 3].into(), Interpolation::Linear);
         let angle = |now| {
             let turn = curve.at(now).unwrap();
             turn.at.angle_to(Quaternion::IDENTITY) / std::f64::consts::PI
@@ -245,7 +268,7 @@ mod tests {
             ..header
         };
         let nothing = Plan::new(header, none.to_vec()).unwrap();
-        let curve = OrientationCurve::new(&nothing, [0, 1, 2, 3], Interpolation::Linear);
+        let curve = OrientationCurve::new(&nothing, [0, 1, 2, 3].into(), Interpolation::Linear);
         assert_eq!(curve.at(1000), None);
     }
 }

@@ -30,14 +30,39 @@ impl Quaternion {
         (largest >= LEAST).then(|| Self::normalised(numbers.map(|number| number / largest)))
     }
 
-    pub(crate) fn numbers(self) -> [f64; 4] {
-        self.0
+    /// The orientation of three perpendicular axes of length 1, the columns of its matrix (Shepperd, "Quaternion from
+    /// rotation matrix", 1978: the largest of four numbers first, so that none is divided by a small one).
+    pub(crate) fn of_axes([x, y, z]: [[f64; 3]; 3]) -> Option<Self> {
+        let trace = x[0] + y[1] + z[2];
+        let numbers = if trace >= x[0].max(y[1]).max(z[2]) {
+            [y[2] - z[1], z[0] - x[2], x[1] - y[0], 1.0 + trace]
+        } else if x[0] >= y[1].max(z[2]) {
+            [
+                1.0 + x[0] - y[1] - z[2],
+                x[1] + y[0],
+                z[0] + x[2],
+                y[2] - z[1],
+            ]
+        } else if y[1] >= z[2] {
+            [
+                x[1] + y[0],
+                1.0 + y[1] - x[0] - z[2],
+                y[2] + z[1],
+                z[0] - x[2],
+            ]
+        } else {
+            [
+                z[0] + x[2],
+                y[2] + z[1],
+                1.0 + z[2] - x[0] - y[1],
+                x[1] - y[0],
+            ]
+        };
+        Self::new(numbers)
     }
 
-    /// Whether no number differs by more than `room` from the one in `numbers`.
-    pub(crate) fn is_near(self, numbers: [f64; 4], room: f64) -> bool {
-        let mut pairs = self.0.iter().zip(numbers);
-        pairs.all(|(own, number)| (own - number).abs() <= room)
+    pub(crate) fn numbers(self) -> [f64; 4] {
+        self.0
     }
 
     /// The angle of the rotation from here to `other`, 0 to pi.
@@ -103,6 +128,13 @@ impl Turn {
         let at = self.at.on_the_side_of(other);
         let factor = if at == self.at { 1.0 } else { -1.0 };
         Self { at, ..self }.times(factor)
+    }
+
+    /// Where the turn is `seconds` later, at its rate.
+    pub(crate) fn after(self, seconds: f64) -> Quaternion {
+        let numbers = self.at.numbers();
+        let moved = std::array::from_fn(|at| numbers[at] + self.rate[at] * seconds);
+        Quaternion::new(moved).unwrap_or(self.at)
     }
 
     /// The same turn at a rate `factor` times as high.

@@ -85,7 +85,7 @@ proptest! {
             jerk: each(|bounds| bounds.jerk),
             angular_velocity: Some(turning),
         };
-        let orientations = Orientations::new(&[[2, 3, 4, 5]], 11).unwrap();
+        let orientations = Orientations::new(&[[2, 3, 4, 5].into()], 11).unwrap();
         let mut limiter = Limiter::new(&limits, &orientations, period_ns).unwrap();
         limiter.start(&[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
         let mut references: Vec<References> =

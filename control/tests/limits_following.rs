@@ -254,7 +254,7 @@ fn a_limiter_starts_where_the_robot_is() {
         velocity: Some(PerJoint::All(1.0)),
         ..LimitsConfig::default()
     };
-    let orientations = Orientations::new(&[[2, 3, 4, 5]], 6).unwrap();
+    let orientations = Orientations::new(&[[2, 3, 4, 5].into()], 6).unwrap();
     let mut limiter = Limiter::new(&limits, &orientations, MS).unwrap();
     let mut refused = |position: &[f64]| limiter.start(position);
     assert_eq!(
@@ -278,7 +278,7 @@ fn a_limiter_starts_where_the_robot_is() {
     assert_eq!(
         refused(&[0.0; 6]).unwrap_err(),
         StartError::NoOrientation {
-            columns: [2, 3, 4, 5]
+            columns: [2, 3, 4, 5].into()
         }
     );
     let mut out = [7.0; 6];
@@ -306,7 +306,7 @@ fn orientations_turn_no_faster_than_allowed() {
         angular_velocity: Some(0.5),
         ..LimitsConfig::default()
     };
-    let orientations = Orientations::new(&[[0, 1, 2, 3]], 4).unwrap();
+    let orientations = Orientations::new(&[[0, 1, 2, 3].into()], 4).unwrap();
     let mut limiter = Limiter::new(&limits, &orientations, 10 * MS).unwrap();
     limiter.start(&[0.0, 0.0, 0.0, 1.0]).unwrap();
     let about_z = |angle: f64| [0.0, 0.0, (angle / 2.0).sin(), (angle / 2.0).cos()];

@@ -77,8 +77,8 @@ fn publish(mut plans: PlanWriter, stop: &AtomicBool) {
 /// Everything on: limits that intervene, an orientation, a ladder with short times.
 fn controller(interpolation: Interpolation) -> Controller {
     let config = ControllerConfig {
-        interpolation,
-        orientations: vec![[3, 4, 5, 6]],
+        interpolation: interpolation.into(),
+        orientations: vec![[3, 4, 5, 6].into()],
         limits: LimitsConfig {
             lower: Some(PerJoint::All(-0.9)),
             upper: Some(PerJoint::All(0.99)),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use kinestream_control::{CommandEngine, Interpolation, Orientations, Plan, PlanHeader};
+use kinestream_control::{
+    CommandEngine, Interpolation, Interpolations, Orientations, Plan, PlanHeader,
+};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -55,7 +57,10 @@ fn plan(chunk: u64, start_ns: u64, actions: &[[f32; 4]]) -> Plan {
 }
 
 fn engine(interpolation: Interpolation) -> CommandEngine {
-    CommandEngine::with_orientations(interpolation, Orientations::new(&[COLUMNS], 5).unwrap())
+    CommandEngine::with_orientations(
+        Interpolations::all(interpolation, 5),
+        Orientations::new(&[COLUMNS.into()], 5).unwrap(),
+    )
 }
 
 /// Commands and their derivatives at a hundredth of a period, each plan for as many ticks as said.

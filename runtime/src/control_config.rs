@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use kinestream_control::{
-    Controller, ControllerConfig, Interpolation, LimitsConfig, MissPolicy, RealtimeConfig,
-    StartConfig, StartFrom, WatchdogConfig,
+    Controller, ControllerConfig, InterpolationConfig, LimitsConfig, MissPolicy,
+    OrientationColumns, RealtimeConfig, StartConfig, StartFrom, WatchdogConfig,
 };
 use kinestream_policy::Policy;
 use serde::{Deserialize, Serialize};
@@ -17,12 +17,14 @@ pub const MOST_NUMBERS: usize = 64;
 pub struct ControlConfig {
     /// Commands per second, above 0, at most 10,000.
     pub rate_hz: f64,
-    /// hold, linear or cubic: how a command lies between the actions of a plan.
-    pub interpolation: Interpolation,
+    /// hold, linear or cubic: how a command lies between the actions of a plan; a list has one for each number of the action,
+    /// so that a gripper may be held where joints move on lines.
+    pub interpolation: InterpolationConfig,
     /// skip, catch_up or fault: what follows when a period was missed.
     pub missed: MissPolicy,
-    /// Groups of four columns of the action that are a quaternion x, y, z, w.
-    pub orientations: Vec<[usize; 4]>,
+    /// Columns of the action that are an orientation, a list for each: 4 are a quaternion x, y, z, w, 3 a rotation vector in
+    /// rad, 6 the first two columns of a rotation matrix. Commands turn between two of them by the shorter way.
+    pub orientations: Vec<OrientationColumns>,
     /// What the control thread asks of the operating system.
     pub realtime: RealtimeConfig,
     /// Position, velocity, acceleration and jerk that no command exceeds.
@@ -40,7 +42,7 @@ impl Default for ControlConfig {
     fn default() -> Self {
         Self {
             rate_hz: 100.0,
-            interpolation: Interpolation::Hold,
+            interpolation: InterpolationConfig::default(),
             missed: MissPolicy::default(),
             orientations: Vec::new(),
             realtime: RealtimeConfig::default(),
@@ -65,7 +67,7 @@ impl ControlConfig {
             self.rate_hz
         );
         let config = ControllerConfig {
-            interpolation: self.interpolation,
+            interpolation: self.interpolation.clone(),
             orientations: self.orientations.clone(),
             limits: self.limits.clone(),
             watchdog: self.watchdog,
@@ -117,7 +119,8 @@ impl ControlConfig {
     /// What a person should know before this moves a robot, a sentence each.
     pub fn cautions(&self, action_size: usize, is_measured: bool) -> Vec<String> {
         let mut cautions = Vec::new();
-        let joints = action_size - 4 * self.orientations.len().min(action_size / 4);
+        let turned = self.orientations.iter().map(|it| it.columns().len());
+        let joints = action_size.saturating_sub(turned.sum());
         let turns = self.orientations.is_empty() || self.limits.angular_velocity.is_some();
         if (joints > 0 && self.limits.velocity.is_none()) || !turns {
             cautions.push(format!(

@@ -104,7 +104,7 @@ impl World {
         let mut engine = Engine::new(policy).unwrap();
         engine.begin(0, 1, 7).unwrap();
         let config = ControllerConfig {
-            interpolation: Interpolation::Linear,
+            interpolation: Interpolation::Linear.into(),
             limits: LimitsConfig {
                 lower: Some(PerJoint::All(BOX[0])),
                 upper: Some(PerJoint::All(BOX[1])),

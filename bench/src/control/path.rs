@@ -100,7 +100,7 @@ impl CommandPath {
 fn controller(action_size: usize, rate_hz: f64) -> Result<Controller> {
     let all = |limit| Some(PerJoint::All(limit));
     let config = ControllerConfig {
-        interpolation: Interpolation::Linear,
+        interpolation: Interpolation::Linear.into(),
         limits: LimitsConfig {
             lower: all(0.0),
             upper: all(512.0),

@@ -29,6 +29,7 @@ use thiserror::Error;
 
 use crate::limits::{LimitsConfig, LimitsError};
 use crate::orientation::Orientations;
+use crate::rotation::OrientationColumns;
 
 /// Keeps the commands of one robot within its limits. Clock-free: a call is a period.
 #[derive(Debug)]
@@ -79,13 +80,15 @@ pub enum StartError {
         /// Greatest position.
         upper: f64,
     },
-    /// Four zeros.
+    /// Four zeros, say.
     #[error(
-        "a start position's numbers {columns:?} are an orientation of length zero, expected a unit quaternion x, y, z, w"
+        "a start position's numbers {:?} say no orientation, expected {}",
+        columns.columns(),
+        columns.name()
     )]
     NoOrientation {
         /// The orientation's columns.
-        columns: [usize; 4],
+        columns: OrientationColumns,
     },
 }
 

@@ -35,6 +35,24 @@ impl Episodes {
             .collect()
     }
 
+    /// Which numbers of the actions have two values and no others, as a gripper's that is open or closed.
+    pub fn two_valued_actions(&self) -> Vec<bool> {
+        (0..self.action_size)
+            .map(|number| {
+                let mut values = Vec::with_capacity(3);
+                for row in self.actions.chunks_exact(self.action_size) {
+                    if !values.contains(&row[number]) {
+                        values.push(row[number]);
+                    }
+                    if values.len() > 2 {
+                        return false;
+                    }
+                }
+                values.len() == 2
+            })
+            .collect()
+    }
+
     /// Distances between consecutive actions in one number, within episodes.
     fn changes(&self, number: usize) -> Vec<f64> {
         let value = |row: usize| f64::from(self.actions[row * self.action_size + number]);
@@ -73,6 +91,9 @@ mod tests {
         let one = episodes(rows, vec![6]);
         assert_eq!(one.action_speeds(10.0, 1.0), [980.0, 1060.0]);
         assert_eq!(one.action_speeds(10.0, 0.5), [10.0, 30.0]);
+        assert_eq!(one.two_valued_actions(), [false, false]);
+        let gripper = episodes(vec![0.0, 5.0, 0.1, -1.0, 0.2, 5.0, 0.3, -1.0], vec![4]);
+        assert_eq!(gripper.two_valued_actions(), [false, true]);
         assert_eq!(
             episodes(vec![1.0, 2.0], vec![1]).action_speeds(10.0, 1.0),
             [0.0; 2]

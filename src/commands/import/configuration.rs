@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kinestream_control::LimitsConfig;
 use kinestream_control::limits::PerJoint;
+use kinestream_control::{Interpolation, InterpolationConfig, LimitsConfig};
 use kinestream_diffusion::Solver;
 use kinestream_policy::checkpoint::Normalisers;
 use kinestream_policy::config::{PlanInit, PlanMode};
@@ -71,7 +71,7 @@ struct Runtime<'a> {
 #[derive(Serialize)]
 struct Control {
     rate_hz: f64,
-    interpolation: &'static str,
+    interpolation: InterpolationConfig,
     limits: LimitsConfig,
 }
 
@@ -86,17 +86,17 @@ struct Session {
 pub(super) fn text(
     folder: &Path,
     checkpoint: &Checkpoint,
-    speeds: Option<&[f64]>,
+    demonstrations: Option<&DemonstratedActions>,
 ) -> Result<String> {
     let (policy, normalisers) = (checkpoint.policy(), checkpoint.normalisers());
-    written(folder, policy, normalisers, speeds)
+    written(folder, policy, normalisers, demonstrations)
 }
 
 fn written(
     folder: &Path,
     policy: &PolicyConfig,
     normalisers: &Normalisers,
-    speeds: Option<&[f64]>,
+    demonstrations: Option<&DemonstratedActions>,
 ) -> Result<String> {
     let cameras = policy.cameras().map(|(part, _)| part.short_name());
     let keys: Vec<String> = ["state"]
@@ -113,7 +113,7 @@ fn written(
             "# The training data's smallest and largest actions are not known: positions are not limited.\n"
         }
     };
-    let velocities = match (speeds, ranges(action)) {
+    let velocities = match (demonstrations, ranges(action)) {
         (Some(_), _) => {
             "# `velocity` is what the demonstrations themselves reach (99.9 % of their steps), and a fifth more.\n"
         }
@@ -153,8 +153,8 @@ fn written(
         },
         control: Control {
             rate_hz: 100.0,
-            interpolation: "linear",
-            limits: limits(action, speeds),
+            interpolation: interpolation(action, demonstrations),
+            limits: limits(action, demonstrations),
         },
         session: Session {
             namespace: "kinestream",
@@ -174,9 +174,12 @@ fn written(
 }
 
 /// What is guessed in it, for who imports.
-pub(super) fn guesses(checkpoint: &Checkpoint, speeds: Option<&[f64]>) -> [String; 2] {
+pub(super) fn guesses(
+    checkpoint: &Checkpoint,
+    demonstrations: Option<&DemonstratedActions>,
+) -> Vec<String> {
     let (policy, normalisers) = (checkpoint.policy(), checkpoint.normalisers());
-    let limits = match (speeds, ranges(&normalisers.action)) {
+    let limits = match (demonstrations, ranges(&normalisers.action)) {
         (Some(_), _) => {
             "control.limits.velocity: the demonstrations' own speeds and a fifth more; no acceleration"
         }
@@ -193,7 +196,58 @@ pub(super) fn guesses(checkpoint: &Checkpoint, speeds: Option<&[f64]>) -> [Strin
         ),
         None => "control.start.from = \"plan\": which numbers of obs/state are where the robot is, nobody says".to_owned(),
     };
-    [limits, start]
+    let mut guesses = vec![limits, start];
+    if let InterpolationConfig::Each(each) = interpolation(&normalisers.action, demonstrations) {
+        let is_held = |(_, how): &(usize, &Interpolation)| **how == Interpolation::Hold;
+        let held: Vec<usize> = each
+            .iter()
+            .enumerate()
+            .filter(is_held)
+            .map(|(at, _)| at)
+            .collect();
+        guesses.push(format!(
+            "control.interpolation: numbers {held:?} of the action are held, not moved on lines, since {}",
+            match demonstrations {
+                Some(_) => "the demonstrations have two values of them alone: grippers, say",
+                None => "they alone go from 0 to 1 (or -1 to 1) exactly: grippers, say",
+            }
+        ));
+    }
+    guesses
+}
+
+/// What demonstrations tell of the actions.
+pub(super) struct DemonstratedActions {
+    /// Of every number, per second.
+    pub(super) speeds: Vec<f64>,
+    /// Which numbers have two values and no others.
+    pub(super) two_valued: Vec<bool>,
+}
+
+/// Lines, but for numbers that are open or closed.
+fn interpolation(
+    action: &Normaliser,
+    demonstrations: Option<&DemonstratedActions>,
+) -> InterpolationConfig {
+    let two_valued: Vec<bool> = match demonstrations {
+        Some(demonstrations) => demonstrations.two_valued.clone(),
+        None => {
+            let limits = action.minimum.iter().zip(&action.maximum);
+            limits
+                .map(|(low, high)| (*low == 0.0 || *low == -1.0) && *high == 1.0)
+                .collect()
+        }
+    };
+    // Where all are alike, they are not grippers but in units of their own.
+    let some = two_valued.contains(&true) && two_valued.contains(&false);
+    if !some {
+        return Interpolation::Linear.into();
+    }
+    let how = two_valued.iter().map(|is_held| match is_held {
+        true => Interpolation::Hold,
+        false => Interpolation::Linear,
+    });
+    InterpolationConfig::Each(how.collect())
 }
 
 /// Where a motion begins: where the robot is measured, if the observation seems to say it.
@@ -269,14 +323,14 @@ fn ranges(numbers: &Normaliser) -> Option<Vec<(f64, f64)>> {
     Some(limits.map(range).collect())
 }
 
-fn limits(action: &Normaliser, speeds: Option<&[f64]>) -> LimitsConfig {
+fn limits(action: &Normaliser, demonstrations: Option<&DemonstratedActions>) -> LimitsConfig {
     let ranges = ranges(action);
     let each = |number: &dyn Fn(&(f64, f64)) -> f64| {
         let ranges = ranges.as_ref()?;
         Some(PerJoint::Each(ranges.iter().map(number).collect()))
     };
-    let known = speeds.map(|speeds| {
-        let moving = speeds.iter().map(|speed| SPEED_ROOM * speed);
+    let known = demonstrations.map(|demonstrations| {
+        let moving = demonstrations.speeds.iter().map(|speed| SPEED_ROOM * speed);
         // What hardly moved in the demonstrations may still be brought to its place.
         let least = |number: usize| {
             let range = ranges
@@ -318,7 +372,7 @@ mod tests {
         columns: Option<Vec<usize>>,
         action: [f32; 2],
         change: impl FnOnce(&mut Normalisers),
-        speeds: Option<&[f64]>,
+        demonstrations: Option<&DemonstratedActions>,
     ) -> (String, Config) {
         let shipped = Path::new(kinestream_runtime::checkpoint::SHIPPED);
         let checkpoint = kinestream_runtime::checkpoint::open(shipped, Device::Cpu).unwrap();
@@ -335,7 +389,7 @@ mod tests {
         range(&mut normalisers.observation, [-180.0, 180.0]);
         range(&mut normalisers.action, action);
         change(&mut normalisers);
-        let text = written(Path::new("there"), &policy, &normalisers, speeds).unwrap();
+        let text = written(Path::new("there"), &policy, &normalisers, demonstrations).unwrap();
         let config = Config::parse_about(&text, "run.toml", &policy)
             .unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(config.policy(), policy, "{text}");
@@ -365,11 +419,30 @@ mod tests {
 
     #[test]
     fn velocities_are_the_demonstrations_own_where_they_are_read() {
-        let (text, config) = imported_with(None, [-90.0, 150.0], |_| {}, Some(&[50.0, 0.0]));
+        let demonstrations = DemonstratedActions {
+            speeds: vec![50.0, 0.0],
+            two_valued: vec![false, true],
+        };
+        let (text, config) = imported_with(None, [-90.0, 150.0], |_| {}, Some(&demonstrations));
         assert!(!text.contains("is\n# a guess"), "{text}");
         let expected = PerJoint::Each(vec![60.0, 2.4]);
         assert_eq!(config.control.limits.velocity, Some(expected));
         assert_eq!(config.control.limits.upper, each(150.0));
+        let held = vec![Interpolation::Linear, Interpolation::Hold];
+        assert_eq!(
+            config.control.interpolation,
+            InterpolationConfig::Each(held.clone())
+        );
+        // Without demonstrations by the trained ranges: one that is exactly 0 to 1.
+        let (_, config) = imported(None, [-90.0, 150.0], |it| {
+            (it.action.minimum[1], it.action.maximum[1]) = (0.0, 1.0);
+        });
+        assert_eq!(
+            config.control.interpolation,
+            InterpolationConfig::Each(held)
+        );
+        let (_, config) = imported(None, [-1.0, 1.0], |_| {});
+        assert_eq!(config.control.interpolation, Interpolation::Linear.into());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use kinestream_runtime::checkpoint;
 use kinestream_runtime::config::Config;
 use kinestream_terminal::{output, say};
 
+use configuration::DemonstratedActions;
 use dry_run::DryRun;
 
 /// File of the configuration in the folder that is written.
@@ -81,10 +82,10 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
     };
     match &arguments.destination {
         Some(folder) if !arguments.check => {
-            let speeds = arguments.data.as_deref();
-            let speeds = speeds.map(|data| speeds_of(data, &imported)).transpose()?;
-            write(folder, &imported, speeds.as_deref())?;
-            let guesses = configuration::guesses(&imported.checkpoint, speeds.as_deref());
+            let data = arguments.data.as_deref();
+            let demonstrations = data.map(|data| demonstrated(data, &imported)).transpose()?;
+            write(folder, &imported, demonstrations.as_ref())?;
+            let guesses = configuration::guesses(&imported.checkpoint, demonstrations.as_ref());
             report.assumed.extend(guesses);
             report.destination = Some(folder.display().to_string());
         }
@@ -118,8 +119,8 @@ pub(crate) fn config(folder: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// How fast every number of the actions was in the demonstrations, per second.
-fn speeds_of(data: &Path, imported: &Imported) -> Result<Vec<f64>> {
+/// What the demonstrations tell of the actions.
+fn demonstrated(data: &Path, imported: &Imported) -> Result<DemonstratedActions> {
     let policy = imported.checkpoint.policy();
     let episodes = Episodes::read_actions(data, &policy.task).context("--data")?;
     let (found, expected) = (
@@ -132,10 +133,17 @@ fn speeds_of(data: &Path, imported: &Imported) -> Result<Vec<f64>> {
          trained on",
         data.display(),
     );
-    Ok(episodes.action_speeds(policy.task.rate_hz, configuration::SPEED_QUANTILE))
+    Ok(DemonstratedActions {
+        speeds: episodes.action_speeds(policy.task.rate_hz, configuration::SPEED_QUANTILE),
+        two_valued: episodes.two_valued_actions(),
+    })
 }
 
-fn write(folder: &Path, imported: &Imported, speeds: Option<&[f64]>) -> Result<()> {
+fn write(
+    folder: &Path,
+    imported: &Imported,
+    demonstrations: Option<&DemonstratedActions>,
+) -> Result<()> {
     let empty = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(_) => !folder.exists(),
@@ -145,7 +153,7 @@ fn write(folder: &Path, imported: &Imported, speeds: Option<&[f64]>) -> Result<(
         "{} is there already and not an empty folder; name another one",
         folder.display()
     );
-    let text = configuration::text(folder, &imported.checkpoint, speeds)?;
+    let text = configuration::text(folder, &imported.checkpoint, demonstrations)?;
     imported.checkpoint.save(folder, Precision::Fp32)?;
     let path = folder.join(RUN_FILE);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
