@@ -30,6 +30,8 @@ struct Stream {
     /// Level of every position as that code counts: K - 1 is pure noise, -1 is clean.
     levels: Vec<i64>,
     begun: bool,
+    /// Whether a whole plan is denoised before it begins to roll.
+    priming: bool,
     chunk: u64,
     last_good: Option<(Vec<f32>, Vec<i64>)>,
 }
@@ -38,8 +40,7 @@ impl ReleasedPlanner {
     /// A planner for `streams` streams, all of them fresh.
     ///
     /// # Errors
-    /// A primer other than zero, or a solver other than DDPM and DDIM: there are no others to
-    /// reproduce.
+    /// A solver other than DDPM and DDIM: there are no others to reproduce.
     pub fn new(
         config: PlanConfig,
         sampler: Sampler,
@@ -47,13 +48,6 @@ impl ReleasedPlanner {
         device: Device,
         streams: usize,
     ) -> Result<Self> {
-        if config.primer != PlanInit::Zero {
-            return Err(Error::Config {
-                key: "plan.primer",
-                found: format!("{:?}", config.primer).to_lowercase(),
-                expected: "zero, the only primer of plan.mode released".into(),
-            });
-        }
         let solver = sampler.config().solver;
         if !solver.is_memoryless() {
             return Err(Error::Config {
@@ -66,6 +60,7 @@ impl ReleasedPlanner {
             random: Box::new(NoiseStream::new(0)),
             levels: Vec::new(),
             begun: false,
+            priming: false,
             chunk: 0,
             last_good: None,
         };
@@ -87,19 +82,59 @@ impl ReleasedPlanner {
         self.config.ladder_levels() as i64
     }
 
-    fn begin(&mut self, stream: usize) {
-        let (horizon, chunks) = (self.config.horizon, self.config.chunks() as i64);
-        let levels: Vec<i64> = (0..horizon)
-            .map(|position| self.count() * (self.config.chunk_of(position) as i64 + 1) / chunks - 1)
-            .collect();
-        let noise = self.streams[stream]
-            .random
-            .draw(horizon * self.batch.action());
-        let mut plan = vec![0.0; noise.len()];
+    /// Levels with which a plan begins to roll.
+    fn ladder(&self) -> Vec<i64> {
+        let chunks = self.config.chunks() as i64;
+        let chunk = |position| self.config.chunk_of(position) as i64 + 1;
+        (0..self.config.horizon)
+            .map(|position| self.count() * chunk(position) / chunks - 1)
+            .collect()
+    }
+
+    /// `condition` begins with the oldest observation, whose first Da numbers that code repeats for the constant primer,
+    /// whatever they are.
+    fn begin(&mut self, stream: usize, condition: &[f32]) {
+        let (horizon, action) = (self.config.horizon, self.batch.action());
+        let noise = self.streams[stream].random.draw(horizon * action);
+        self.streams[stream].begun = true;
+        let mut plan = match self.config.primer {
+            PlanInit::Zero => vec![0.0; noise.len()],
+            PlanInit::Constant => {
+                let numbers = condition.iter().take(action);
+                let mut row: Vec<f32> = numbers.copied().collect();
+                row.resize(action, 0.0);
+                row.repeat(horizon)
+            }
+            PlanInit::Denoise => {
+                self.batch.set_plan(stream, &noise);
+                self.streams[stream].levels = vec![self.count() - 1; horizon];
+                self.streams[stream].priming = true;
+                return;
+            }
+        };
+        let levels = self.ladder();
         self.sampler.add_noise_on_host(&mut plan, &noise, &levels);
         self.batch.set_plan(stream, &plan);
         self.streams[stream].levels = levels;
-        self.streams[stream].begun = true;
+    }
+
+    /// Puts noise back on every chunk but the first of a plan that was denoised whole. That code labels the first one with
+    /// its level all the same, so that the first action costs K and K / h evaluations.
+    fn finish_priming(&mut self, stream: usize) {
+        let count = self.config.horizon * self.batch.action();
+        let noise = self.streams[stream].random.draw(count);
+        let levels = self.ladder();
+        let mut held = levels.clone();
+        for (position, level) in held.iter_mut().enumerate() {
+            if self.config.chunk_of(position) == 0 {
+                *level = -1;
+            }
+        }
+        let mut plan = self.batch.plan(stream).to_vec();
+        self.sampler.add_noise_on_host(&mut plan, &noise, &held);
+        self.batch.set_plan(stream, &plan);
+        self.streams[stream].levels = levels;
+        self.streams[stream].priming = false;
     }
 
     fn roll(&mut self, stream: usize) {
@@ -135,6 +170,7 @@ impl Planner for ReleasedPlanner {
             random: Box::new(NoiseStream::new(seed)),
             levels: Vec::new(),
             begun: false,
+            priming: false,
             chunk: 0,
             last_good: None,
         };
@@ -151,7 +187,7 @@ impl Planner for ReleasedPlanner {
     fn observe(&mut self, stream: usize, condition: &[f32], _anchor: &[f32]) {
         self.batch.observe(stream, condition);
         if !self.streams[stream].begun {
-            self.begin(stream);
+            self.begin(stream, condition);
         }
     }
 
@@ -209,6 +245,12 @@ impl Planner for ReleasedPlanner {
                 *level = (*level - 1).max(-1);
             }
         }
+        for stream in &due {
+            let state = &self.streams[*stream];
+            if state.priming && state.levels.iter().all(|level| *level < 0) {
+                self.finish_priming(*stream);
+            }
+        }
         Ok(due.len())
     }
 
@@ -226,6 +268,7 @@ impl Planner for ReleasedPlanner {
                 if let Some((actions, levels)) = self.streams[stream].last_good.clone() {
                     self.batch.set_plan(stream, &actions);
                     self.streams[stream].levels = levels;
+                    self.streams[stream].priming = false;
                 } else {
                     self.streams[stream].begun = false;
                 }

@@ -272,6 +272,49 @@ fn every_position_has_the_noise_that_the_network_is_told() {
 }
 
 #[test]
+fn the_released_primers_cost_what_they_do_there() {
+    // Tp 16, To 2, Ta 5, N 100: 33 evaluations an action chunk, and 133 for the first where a plan is denoised first.
+    for (primer, first) in [
+        (PlanInit::Zero, 33),
+        (PlanInit::Constant, 33),
+        (PlanInit::Denoise, 133),
+    ] {
+        let config = PlanConfig {
+            primer,
+            ..config(16, 5, Some(100), OLDEST)
+        };
+        let (meter, _record) = Meter::new(&config, Solver::DDPM, 99);
+        let mut planner = ReleasedPlanner::new(
+            config,
+            sampler(Solver::DDPM),
+            Box::new(meter),
+            Device::Cpu,
+            1,
+        )
+        .unwrap();
+        planner.reset(0, 5);
+        let mut evaluations = Vec::new();
+        for _ in 0..3 {
+            planner.observe(0, &[0.25], &[0.0]);
+            let mut count = 0;
+            while planner.refine(&[0]).unwrap() > 0 {
+                count += 1;
+            }
+            evaluations.push(count);
+            assert!(planner.plan(0).unwrap().committed >= 5, "{primer:?}");
+            planner.advance(0, 5);
+        }
+        assert_eq!(evaluations[0], first, "{primer:?}");
+        assert!(
+            evaluations[1..]
+                .iter()
+                .all(|count| (33..=34).contains(count)),
+            "{evaluations:?}"
+        );
+    }
+}
+
+#[test]
 fn the_meter_finds_the_defects_of_the_released_code() {
     // None of them: no past positions, as many levels as timesteps, whole chunks consumed.
     let sound = config(15, 5, Some(100), NEWEST);

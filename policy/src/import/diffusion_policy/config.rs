@@ -281,17 +281,9 @@ fn plan(
             "zero",
         ),
     };
-    let mode = match (class, primer) {
-        (Class::Unet | Class::Transformer, _) => PlanMode::Chunk,
-        (Class::Streaming, PlanInit::Zero) => PlanMode::Released,
-        (Class::Streaming, _) => {
-            assumed.push(
-                "plan.mode streaming, which rolls by what was executed; the released code is \
-                 reproduced to the bit with buffer_init zero alone"
-                    .into(),
-            );
-            PlanMode::Streaming
-        }
+    let mode = match class {
+        Class::Unet | Class::Transformer => PlanMode::Chunk,
+        Class::Streaming => PlanMode::Released,
     };
     PlanConfig {
         mode,
@@ -456,9 +448,9 @@ mod tests {
             found.assumed
         );
         let other = read(&changed(&[("policy.buffer_init", json!("denoise"))])).unwrap();
-        assert_eq!(other.policy.plan.mode, PlanMode::Streaming);
+        assert_eq!(other.policy.plan.mode, PlanMode::Released);
         assert_eq!(other.policy.plan.primer, PlanInit::Denoise);
-        assert_eq!(other.assumed.len(), 1);
+        assert!(other.assumed.is_empty(), "{:?}", other.assumed);
     }
 
     #[test]
