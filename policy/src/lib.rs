@@ -22,6 +22,7 @@ pub mod plan;
 pub mod policy;
 pub mod roll;
 pub mod training;
+mod zip;
 
 pub use checkpoint::Checkpoint;
 pub use config::PolicyConfig;

@@ -10,7 +10,6 @@ pub mod lerobot;
 mod omegaconf;
 mod pickle;
 mod torch_file;
-mod zip;
 
 use std::path::Path;
 

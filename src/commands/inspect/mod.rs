@@ -2,8 +2,9 @@
 
 mod checkpoint;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kinestream_bridge::recording::{Recording, Survey};
+use kinestream_policy::data::DatasetFormat;
 use kinestream_policy::import;
 use serde::Serialize;
 
@@ -28,6 +29,15 @@ struct RecordingReport {
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
+    if let Some(format) = DatasetFormat::detect(&arguments.path) {
+        bail!("{}: {format}", arguments.path.display());
+    }
+    if DatasetFormat::is_replay_buffer(&arguments.path) {
+        bail!(
+            "{}: a replay buffer, not a checkpoint; `kinestream train --data` reads it",
+            arguments.path.display()
+        );
+    }
     let is_checkpoint = import::detect(&arguments.path).is_ok();
     if arguments.path.is_file() && !is_checkpoint {
         return recording(arguments);
