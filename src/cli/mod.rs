@@ -202,7 +202,7 @@ pub(crate) struct ImportArguments {
     /// Actions per second that the policy was trained for, which LeRobot does not keep with it.
     #[arg(long, value_name = "HZ")]
     pub(crate) rate: Option<f64>,
-    /// Demonstrations that the policy was trained on, a zarr v2 replay buffer: the limits of run.toml are then their own
+    /// Demonstrations that the policy was trained on, a zarr replay buffer: the limits of run.toml are then their own
     /// speeds. Without them, nobody knows how fast the actions were.
     #[arg(
         long,

@@ -9,7 +9,7 @@ use clap::Args;
 pub(crate) struct TrainArguments {
     /// Configuration file.
     pub(crate) config: PathBuf,
-    /// Demonstrations: a zarr v2 replay buffer; for a motion model a folder of motion capture.
+    /// Demonstrations: a zarr replay buffer, a folder or a .zarr.zip; for a motion model a folder of motion capture.
     #[arg(long)]
     pub(crate) data: PathBuf,
     /// Folder for checkpoints; made if missing.

@@ -219,12 +219,27 @@ fn data_sets() {
         .fails(&["absent.zarr", "--data"]);
     project
         .run(&["train", CONFIG, "--data", ".", "--out", "new"])
-        .fails(&["meta/episode_ends", ".zarray", "--data"]);
+        .fails(&["replay buffer in it", DATA]);
+    let lerobot = project.path("lerobot");
+    std::fs::create_dir_all(lerobot.join("meta")).unwrap();
+    for command in [
+        &["train", CONFIG, "--data", "lerobot", "--out", "new"][..],
+        &["inspect", "lerobot"],
+    ] {
+        std::fs::write(
+            lerobot.join("meta/info.json"),
+            r#"{"codebase_version":"v3.0"}"#,
+        )
+        .unwrap();
+        project.run(command).fails(&[
+            "lerobot",
+            "a LeRobotDataset (v3.0)",
+            "zarr replay buffers; convert it",
+        ]);
+    }
 
     let chunk = data.join("data/keypoint/2.0.0");
     let bytes = std::fs::read(&chunk).unwrap();
-    std::fs::remove_file(&chunk).unwrap();
-    train().fails(&["keypoint/2.0.0", "chunk 2 of 4 is missing", "copied whole"]);
     std::fs::write(&chunk, &bytes[..bytes.len() - 4]).unwrap();
     train().fails(&["keypoint/2.0.0", &bytes.len().to_string()]);
     std::fs::write(&chunk, &bytes).unwrap();
@@ -245,15 +260,15 @@ fn data_sets() {
     let description = data.join("data/action/.zarray");
     let text = std::fs::read_to_string(&description).unwrap();
     for (from, to, word) in [
-        ("\"<f4\"", "\">f4\"", ">f4"),
+        ("\"<f4\"", "\"<c8\"", "<c8"),
         ("\"zarr_format\":2", "\"zarr_format\":3", "format 3"),
         (
             "\"compressor\":null",
-            "\"compressor\":{\"id\":\"zstd\"}",
-            "zstd",
+            "\"compressor\":{\"id\":\"imagecodecs_jpegxl\"}",
+            "Blosc zstd",
         ),
-        ("\"order\":\"C\"", "\"order\":\"F\"", "C order"),
-        ("[100,2]", "[100,1]", "first axis"),
+        ("\"order\":\"C\"", "\"order\":\"K\"", "`K`"),
+        ("[100,2]", "[100,1]", "400 bytes"),
         ("[100,2]", "[0,2]", "chunks"),
         ("\"order\"", "\"disorder\"", "order"),
         ("[360,2]", "[4611686018427387904,2]", ""),
@@ -264,6 +279,13 @@ fn data_sets() {
     }
     std::fs::remove_file(&description).unwrap();
     train().fails(&["data/action", ".zarray"]);
+    for entry in std::fs::read_dir(data.join("data/keypoint")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap() != ".zarray" {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    train().fails(&["data/keypoint", "none of its 4 chunks"]);
     assert!(
         !project.path("new").exists(),
         "a refused training left a folder"

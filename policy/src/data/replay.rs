@@ -1,12 +1,15 @@
-//! Episodes of demonstrations and the windows that training draws from them.
+//! Episodes of demonstrations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kinestream_diffusion::noise::NoiseStream;
 
-use super::{Array, ArrayInfo};
-use crate::config::{Alignment, ImageSize, ObservationPart, TaskConfig};
+use super::{Array, ArrayInfo, DatasetFormat, Store};
+use crate::config::{ImageSize, ObservationPart, TaskConfig};
 use crate::{Error, Result};
+
+/// The array of the rows after the last ones of the episodes.
+const ENDS: &str = "meta/episode_ends";
 
 /// Observations and actions of all episodes, in memory.
 #[derive(Debug, Clone)]
@@ -89,23 +92,15 @@ impl Episodes {
     /// Missing or damaged arrays, unequal lengths, columns that do not exist, episode ends that do
     /// not rise to the number of rows, numbers that are not finite.
     pub fn read(store: &Path, task: &TaskConfig) -> Result<Self> {
-        if !store.is_dir() {
-            return Err(Error::data(
-                store,
-                "no such folder; --data names a zarr v2 replay buffer",
-            ));
+        if let Some(format) = DatasetFormat::detect(store) {
+            return Err(Error::data(store, format.to_string()));
         }
-        let ends_path = store.join("meta/episode_ends");
-        let ends: Vec<usize> = ArrayInfo::open(&ends_path)?
-            .read()?
-            .values
-            .iter()
-            .map(|end| *end as usize)
-            .collect();
+        let store = &Store::open(store)?;
+        let ends = ArrayInfo::open(store, ENDS)?.read_indices()?;
         let rows = ends.last().copied().unwrap_or(0);
         if rows == 0 || ends[0] == 0 || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::data(
-                ends_path,
+                store.place(ENDS),
                 "episode ends must rise and begin above 0",
             ));
         }
@@ -143,7 +138,7 @@ impl Episodes {
     ) -> Result<Vec<f32>> {
         let parts: Vec<&ObservationPart> = parts.iter().collect();
         let rows = self.ends.last().copied().unwrap_or(0);
-        Ok(read_columns(store, (key, &parts), rows)?.0)
+        Ok(read_columns(&Store::open(store)?, (key, &parts), rows)?.0)
     }
 
     /// Number of episodes.
@@ -195,10 +190,9 @@ impl Episodes {
 }
 
 /// An array with one row for every step of the episodes, all of it finite.
-fn read_array(store: &Path, name: &str, rows: usize) -> Result<Array> {
-    let path = store.join("data").join(name);
-    let array = ArrayInfo::open(&path)?.read()?;
-    check_rows(&path, &array.shape, rows)?;
+fn read_array(store: &Store, name: &str, rows: usize) -> Result<Array> {
+    let (info, path) = open_array(store, name, rows)?;
+    let array = info.read()?;
     if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
         let row = at / (array.values.len() / rows);
         return Err(Error::data(path, format!("row {row} is not finite")));
@@ -206,17 +200,21 @@ fn read_array(store: &Path, name: &str, rows: usize) -> Result<Array> {
     Ok(array)
 }
 
-fn check_rows(path: &Path, shape: &[usize], rows: usize) -> Result<()> {
-    if shape[0] == rows {
-        return Ok(());
+/// An array with one row for every step of the episodes, and where it is.
+fn open_array(store: &Store, name: &str, rows: usize) -> Result<(ArrayInfo, PathBuf)> {
+    let name = format!("data/{name}");
+    let path = store.place(&name);
+    let info = ArrayInfo::open(store, &name)?;
+    if info.shape[0] == rows {
+        return Ok((info, path));
     }
-    let reason = format!("{} rows, but the episodes end at row {rows}", shape[0]);
+    let reason = format!("{} rows, but the episodes end at row {rows}", info.shape[0]);
     Err(Error::data(path, reason))
 }
 
 /// The named columns of arrays, row by row, and how many a row has.
 fn read_columns(
-    store: &Path,
+    store: &Store,
     (key, wanted): (&str, &[&ObservationPart]),
     rows: usize,
 ) -> Result<(Vec<f32>, usize)> {
@@ -227,7 +225,7 @@ fn read_columns(
         let columns = part.columns.clone().unwrap_or_else(|| (0..width).collect());
         if let Some(column) = columns.iter().find(|column| **column >= width) {
             return Err(Error::data(
-                store.join("data").join(&part.array),
+                store.place(&format!("data/{}", part.array)),
                 format!("{key} names column {column}, there are {width}"),
             ));
         }
@@ -245,14 +243,12 @@ fn read_columns(
 }
 
 fn read_pictures(
-    store: &Path,
+    store: &Store,
     part: &ObservationPart,
     size: ImageSize,
     rows: usize,
 ) -> Result<Pictures> {
-    let path = store.join("data").join(&part.array);
-    let info = ArrayInfo::open(&path)?;
-    check_rows(&path, &info.shape, rows)?;
+    let (info, path) = open_array(store, &part.array, rows)?;
     let ImageSize { height, width } = size;
     if info.shape[1..] != [height, width, 3] {
         let found = &info.shape[1..];
@@ -267,83 +263,6 @@ fn read_pictures(
     })
 }
 
-/// One training example: which rows its observations and actions come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// Rows of the observation history, oldest first, To entries.
-    pub observations: Vec<usize>,
-    /// Rows of the actions, Tp entries.
-    pub actions: Vec<usize>,
-}
-
-/// All windows over some episodes.
-///
-/// A window never crosses an episode's border: what would lie outside repeats the first or the last
-/// row, as in the reference implementation.
-#[derive(Debug, Clone)]
-pub struct Windows {
-    /// For each window: first and last row of its episode and the row of its newest observation.
-    anchors: Vec<(usize, usize, usize)>,
-    horizon: usize,
-    history: usize,
-    past: usize,
-}
-
-impl Windows {
-    /// Windows of `horizon` actions and `history` observations.
-    ///
-    /// `pad_after` actions may be repetitions of the episode's last one.
-    pub fn new(
-        episodes: &Episodes,
-        chosen: &[usize],
-        horizon: usize,
-        history: usize,
-        alignment: Alignment,
-        pad_after: usize,
-    ) -> Self {
-        let past = alignment.past_actions(history);
-        let mut anchors = Vec::new();
-        for &episode in chosen {
-            let (first, end) = episodes.bounds(episode);
-            // The window's last action is `newest + horizon - 1 - past`.
-            let Some(last) = (end + past + pad_after).checked_sub(horizon) else {
-                continue;
-            };
-            let last = last.min(end - 1);
-            anchors.extend((first..=last).map(|newest| (first, end - 1, newest)));
-        }
-        Self {
-            anchors,
-            horizon,
-            history,
-            past,
-        }
-    }
-
-    /// Number of windows.
-    pub fn len(&self) -> usize {
-        self.anchors.len()
-    }
-
-    /// Whether there is no window.
-    pub fn is_empty(&self) -> bool {
-        self.anchors.is_empty()
-    }
-
-    /// A window by number, below [`Self::len`].
-    pub fn get(&self, index: usize) -> Window {
-        let (first, last, newest) = self.anchors[index];
-        let row =
-            |offset: usize, back: usize| (newest + offset).saturating_sub(back).clamp(first, last);
-        Window {
-            observations: (0..self.history)
-                .map(|step| row(step, self.history - 1))
-                .collect(),
-            actions: (0..self.horizon).map(|step| row(step, self.past)).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,67 +275,6 @@ mod tests {
             action_size: 1,
             pictures: Vec::new(),
             ends: vec![4, 10],
-        }
-    }
-
-    #[test]
-    fn windows_stay_inside_their_episode_and_repeat_its_ends() {
-        let episodes = episodes();
-        let windows = Windows::new(&episodes, &[1], 4, 2, Alignment::NewestObservation, 3);
-        assert_eq!(windows.len(), 6);
-        assert_eq!(
-            windows.get(0),
-            Window {
-                observations: vec![4, 4],
-                actions: vec![4, 5, 6, 7]
-            }
-        );
-        assert_eq!(
-            windows.get(5),
-            Window {
-                observations: vec![8, 9],
-                actions: vec![9, 9, 9, 9]
-            }
-        );
-    }
-
-    #[test]
-    fn the_reference_alignment_begins_with_the_oldest_observation() {
-        let episodes = episodes();
-        let windows = Windows::new(&episodes, &[0, 1], 4, 2, Alignment::OldestObservation, 0);
-        // Episode 0 has rows 0..4: newest may be 0 (padded) and 1, then the horizon ends at row 3.
-        assert_eq!(
-            windows.get(0),
-            Window {
-                observations: vec![0, 0],
-                actions: vec![0, 0, 1, 2]
-            }
-        );
-        assert_eq!(
-            windows.get(1),
-            Window {
-                observations: vec![0, 1],
-                actions: vec![0, 1, 2, 3]
-            }
-        );
-        assert_eq!(windows.get(2).actions[0], 4);
-    }
-
-    #[test]
-    fn episodes_that_are_too_short_have_no_window() {
-        let episodes = episodes();
-        for (chosen, horizon) in [(0, 4), (1, 6)] {
-            let windows = |horizon| {
-                Windows::new(
-                    &episodes,
-                    &[chosen],
-                    horizon,
-                    1,
-                    Alignment::NewestObservation,
-                    0,
-                )
-            };
-            assert_eq!((windows(horizon).len(), windows(horizon + 1).len()), (1, 0));
         }
     }
 

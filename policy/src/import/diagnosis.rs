@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kinestream_diffusion::weights;
 
 use crate::checkpoint::{CONFIG_FILE, WEIGHTS_FILE};
+use crate::data::DatasetFormat;
 use crate::{Error, Result};
 
 /// Folders within folders that are searched for a checkpoint.
@@ -100,11 +101,8 @@ pub(super) fn no_checkpoint(path: &Path) -> Error {
             )
         };
     }
-    if path.join("meta/info.json").is_file() {
-        return import(
-            path,
-            "a LeRobot data set (meta/info.json), no policy; name the folder that save_pretrained wrote",
-        );
+    if let Some(format) = DatasetFormat::detect(path) {
+        return import(path, format.to_string());
     }
     let has = |name: &str| path.join(name).exists();
     if has("adapter_config.json") || has("model.safetensors.index.json") {
@@ -225,7 +223,7 @@ mod tests {
         ));
         assert!(message.contains("name the folder"), "{message}");
         write("set/meta/info.json", "{}");
-        assert!(told(&at("set")).contains("a LeRobot data set"));
+        assert!(told(&at("set")).contains("LeRobot"), "{}", told(&at("set")));
         write("lora/adapter_config.json", "{}");
         assert!(told(&at("lora")).contains("merge it into its policy first"));
         write("empty/readme", "");

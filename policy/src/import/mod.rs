@@ -11,7 +11,6 @@ pub mod lerobot;
 mod omegaconf;
 mod pickle;
 mod torch_file;
-mod zip;
 
 use std::fs::File;
 use std::io::Read as _;

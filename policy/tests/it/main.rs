@@ -12,3 +12,4 @@ mod solvers;
 mod training;
 mod vision;
 mod zarr;
+mod zarr_formats;

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kinestream_bridge::recording::{Recording, Survey};
+use kinestream_policy::data::DatasetFormat;
 use kinestream_policy::import;
 use serde::Serialize;
 
@@ -34,6 +35,15 @@ struct RecordingReport {
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
     let path = &arguments.path;
+    if let Some(format) = DatasetFormat::detect(path) {
+        bail!("{}: {format}", path.display());
+    }
+    if DatasetFormat::is_replay_buffer(path) {
+        bail!(
+            "{}: a replay buffer, not a checkpoint; `kinestream train --data` reads it",
+            path.display()
+        );
+    }
     let is_foreign = path
         .extension()
         .is_some_and(|extension| extension != "mcap");

@@ -1,33 +1,37 @@
-//! Zip archives whose entries are stored uncompressed, which is how `torch.save` writes them.
+//! Zip archives: checkpoints, whose entries `torch.save` stores uncompressed, and zarr stores, which may be deflated.
 //!
-//! Reads the central directory only, and an entry when it is asked for. Nothing is ever inflated:
-//! a compressed or encrypted entry is refused, every entry lies within the file and apart from all
-//! others, so that all of them together are no larger than the file. Checksums are verified.
-//!
-//! Layout after PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5, with the 64-bit extension.
+//! Reads the central directory only, and an entry when it is asked for. Every entry lies within the file and apart from
+//! all others. [`Archive::open`] refuses compressed entries, so that all of them together are no larger than the file;
+//! [`Archive::open_with`] inflates them, up to the size that was asked for. Checksums are verified.
+
+mod directory;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Bound;
 
-const END: u32 = 0x0605_4b50;
-const END_64_LOCATOR: u32 = 0x0706_4b50;
-const END_64: u32 = 0x0606_4b50;
-const CENTRAL: u32 = 0x0201_4b50;
-const LOCAL: u32 = 0x0403_4b50;
-
-const END_SIZE: usize = 22;
-const LOCATOR_SIZE: usize = 20;
-const END_64_SIZE: usize = 56;
-const CENTRAL_SIZE: usize = 46;
-const LOCAL_SIZE: usize = 30;
+use self::directory::{
+    Directory, Entry, LOCAL, LOCAL_SIZE, central_entry, read_at, u16_at, u32_at,
+};
 
 /// A checkpoint has three entries and one for every tensor.
-const MOST_ENTRIES: u64 = 1 << 18;
-const LARGEST_DIRECTORY: u64 = 1 << 26;
+const CHECKPOINT_LIMITS: Limits = Limits {
+    entries: 1 << 18,
+    directory_bytes: 1 << 26,
+};
+
+/// What an archive may announce.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Entries.
+    pub(crate) entries: u64,
+    /// Bytes of its directory.
+    pub(crate) directory_bytes: u64,
+}
 
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ZipError {
+pub(crate) enum ZipError {
     /// The operating system could not read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -40,6 +44,9 @@ pub(super) enum ZipError {
     /// Something that a stored archive does not have.
     #[error("entry `{name}` is {found}; only archives stored without compression are read")]
     NotStored { name: String, found: &'static str },
+    /// A way of packing that is not read at all.
+    #[error("entry `{name}` is {found}; pack it again, stored or deflated: zip -0 -r")]
+    Method { name: String, found: &'static str },
     /// An archive of absurd size.
     #[error("{found} {what} announced, at most {limit} are read")]
     TooLarge {
@@ -54,70 +61,102 @@ pub(super) enum ZipError {
 
 /// An archive, its directory read.
 #[derive(Debug)]
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     source: R,
     entries: BTreeMap<String, Entry>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    header: u64,
-    size: u64,
-    checksum: u32,
-    /// Where what follows begins: another entry's header, or the directory.
-    end: u64,
+impl<R> Archive<R> {
+    /// Names of all entries, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Names of the entries from `first` on, sorted.
+    pub(crate) fn names_from<'a>(
+        &'a self,
+        first: &str,
+    ) -> impl Iterator<Item = &'a str> + use<'a, R> {
+        let names = self
+            .entries
+            .range::<str, _>((Bound::Included(first), Bound::Unbounded));
+        names.map(|(name, _)| name.as_str())
+    }
+
+    /// Bytes of an entry, as the directory says.
+    pub(crate) fn size(&self, name: &str) -> Option<u64> {
+        self.entries.get(name).map(|entry| entry.size)
+    }
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// Reads the directory.
+    /// Reads the directory of a checkpoint.
     ///
     /// # Errors
-    /// An incomplete or damaged archive, or one with compressed entries.
-    pub(super) fn open(mut source: R) -> Result<Self, ZipError> {
+    /// An incomplete or damaged archive, one with compressed entries, or with two of a name.
+    pub(crate) fn open(source: R) -> Result<Self, ZipError> {
+        let (archive, replaced) = Self::read_directory(source, CHECKPOINT_LIMITS)?;
+        if let Some(name) = replaced {
+            return Err(ZipError::Damaged(format!("two entries `{name}`")));
+        }
+        match archive.entries.iter().find(|(_, entry)| entry.deflated) {
+            Some((name, _)) => Err(ZipError::NotStored {
+                name: name.clone(),
+                found: "compressed",
+            }),
+            None => Ok(archive),
+        }
+    }
+
+    /// Reads the directory of an archive that may be deflated. Of two entries of a name the later one counts: zarr
+    /// appends what it writes anew.
+    ///
+    /// # Errors
+    /// An incomplete or damaged archive, or one that was packed otherwise.
+    pub(crate) fn open_with(source: R, limits: Limits) -> Result<Self, ZipError> {
+        Ok(Self::read_directory(source, limits)?.0)
+    }
+
+    /// Reads the directory, and the name of an entry that another one replaced.
+    fn read_directory(mut source: R, limits: Limits) -> Result<(Self, Option<String>), ZipError> {
         let length = source.seek(SeekFrom::End(0))?;
-        let directory = Directory::find(&mut source, length)?;
+        let directory = Directory::find(&mut source, length, limits)?;
         let bytes = read_at(&mut source, directory.offset, directory.size)?;
-        let mut entries = BTreeMap::new();
+        let mut all = Vec::new();
         let mut rest = &bytes[..];
         for _ in 0..directory.count {
             let (name, entry, after) = central_entry(rest, directory.offset)?;
             rest = after;
-            if entries.insert(name.clone(), entry).is_some() {
-                return Err(ZipError::Damaged(format!("two entries `{name}`")));
-            }
+            all.push((name, entry));
         }
-        let mut order: Vec<_> = entries.iter_mut().collect();
+        let mut order: Vec<_> = all.iter_mut().collect();
         order.sort_by_key(|(_, entry)| entry.header);
         let mut next = directory.offset;
         for (name, entry) in order.into_iter().rev() {
             entry.end = next;
             next = entry.header;
-            let needed = (LOCAL_SIZE + name.len()) as u64 + entry.size;
+            let needed = (LOCAL_SIZE + name.len()) as u64 + entry.packed;
             if entry.end - entry.header < needed {
                 return Err(ZipError::Damaged(format!(
                     "entry `{name}` of {} bytes does not fit between bytes {} and {}",
-                    entry.size, entry.header, entry.end
+                    entry.packed, entry.header, entry.end
                 )));
             }
         }
-        Ok(Self { source, entries })
-    }
-
-    /// Names of all entries, sorted.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
-    }
-
-    /// Bytes of an entry, as the directory says.
-    pub(super) fn size(&self, name: &str) -> Option<u64> {
-        self.entries.get(name).map(|entry| entry.size)
+        let (mut entries, mut replaced) = (BTreeMap::new(), None);
+        for (name, entry) in all {
+            if entries.insert(name.clone(), entry).is_some() {
+                replaced = Some(name);
+            }
+        }
+        Ok((Self { source, entries }, replaced))
     }
 
     /// Reads an entry of at most `limit` bytes.
     ///
     /// # Errors
     /// It is missing, larger, or damaged.
-    pub(super) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, ZipError> {
+    pub(crate) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, ZipError> {
         let Some(entry) = self.entries.get(name).copied() else {
             return Err(ZipError::Missing(name.into()));
         };
@@ -137,12 +176,15 @@ impl<R: Read + Seek> Archive<R> {
         }
         let names = [26, 28].map(|at| u64::from(u16_at(&header, at).unwrap_or(0)));
         let start = entry.header + LOCAL_SIZE as u64 + names[0] + names[1];
-        if start + entry.size > entry.end {
+        if start + entry.packed > entry.end {
             return Err(ZipError::Damaged(format!(
                 "entry `{name}` reaches into the next"
             )));
         }
-        let bytes = read_at(&mut self.source, start, entry.size)?;
+        let mut bytes = read_at(&mut self.source, start, entry.packed)?;
+        if entry.deflated {
+            bytes = inflate(&bytes, entry.size, name)?;
+        }
         // PyTorch can be told to leave checksums out, and then writes 0.
         if entry.checksum != 0 && crc32fast::hash(&bytes) != entry.checksum {
             return Err(ZipError::Damaged(format!(
@@ -153,162 +195,25 @@ impl<R: Read + Seek> Archive<R> {
     }
 }
 
-/// Where the central directory is.
-struct Directory {
-    offset: u64,
-    size: u64,
-    count: u64,
-}
-
-impl Directory {
-    fn find<R: Read + Seek>(source: &mut R, length: u64) -> Result<Self, ZipError> {
-        let missing = || ZipError::NoDirectory { length };
-        // The end record comes last, before a comment of up to 65535 bytes.
-        let window = length.min((END_SIZE + usize::from(u16::MAX)) as u64);
-        let start = length - window;
-        let tail = read_at(source, start, window)?;
-        let at = (0..tail.len().saturating_sub(END_SIZE - 1))
-            .rev()
-            .find(|&at| {
-                u32_at(&tail, at) == Some(END)
-                    && u16_at(&tail, at + 20).map(usize::from) == Some(tail.len() - at - END_SIZE)
-            })
-            .ok_or_else(missing)?;
-        let narrow = |at| u32_at(&tail, at).map(u64::from).ok_or_else(missing);
-        let mut found = Self {
-            count: u16_at(&tail, at + 10).map(u64::from).ok_or_else(missing)?,
-            size: narrow(at + 12)?,
-            offset: narrow(at + 16)?,
-        };
-        let mut end = start + at as u64;
-        if let Some(locator) = at.checked_sub(LOCATOR_SIZE)
-            && u32_at(&tail, locator) == Some(END_64_LOCATOR)
-        {
-            let place = u64_at(&tail, locator + 8).ok_or_else(missing)?;
-            let record = read_at(source, place, END_64_SIZE as u64)?;
-            if u32_at(&record, 0) != Some(END_64) {
-                return Err(missing());
-            }
-            let wide = |at| u64_at(&record, at).ok_or_else(missing);
-            (found.count, found.size, found.offset) = (wide(32)?, wide(40)?, wide(48)?);
-            end = place;
-        }
-        for (what, found, limit) in [
-            ("entries", found.count, MOST_ENTRIES),
-            ("bytes of directory", found.size, LARGEST_DIRECTORY),
-        ] {
-            if found > limit {
-                return Err(ZipError::TooLarge { what, found, limit });
-            }
-        }
-        if found
-            .offset
-            .checked_add(found.size)
-            .is_none_or(|to| to > end)
-        {
-            return Err(ZipError::Damaged(format!(
-                "its directory of {} bytes at byte {} does not fit the file",
-                found.size, found.offset
-            )));
-        }
-        Ok(found)
-    }
-}
-
-/// One entry of the central directory, and what follows it.
-fn central_entry(bytes: &[u8], directory: u64) -> Result<(String, Entry, &[u8]), ZipError> {
-    let damaged = || ZipError::Damaged("its directory breaks off".into());
-    let short = |at| u16_at(bytes, at).ok_or_else(damaged);
-    let word = |at| u32_at(bytes, at).ok_or_else(damaged);
-    if word(0)? != CENTRAL {
-        return Err(damaged());
-    }
-    let (flags, method, checksum) = (short(8)?, short(10)?, word(16)?);
-    let (packed, size, header) = (word(20)?, word(24)?, word(42)?);
-    let [name, extra, comment] = [short(28)?, short(30)?, short(32)?].map(usize::from);
-    let extra_at = CENTRAL_SIZE + name;
-    let name = bytes.get(CENTRAL_SIZE..extra_at).ok_or_else(damaged)?;
-    let name = String::from_utf8_lossy(name).into_owned();
-    let extra_end = extra_at + extra;
-    let extra = bytes.get(extra_at..extra_end).ok_or_else(damaged)?;
-    let after = bytes.get(extra_end + comment..).ok_or_else(damaged)?;
-    if flags & 1 != 0 || method != 0 {
-        let found = if flags & 1 != 0 {
-            "encrypted"
-        } else {
-            "compressed"
-        };
-        return Err(ZipError::NotStored { name, found });
-    }
-    // Values that do not fit 32 bits follow in this order.
-    let mut wide = wide_values(extra);
-    let mut widen = |value: u32| {
-        if value == u32::MAX {
-            wide.next().ok_or_else(damaged)
-        } else {
-            Ok(u64::from(value))
-        }
-    };
-    let (size, packed, header) = (widen(size)?, widen(packed)?, widen(header)?);
-    if size != packed || size > directory || header > directory {
-        return Err(ZipError::Damaged(format!(
-            "entry `{name}` announces {size} bytes, stored as {packed} at byte {header}, before a \
-             directory at byte {directory}"
-        )));
-    }
-    let entry = Entry {
-        header,
-        size,
-        checksum,
-        end: directory,
-    };
-    Ok((name, entry, after))
-}
-
-/// The 64-bit values of the extra field of that kind.
-fn wide_values(mut extra: &[u8]) -> impl Iterator<Item = u64> {
-    let mut values = Vec::new();
-    while let (Some(kind), Some(size)) = (u16_at(extra, 0), u16_at(extra, 2)) {
-        let end = (4 + usize::from(size)).min(extra.len());
-        if kind == 1 {
-            let chunks = extra[4..end].chunks_exact(8);
-            values.extend(chunks.filter_map(|value| u64_at(value, 0)));
-        }
-        extra = &extra[end..];
-    }
-    values.into_iter()
-}
-
-fn read_at<R: Read + Seek>(source: &mut R, at: u64, size: u64) -> Result<Vec<u8>, ZipError> {
-    source.seek(SeekFrom::Start(at))?;
+/// Inflates to `size` bytes; what is announced beyond that which is there is never allocated.
+fn inflate(packed: &[u8], size: u64, name: &str) -> Result<Vec<u8>, ZipError> {
     let mut bytes = Vec::new();
-    // Grows with what is there, not with what is announced.
-    source.take(size).read_to_end(&mut bytes)?;
-    if (bytes.len() as u64) < size {
-        let end = at.saturating_add(size);
-        return Err(ZipError::Damaged(format!("it ends before byte {end}")));
+    let inflated = flate2::read::DeflateDecoder::new(packed)
+        .take(size.saturating_add(1))
+        .read_to_end(&mut bytes);
+    if inflated.is_err() || bytes.len() as u64 != size {
+        return Err(ZipError::Damaged(format!(
+            "entry `{name}` does not inflate to the {size} bytes that it announces"
+        )));
     }
     Ok(bytes)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at.checked_add(2)?)?;
-    bytes.try_into().ok().map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    bytes.try_into().ok().map(u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(8)?)?;
-    bytes.try_into().ok().map(u64::from_le_bytes)
-}
-
 /// An archive of stored entries, for tests.
 #[cfg(test)]
-pub(super) fn write(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn write(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    use self::directory::{CENTRAL, END};
+
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in entries {
         let mut common = Vec::new();
@@ -348,6 +253,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::directory::{CENTRAL, CENTRAL_SIZE};
     use super::*;
 
     fn archive() -> Vec<u8> {
@@ -408,6 +314,60 @@ mod tests {
             entry[second + 42] = 0;
         });
         assert!(error.contains("does not fit between"), "{error}");
+    }
+
+    /// An archive of one deflated entry, that announces `size` bytes.
+    fn deflated(bytes: &[u8], size: u32) -> Vec<u8> {
+        use std::io::Write;
+
+        let mut encoder =
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        let packed = encoder.finish().unwrap();
+        let mut archive = write(&[("a", &packed)]);
+        let signature = CENTRAL.to_le_bytes();
+        let at = archive
+            .windows(4)
+            .position(|four| four == signature)
+            .unwrap();
+        archive[at + 10] = 8;
+        archive[at + 16..][..4].copy_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+        archive[at + 24..][..4].copy_from_slice(&size.to_le_bytes());
+        archive
+    }
+
+    #[test]
+    fn deflated_entries_are_inflated_to_their_size_and_in_checkpoints_refused() {
+        let bytes = [7; 5000];
+        let read = |size: u32, limit: u64| {
+            let archive =
+                Archive::open_with(Cursor::new(deflated(&bytes, size)), CHECKPOINT_LIMITS);
+            archive
+                .unwrap()
+                .read("a", limit)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(5000, 5000).unwrap(), bytes);
+        assert!(
+            read(5000, 4999)
+                .unwrap_err()
+                .contains("5000 bytes in one entry")
+        );
+        for size in [0, 4999, 5001, u32::MAX - 1] {
+            let error = read(size, u64::MAX).unwrap_err();
+            assert!(error.contains("does not inflate"), "{error}");
+        }
+        let refused = Archive::open(Cursor::new(deflated(&bytes, 5000))).unwrap_err();
+        assert!(refused.to_string().contains("is compressed"), "{refused}");
+    }
+
+    #[test]
+    fn of_two_entries_of_a_name_the_later_one_counts_but_not_in_checkpoints() {
+        let twice = write(&[("a", b"old"), ("a", b"new")]);
+        let mut archive = Archive::open_with(Cursor::new(&twice), CHECKPOINT_LIMITS).unwrap();
+        assert_eq!(archive.read("a", 3).unwrap(), b"new");
+        let refused = Archive::open(Cursor::new(&twice)).unwrap_err();
+        assert!(refused.to_string().contains("two entries `a`"), "{refused}");
     }
 
     proptest! {

@@ -1,0 +1,28 @@
+//! A zarr store in a zip archive.
+
+#![no_main]
+
+use kinestream_policy::data::{ArrayInfo, Store};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let path =
+        std::env::temp_dir().join(format!("kinestream-fuzz-{}.zarr.zip", std::process::id()));
+    if std::fs::write(&path, bytes).is_err() {
+        return;
+    }
+    if let Ok(store) = Store::open(&path) {
+        // Arrays of the seeds in policy/tests/fixtures/zarr.
+        for name in [
+            "data/action",
+            "meta/episode_ends",
+            "smooth/plain",
+            "smooth/zstd",
+        ] {
+            if let Ok(info) = ArrayInfo::open(&store, name) {
+                let _ = info.read();
+                let _ = info.read_indices();
+            }
+        }
+    }
+});
