@@ -2,6 +2,8 @@
 
 mod demo;
 mod demonstrate;
+#[cfg(test)]
+mod documented_commands;
 mod eval;
 mod product;
 mod recordings;
