@@ -29,6 +29,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     if let Some(folder) = &arguments.checkpoint {
         config.runtime.checkpoint = folder.clone();
     }
+    if arguments.page.is_some() {
+        config.runtime.page_port = arguments.page;
+    }
     if arguments.print_config {
         print!(
             "{}",
