@@ -311,6 +311,8 @@ fn show(mut robots: Vec<Watched>, handle: &ViewerHandle, ended: &AtomicBool) {
 
 #[cfg(test)]
 mod tests {
+    use kinestream_bridge::wire::Stamp;
+
     use super::*;
 
     #[test]
@@ -333,14 +335,17 @@ mod tests {
     #[test]
     fn a_plan_is_shown_by_its_actions_and_its_age() {
         let plan = kinestream_bridge::Plan {
+            stamp: Stamp::default(),
             chunk: 7,
+            observation_sequence: 1,
             first_action_ns: 2_000_000_000,
             period_ns: 100_000_000,
             dims: 2,
             committed: 1,
+            levels: 4,
             noise: vec![0.0, 1.0],
+            level: vec![0, 4],
             actions: vec![1.0, 2.0, 3.0, 4.0],
-            ..Default::default()
         };
         let early = shown(&plan, 1_500_000_000);
         assert!((early.age_s + 0.5).abs() < 1e-9, "{}", early.age_s);
