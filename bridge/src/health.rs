@@ -54,6 +54,8 @@ pub struct Health {
     pub rung: SafetyState,
     /// Why it is not [`SafetyState::Running`], in words; none if it is. See [`shortened`].
     pub reason: Option<String>,
+    /// The way by which the emergency stop came that holds, in words; none on other rungs.
+    pub stopped_by: Option<String>,
     /// Time on this rung, s.
     pub rung_since_s: f64,
     /// How often each rung was entered.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::node::{MotionRequest, RequestHandler, SessionOptions};
+use crate::node::{MotionRequest, RequestHandler, SessionOptions, StopSource};
 
 /// What asks for a stop.
 const STOP: &[u8] = b"stop";
@@ -100,7 +100,7 @@ impl StopSocket {
                     if request.get(..count) != Some(STOP) {
                         continue;
                     }
-                    handler.stop();
+                    handler.stop(StopSource::Socket);
                     let state = handler.state(MotionRequest::Stop).to_string();
                     if let Some(path) = sender.as_pathname() {
                         // Who asks repeats it.
@@ -161,7 +161,8 @@ mod tests {
     struct Requests(AtomicU64);
 
     impl RequestHandler for Requests {
-        fn stop(&self) {
+        fn stop(&self, source: StopSource) {
+            assert_eq!(source, StopSource::Socket);
             self.0.fetch_add(1, Ordering::SeqCst);
         }
 

@@ -280,6 +280,7 @@ impl<S: CommandSink> Sender<S> {
             };
             if self.sink.send(&message)? {
                 self.gauges.command_published();
+                self.gauges.command().keep(&message);
             }
             self.tap.wire(topic::ACTION, Monotonic.now_ns(), &message);
         }

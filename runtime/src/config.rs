@@ -108,6 +108,14 @@ pub struct RuntimeConfig {
     /// File with the token that Prometheus sends (16 to 128 letters, digits, - and _); absent for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_token_file: Option<PathBuf>,
+    /// Port of the page that shows the robot in a browser and stops it; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_port: Option<u16>,
+    /// Address of this machine that the page is on. Any but a loopback one needs a token.
+    pub page_host: IpAddr,
+    /// File with the token of the page (16 to 128 letters, digits, - and _); absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_token_file: Option<PathBuf>,
     /// Plans wait for a congested receiver in place of being dropped: for simulators in lock step.
     pub lossless: bool,
 }
@@ -128,6 +136,9 @@ impl Default for RuntimeConfig {
             metrics_port: None,
             metrics_host: Ipv4Addr::LOCALHOST.into(),
             metrics_token_file: None,
+            page_port: None,
+            page_host: Ipv4Addr::LOCALHOST.into(),
+            page_token_file: None,
             lossless: false,
         }
     }

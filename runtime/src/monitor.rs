@@ -15,18 +15,15 @@ use kinestream_control::{
     Clock, Monotonic, Percentiles, RealtimeStatus, SafetyReason, SafetyState, TimingGauge,
 };
 
+use super::motion_refusal::MotionRefusal;
 use super::policy::PolicyStatistics;
-use super::signals::ControlMetrics;
+use super::signals::{ControlInputs, ControlMetrics};
 use super::snapshot::Snapshot;
 use crate::clock::stamp;
 use crate::recording::RecordSink;
 
 /// Time between two status messages.
 const EVERY: Duration = Duration::from_millis(500);
-
-/// How long a motion has to be refused for one cause before that is told, and before it is told again.
-const REFUSED_FOR: Duration = Duration::from_millis(200);
-const REFUSED_AGAIN: Duration = Duration::from_secs(30);
 
 /// Tells others how the runtime is.
 pub(crate) struct Monitor {
@@ -35,6 +32,7 @@ pub(crate) struct Monitor {
     begun: Instant,
     rate_hz: f64,
     granted: RealtimeStatus,
+    signals: Arc<ControlInputs>,
     gauges: Arc<ControlMetrics>,
     timing: Arc<TimingGauge>,
     tap: RecordSink,
@@ -45,7 +43,7 @@ pub(crate) struct Monitor {
     /// Present while commands move the robot or may at once.
     token: Option<LivelinessToken>,
     rung: SafetyState,
-    refusal: Refusal,
+    refusal: MotionRefusal,
     sequence: u64,
     last: Option<Instant>,
     /// Ticks, observations and plans at the last message, for the rates.
@@ -56,6 +54,7 @@ pub(crate) struct Monitor {
 pub(crate) struct Watched {
     pub(crate) rate_hz: f64,
     pub(crate) granted: RealtimeStatus,
+    pub(crate) signals: Arc<ControlInputs>,
     pub(crate) gauges: Arc<ControlMetrics>,
     pub(crate) timing: Arc<TimingGauge>,
     pub(crate) tap: RecordSink,
@@ -68,6 +67,7 @@ impl Monitor {
         let Watched {
             rate_hz,
             granted,
+            signals,
             gauges,
             timing,
             tap,
@@ -81,6 +81,7 @@ impl Monitor {
             begun: Instant::now(),
             rate_hz,
             granted,
+            signals,
             gauges,
             timing,
             tap,
@@ -88,7 +89,7 @@ impl Monitor {
             snapshot,
             token: None,
             rung: SafetyState::Waiting,
-            refusal: Refusal::default(),
+            refusal: MotionRefusal::default(),
             sequence: 0,
             last: None,
             before: (Instant::now(), [0; 3]),
@@ -171,6 +172,7 @@ impl Monitor {
             uptime_s,
             rung: wire_rung(rung),
             reason: (gauges.cause() != SafetyReason::None).then(|| gauges.reason()),
+            stopped_by: stopped_by(&self.signals, rung),
             rung_since_s: (age(gauges.since_ns()) / 1e9).min(uptime_s),
             longest_without_command_ms: gauges.longest_without_ns() as f64 / 1e6,
             control: ControlHealth {
@@ -261,55 +263,13 @@ impl Monitor {
     }
 }
 
-/// A motion that does not begin, which the rung, staying what it was, does not show.
-#[derive(Debug, Default)]
-struct Refusal {
-    cause: Option<SafetyReason>,
-    since: Option<Instant>,
-    told: Option<Instant>,
+/// The way by which the emergency stop came that holds, in words.
+pub(crate) fn stopped_by(signals: &ControlInputs, rung: SafetyState) -> Option<String> {
+    let source = signals.stop_source()?;
+    (rung == SafetyState::EmergencyStop).then(|| source.text().to_owned())
 }
 
-impl Refusal {
-    /// Takes what holds at `now`; whether it is time to say so.
-    fn is_to_be_told(&mut self, rung: SafetyState, cause: SafetyReason, now: Instant) -> bool {
-        let is_refused =
-            matches!(rung, SafetyState::Waiting | SafetyState::Holding) && refuses_motion(cause);
-        if matches!(rung, SafetyState::Running | SafetyState::Continuing) {
-            *self = Self::default();
-        }
-        if !is_refused {
-            return false;
-        }
-        if self.cause != Some(cause) {
-            *self = Self {
-                cause: Some(cause),
-                since: Some(now),
-                told: None,
-            };
-        }
-        let lasts = |from: Option<Instant>, span: Duration| {
-            from.is_none_or(|from| now.saturating_duration_since(from) >= span)
-        };
-        let is_due = lasts(self.since, REFUSED_FOR) && lasts(self.told, REFUSED_AGAIN);
-        if is_due {
-            self.told = Some(now);
-        }
-        is_due
-    }
-}
-
-/// Whether a cause keeps a motion from beginning until somebody does something about it; the others pass by themselves.
-fn refuses_motion(cause: SafetyReason) -> bool {
-    matches!(
-        cause,
-        SafetyReason::FarStart
-            | SafetyReason::NotMeasured
-            | SafetyReason::OutsideLimits
-            | SafetyReason::NoStopKeeper
-    )
-}
-
-fn wire_rung(rung: SafetyState) -> health::SafetyState {
+pub(crate) fn wire_rung(rung: SafetyState) -> health::SafetyState {
     match rung {
         SafetyState::Waiting => health::SafetyState::Waiting,
         SafetyState::Running => health::SafetyState::Running,
@@ -364,35 +324,5 @@ fn run_state(rung: SafetyState, statistics: &PolicyStatistics) -> RunState {
         SafetyState::Holding => RunState::Holding,
         SafetyState::SafeStop => RunState::Stopped,
         SafetyState::EmergencyStop => RunState::Fault,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_is_told_once_it_lasts_and_again_after_half_a_minute() {
-        let begun = Instant::now();
-        let mut refusal = Refusal::default();
-        let mut told = |rung: SafetyState, cause: SafetyReason, after_ms: u64| {
-            refusal.is_to_be_told(rung, cause, begun + Duration::from_millis(after_ms))
-        };
-        let (waiting, far) = (SafetyState::Waiting, SafetyReason::FarStart);
-        assert!(!told(waiting, SafetyReason::NoObservation, 0));
-        assert!(!told(waiting, far, 10));
-        assert!(!told(waiting, far, 150));
-        assert!(told(waiting, far, 250));
-        assert!(!told(waiting, far, 20_000));
-        // What comes between does not make it another.
-        assert!(!told(waiting, SafetyReason::NoPlan, 21_000));
-        assert!(!told(waiting, far, 22_000));
-        assert!(told(waiting, far, 31_000));
-        assert!(!told(waiting, SafetyReason::NotMeasured, 31_010));
-        assert!(told(waiting, SafetyReason::NotMeasured, 31_300));
-        // A motion that began meanwhile makes it news.
-        assert!(!told(SafetyState::Running, SafetyReason::None, 31_400));
-        assert!(!told(SafetyState::Holding, far, 31_500));
-        assert!(told(SafetyState::Holding, far, 31_800));
     }
 }

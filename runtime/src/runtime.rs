@@ -1,23 +1,23 @@
 //! The whole runtime: one policy, and for every robot a command loop, emergency stop and monitor on a zenoh node.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kinestream_bridge::node::{KeeperState, MotionRequest, RequestHandler, Service, StopListener};
+use kinestream_bridge::node::{Service, StopListener};
 use kinestream_bridge::stop_socket::{StopSocket, stop_socket_path};
 use kinestream_bridge::{Health, Node, SessionOptions};
-use kinestream_control::{
-    Activity, PlanReader, SafetyReason, SafetyState, TimingReport, latest_plan,
-};
+use kinestream_control::{PlanReader, SafetyReason, TimingReport, latest_plan};
 use kinestream_policy::Policy;
 use serde_json::{Value, json};
 
 use super::commands::{CommandNode, SessionSink, Wiring};
 use super::monitor::{Monitor, Watched};
+use super::motion_requests::Requests;
 use super::policy::{PolicyNode, PolicyOptions, PolicyStatistics, RobotLink, Seat};
 use super::ros2::config::Ros2Config;
+use super::run_page::{PageSource, RunPage};
 use super::signals::{ControlInputs, ControlMetrics};
 use super::snapshot::Snapshot;
 use crate::clock::wall_ns;
@@ -27,8 +27,6 @@ use crate::recording::RecordSink;
 
 /// How long commands may take to come to rest when the program ends.
 pub(crate) const REST_WITHIN: Duration = Duration::from_secs(2);
-/// How long a request waits for the control thread to have seen it, for the answer's sake.
-const SEEN_WITHIN: Duration = Duration::from_millis(200);
 /// How long commands at rest go on at the end.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(50);
 /// How long a policy thread that stands still may take to end before it is left behind.
@@ -40,6 +38,7 @@ pub struct Runtime {
     robots: Vec<Robot>,
     stop: Arc<AtomicBool>,
     metrics: Option<MetricsServer>,
+    page: Option<RunPage>,
 }
 
 /// What moves and watches one robot.
@@ -110,6 +109,13 @@ impl Runtime {
             });
             robots.push(robot);
         }
+        let sources = robots.iter().zip(nodes).map(|(robot, node)| PageSource {
+            node: Arc::clone(node),
+            signals: Arc::clone(&robot.signals),
+            gauges: Arc::clone(&robot.gauges),
+            snapshot: Arc::clone(&robot.snapshot),
+        });
+        let page = RunPage::open(config, &policy, sources.collect(), &stop)?;
         let options = PolicyOptions {
             lossless: config.runtime.lossless,
             cpu: config.runtime.cpu,
@@ -127,6 +133,7 @@ impl Runtime {
             robots,
             stop,
             metrics,
+            page,
         })
     }
 
@@ -214,6 +221,9 @@ impl Runtime {
         if let Some(metrics) = self.metrics {
             metrics.join()?;
         }
+        if let Some(page) = self.page {
+            page.close()?;
+        }
         ended?;
         if let Some(robot) = twin {
             bail!("{robot}: {}", SafetyReason::TwinRuntime.text());
@@ -289,6 +299,7 @@ impl Robot {
         let watched = Watched {
             rate_hz: config.control.rate_hz,
             granted: commands.granted().clone(),
+            signals: Arc::clone(&signals),
             gauges: Arc::clone(&gauges),
             timing: commands.timing(),
             tap: tap.clone(),
@@ -316,80 +327,5 @@ impl Robot {
                 node.serve("snapshot", move || now.answer(&rung))?,
             ],
         })
-    }
-}
-
-/// Passes requests on to the control thread.
-struct Requests {
-    robot: String,
-    signals: Arc<ControlInputs>,
-    gauges: Arc<ControlMetrics>,
-    has_home: bool,
-    needs_keeper: bool,
-    /// What keepers said last, so that changes are told.
-    keepers: Mutex<KeeperState>,
-}
-
-impl RequestHandler for Requests {
-    fn stop(&self) {
-        self.signals.latch().stop();
-    }
-
-    fn request(&self, request: MotionRequest) -> Result<(), String> {
-        match request {
-            MotionRequest::Stop => self.signals.latch().stop(),
-            MotionRequest::Rearm => self.signals.latch().rearm(),
-            MotionRequest::Pause => self.signals.set_activity(Activity::Pause),
-            MotionRequest::Resume => self.signals.set_activity(Activity::Policy),
-            MotionRequest::Home if !self.has_home => {
-                return Err("the runtime's configuration has no control.home".to_owned());
-            }
-            MotionRequest::Home => self.signals.set_activity(Activity::Home),
-        }
-        tracing::info!("{}: {} requested", self.robot, request.name());
-        Ok(())
-    }
-
-    fn state(&self, request: MotionRequest) -> Value {
-        let begun = Instant::now();
-        let seen = || match request {
-            MotionRequest::Stop => self.gauges.rung() == SafetyState::EmergencyStop,
-            MotionRequest::Rearm => self.gauges.rung() < SafetyState::SafeStop,
-            MotionRequest::Pause => self.gauges.cause() == SafetyReason::Pause,
-            MotionRequest::Resume => self.gauges.rung() == SafetyState::Running,
-            MotionRequest::Home => matches!(
-                self.gauges.cause(),
-                SafetyReason::Homing | SafetyReason::Home
-            ),
-        };
-        while begun.elapsed() < SEEN_WITHIN && !seen() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        json!({
-            "rung": self.gauges.rung(),
-            "reason": self.gauges.reason(),
-            "at_rest": self.gauges.is_at_rest(),
-        })
-    }
-
-    fn watch(&self, keepers: KeeperState, twin: bool) {
-        self.signals
-            .set_stop_keeper_missing(self.needs_keeper && keepers == KeeperState::Absent);
-        self.signals.set_twin_runtime(twin);
-        let mut last = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != keepers {
-            match keepers {
-                KeeperState::Held => {
-                    tracing::warn!("{}: a keeper on cmd/estop holds a stop", self.robot);
-                }
-                KeeperState::Released => {
-                    tracing::info!("{}: a keeper of stops is there", self.robot);
-                }
-                KeeperState::Absent => {
-                    tracing::info!("{}: no keeper of stops answers any more", self.robot);
-                }
-            }
-            *last = keepers;
-        }
     }
 }

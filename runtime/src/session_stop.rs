@@ -1,7 +1,7 @@
-//! The stop of a page, sent over the page's own zenoh session.
+//! The stop and other requests of a page, sent over a zenoh session.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use kinestream_bridge::Node;
 use kinestream_bridge::node::MotionRequest;
 use kinestream_viewer::EmergencyStop;
 
-/// How long a re-arming waits for its answer.
+/// How long a request waits for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends the requests of a page on a thread of its own, so that a slow session holds no page. It ends with its last owner.
@@ -24,6 +24,10 @@ pub struct SessionStop {
 struct Pending {
     stop: AtomicBool,
     rearm: AtomicBool,
+    /// Pause, resume or home: the last one counts.
+    motion: Mutex<Option<MotionRequest>>,
+    /// Why the last request was not granted; none where it was.
+    refusal: Mutex<Option<String>>,
 }
 
 impl SessionStop {
@@ -42,6 +46,23 @@ impl SessionStop {
         Ok(Self { pending, wake })
     }
 
+    /// Asks for a pause, for going on or for going home; takes the place of what has not been sent. Returns at once.
+    pub fn request(&self, request: MotionRequest) {
+        *lock(&self.pending.motion) = Some(request);
+        self.wake();
+    }
+
+    /// Takes back whatever has not been sent but a stop.
+    pub(crate) fn withdraw(&self) {
+        self.pending.rearm.store(false, Ordering::SeqCst);
+        *lock(&self.pending.motion) = None;
+    }
+
+    /// Why the last request was not granted; none where it was.
+    pub fn refusal(&self) -> Option<String> {
+        lock(&self.pending.refusal).clone()
+    }
+
     fn wake(&self) {
         match self.wake.try_send(()) {
             // Full: the thread is about to look anyway.
@@ -55,8 +76,7 @@ impl SessionStop {
 
 impl EmergencyStop for SessionStop {
     fn stop(&self) {
-        // A stop takes back a re-arming that has not been sent.
-        self.pending.rearm.store(false, Ordering::SeqCst);
+        self.withdraw();
         self.pending.stop.store(true, Ordering::SeqCst);
         self.wake();
     }
@@ -74,12 +94,22 @@ fn send_requests(node: &Node, pending: &Pending, woken: &Receiver<()>) {
             if pending.stop.swap(false, Ordering::SeqCst) {
                 send_stop(node);
             } else if pending.rearm.swap(false, Ordering::SeqCst) {
-                request_rearming(node);
+                *lock(&pending.refusal) = ask(node, MotionRequest::Rearm);
+            } else if let Some(request) = take(&pending.motion) {
+                *lock(&pending.refusal) = ask(node, request);
             } else {
                 break;
             }
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take<T>(shared: &Mutex<Option<T>>) -> Option<T> {
+    lock(shared).take()
 }
 
 fn send_stop(node: &Node) {
@@ -88,12 +118,17 @@ fn send_stop(node: &Node) {
     }
 }
 
-fn request_rearming(node: &Node) {
-    match node.request_motion(MotionRequest::Rearm, ANSWER_LIMIT) {
-        Ok(Some(_)) => tracing::info!("re-armed from the page"),
-        Ok(None) => {
-            tracing::warn!("the page's re-arming was not answered within {ANSWER_LIMIT:?}");
+/// Asks, and returns why it was not granted.
+fn ask(node: &Node, request: MotionRequest) -> Option<String> {
+    let name = request.name();
+    let refusal = match node.request_motion(request, ANSWER_LIMIT) {
+        Ok(Some(_)) => {
+            tracing::info!("{name} requested on the page");
+            return None;
         }
-        Err(error) => tracing::warn!("the page's re-arming was refused: {error}"),
-    }
+        Ok(None) => format!("{name} was not answered within {ANSWER_LIMIT:?}"),
+        Err(error) => format!("{name} was refused: {error}"),
+    };
+    tracing::warn!("the page: {refusal}");
+    Some(refusal)
 }

@@ -4,14 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use kinestream_bridge::node::StopSource;
 use kinestream_control::{
     Activity, Controller, FarStart, HealthInputs, SafetyReason, SafetyState, StopLatch, TickOutput,
 };
+
+use crate::latest_command::LatestCommand;
 
 /// Towards the control thread. The emergency stop itself is kept in [`StopLatch`] alone.
 #[derive(Debug)]
 pub(crate) struct ControlInputs {
     latch: StopLatch,
+    /// By which way the last stop came, counted from 1 in [`StopSource::ALL`]; 0 for one that nobody named.
+    stop_source: AtomicU8,
     observation_ns: AtomicU64,
     policy_alive: AtomicBool,
     session_alive: AtomicBool,
@@ -29,6 +34,7 @@ impl ControlInputs {
     pub(crate) fn new(shutdown: Arc<AtomicBool>, needs_stop_keeper: bool) -> Self {
         Self {
             latch: StopLatch::new(shutdown),
+            stop_source: AtomicU8::new(0),
             observation_ns: AtomicU64::new(0),
             policy_alive: AtomicBool::new(true),
             session_alive: AtomicBool::new(true),
@@ -42,6 +48,20 @@ impl ControlInputs {
     /// Where stops are asked for.
     pub(crate) fn latch(&self) -> &StopLatch {
         &self.latch
+    }
+
+    /// Asks for an emergency stop, and keeps by which way it came, for those who are told.
+    pub(crate) fn stop(&self, source: StopSource) {
+        self.latch.stop();
+        let at = StopSource::ALL.iter().position(|known| *known == source);
+        let number = at.map_or(0, |at| at as u8 + 1);
+        self.stop_source.store(number, Ordering::Relaxed);
+    }
+
+    /// By which way the last emergency stop came.
+    pub(crate) fn stop_source(&self) -> Option<StopSource> {
+        let number = usize::from(self.stop_source.load(Ordering::Relaxed));
+        StopSource::ALL.get(number.checked_sub(1)?).copied()
     }
 
     /// A valid observation arrived. Whoever says so of an earlier one changes nothing.
@@ -85,9 +105,14 @@ impl ControlInputs {
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
+    /// What commands are to do.
+    pub(crate) fn activity(&self) -> Activity {
+        let activity = usize::from(self.activity.load(Ordering::Relaxed));
+        ACTIVITIES.get(activity).copied().unwrap_or_default()
+    }
+
     /// All of it, for one period.
     pub(crate) fn facts(&self, missed_period: bool) -> HealthInputs {
-        let activity = usize::from(self.activity.load(Ordering::Relaxed));
         let requests = self.latch.requests();
         HealthInputs {
             observation_ns: self.observation_ns(),
@@ -100,7 +125,7 @@ impl ControlInputs {
             robot_gone: self.robot_gone.load(Ordering::Relaxed),
             twin_runtime: self.has_twin_runtime(),
             stop_keeper_missing: self.stop_keeper_missing.load(Ordering::Relaxed),
-            activity: ACTIVITIES.get(activity).copied().unwrap_or_default(),
+            activity: self.activity(),
         }
     }
 }
@@ -120,6 +145,8 @@ pub(crate) struct ControlMetrics {
     published: AtomicU64,
     /// The start that was refused last: column, then measured, planned and farthest as bits.
     far_start: [AtomicU64; 4],
+    /// The newest command that was sent, as the publisher thread wrote it.
+    command: LatestCommand,
 }
 
 const RUNGS: [SafetyState; 6] = [
@@ -224,6 +251,11 @@ impl ControlMetrics {
     /// A command was sent.
     pub(crate) fn command_published(&self) {
         self.published.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The newest command that was sent.
+    pub(crate) fn command(&self) -> &LatestCommand {
+        &self.command
     }
 
     pub(crate) fn rung(&self) -> SafetyState {

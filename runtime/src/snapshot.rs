@@ -14,7 +14,7 @@ pub(crate) struct Snapshot(Mutex<Newest>);
 #[derive(Default)]
 struct Newest {
     health: Option<Health>,
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
 }
 
 impl Snapshot {
@@ -25,19 +25,31 @@ impl Snapshot {
 
     /// The newest plan.
     pub(crate) fn keep_plan(&self, plan: Plan) {
-        self.lock().plan = Some(plan);
+        let plan = Some(Arc::new(plan));
+        self.lock().plan = plan;
+    }
+
+    /// The newest health, none before the first.
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.lock().health.clone()
+    }
+
+    /// The newest plan, none before the first.
+    pub(crate) fn plan(&self) -> Option<Arc<Plan>> {
+        self.lock().plan.clone()
     }
 
     /// The answer; health and plan are null before the first.
     pub(crate) fn answer(&self, gauges: &Arc<ControlMetrics>) -> Value {
-        let newest = self.lock();
+        // Nothing is written while the policy thread may want to keep a plan.
+        let (health, plan) = (self.health(), self.plan());
         json!({
             "rung": gauges.rung(),
             "reason": gauges.reason(),
             "at_rest": gauges.is_at_rest(),
             "actions": gauges.published(),
-            "health": newest.health,
-            "plan": newest.plan,
+            "health": health,
+            "plan": plan.as_deref(),
         })
     }
 

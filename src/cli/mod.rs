@@ -2,6 +2,8 @@
 
 mod demo;
 mod demonstrate;
+#[cfg(test)]
+mod documented_commands;
 mod eval;
 mod product;
 mod recordings;
@@ -102,6 +104,9 @@ pub(crate) struct RunArguments {
     /// Record everything to this MCAP file, for `kinestream replay` and `resim`.
     #[arg(long, value_name = "OUT.mcap")]
     pub(crate) record: Option<PathBuf>,
+    /// Show the robot on a page at this port of 127.0.0.1, with buttons to stop it, in place of `runtime.page_port`.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) page: Option<u16>,
     /// Print the whole configuration with all defaults, and end.
     #[arg(long)]
     pub(crate) print_config: bool,

@@ -78,7 +78,7 @@ pub(crate) fn parse() -> Cli {
     parsed.unwrap_or_else(|error| error.exit())
 }
 
-fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+pub(super) fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     if let Some((name, config)) = named(arguments)
         && let Some(product) = Product::of(&config)

@@ -36,6 +36,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     } else {
         Config::read_with(&arguments.config, checkpoint)?
     };
+    if arguments.page.is_some() {
+        config.runtime.page_port = arguments.page;
+    }
     if arguments.print_config {
         let config = config.in_force()?;
         print!(

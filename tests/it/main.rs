@@ -25,6 +25,7 @@ mod recording;
 mod recording_losses;
 mod resimulation;
 mod ros2;
+mod run_page;
 mod safety;
 mod secure;
 mod top;

@@ -180,7 +180,7 @@ fn wrong_arguments_are_refused() {
 
 #[test]
 fn the_page_knows_every_rung_and_every_limit() {
-    let page = include_str!("../../viewer/src/pusht/page/health.js");
+    let page = include_str!("../../viewer/src/common/health.js");
     for rung in SafetyState::ALL {
         assert!(page.contains(&format!("  {}: \"", rung.name())), "{rung:?}");
     }

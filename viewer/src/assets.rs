@@ -55,6 +55,11 @@ pub(super) const TEXT: Asset = Asset::javascript("/text.js", include_str!("commo
 
 /// Small pictures beside the large one.
 pub(super) const CHART: Asset = Asset::javascript("/chart.js", include_str!("common/chart.js"));
+/// Colours as the style sheet has them.
+pub(super) const PALETTE: Asset =
+    Asset::javascript("/palette.js", include_str!("common/palette.js"));
+/// How a runtime fares.
+pub(super) const HEALTH: Asset = Asset::javascript("/health.js", include_str!("common/health.js"));
 /// The nodes that are alive.
 pub(super) const NODES: Asset = Asset::javascript("/nodes.js", include_str!("common/nodes.js"));
 
@@ -62,11 +67,12 @@ pub(super) const NODES: Asset = Asset::javascript("/nodes.js", include_str!("com
 mod tests {
     use super::super::character::Character;
     use super::super::pusht::PushT;
+    use super::super::robot::Robot;
     use crate::Page;
 
     #[test]
     fn nothing_is_loaded_from_elsewhere_and_every_import_is_served() {
-        for assets in [PushT::ASSETS, Character::ASSETS] {
+        for assets in [PushT::ASSETS, Character::ASSETS, Robot::ASSETS] {
             for asset in assets {
                 for scheme in ["http://", "https://"] {
                     let foreign = asset
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn no_path_is_served_twice() {
-        for assets in [PushT::ASSETS, Character::ASSETS] {
+        for assets in [PushT::ASSETS, Character::ASSETS, Robot::ASSETS] {
             let mut paths: Vec<_> = assets.iter().map(|asset| asset.path).collect();
             paths.sort_unstable();
             paths.dedup();

@@ -1,11 +1,11 @@
-//! Browser pages of the demos, and the small HTTP server behind them.
+//! Browser pages of the demos and of running robots, and the small HTTP server behind them.
 //!
 //! A viewer shows what it is handed and reports what a person did; it knows neither policy nor
 //! physics. It never holds anyone up: [`ViewerHandle::publish`] replaces the latest frame and
 //! returns, a slow browser skips frames, and input waits in a bounded queue. The pages are
 //! compiled into the program and load nothing from elsewhere, so they work offline and over a
-//! forwarded port. What a page consists of is its [`Page`]: [`pusht::PushT`] or
-//! [`character::Character`].
+//! forwarded port. What a page consists of is its [`Page`]: [`pusht::PushT`], [`character::Character`] or
+//! [`robot::Robot`].
 //!
 //! | Path                 | Answer                                                                |
 //! |----------------------|-----------------------------------------------------------------------|
@@ -31,6 +31,7 @@ pub mod hosts;
 mod input;
 pub mod listener;
 pub mod pusht;
+pub mod robot;
 mod server;
 mod shared;
 mod stop;

@@ -16,8 +16,8 @@ Set-up, demo, tests and checks of kinestream. Each command does the set-up it ne
                              `cargo run` and `cargo nextest run` work in this checkout
   cargo xtask clients        run the tests of clients/ against the built program; as root, tools that
                              are missing are installed with apt-get, else their tests are skipped
-  cargo xtask ci             everything that is checked of a commit: format, circles of
-                             modules, clippy, docs, loom, licenses, clients, tests
+  cargo xtask ci             everything that is checked of a commit: format, circles of modules,
+                             documents, clippy, docs, loom, licenses, clients, tests
   cargo xtask --help         this text
 
 Needed: a C++ compiler and python3 with pip (Debian: apt-get install g++ python3-pip) and

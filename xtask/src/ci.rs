@@ -3,7 +3,7 @@
 
 use crate::checkout::Checkout;
 use crate::clients::{Clients, LANGUAGES};
-use crate::{Outcome, cache, circles, setup, steps, suite};
+use crate::{Outcome, cache, circles, documents, setup, steps, suite};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +26,9 @@ pub(crate) fn run(checkout: &Checkout) -> Outcome {
     let _ = steps_run.run("format", || format(checkout).map(|()| None));
     let _ = steps_run.run("circles of modules", || {
         circles::check(checkout.root()).map(|()| None)
+    });
+    let _ = steps_run.run("documents", || {
+        documents::check(checkout.root()).map(|()| None)
     });
     let _ = steps_run.run("clippy", || clippy(checkout).map(|()| None));
     let _ = steps_run.run("docs", || docs(checkout).map(|()| None));

@@ -57,6 +57,7 @@ impl Health {
             ("node", &self.node),
             ("version", &self.version),
             ("reason", self.reason.as_ref().unwrap_or(&none)),
+            ("stopped_by", self.stopped_by.as_ref().unwrap_or(&none)),
             ("control.scheduling.policy", &control.scheduling.policy),
             ("policy.fault", policy.fault.as_ref().unwrap_or(&none)),
             ("recorder.file", recorder.map_or(&none, |it| &it.file)),

@@ -18,6 +18,7 @@ mod raw;
 mod reply;
 mod service;
 mod stop;
+mod stop_source;
 pub(crate) mod subscriber;
 
 use zenoh::Wait;
@@ -34,6 +35,7 @@ pub use service::Service;
 pub use stop::{
     KeeperState, MotionRequest, RequestHandler, RuntimeIdentity, StopForward, StopListener,
 };
+pub use stop_source::StopSource;
 pub use subscriber::Subscription;
 
 use crate::keys::{KeyError, Keys};

@@ -20,6 +20,7 @@ use zenoh::query::{ConsolidationMode, Querier, QueryTarget, Queryable};
 use zenoh::sample::SampleKind;
 
 use super::service::Addressing;
+use super::stop_source::StopSource;
 use super::{Node, NodeError};
 use crate::keys;
 use crate::ros2::StopTopic;
@@ -93,7 +94,7 @@ impl MotionRequest {
 /// What requests call.
 pub trait RequestHandler: Send + Sync + 'static {
     /// Stop. Called on zenoh's receiving threads: it must signal and do nothing else.
-    fn stop(&self);
+    fn stop(&self, source: StopSource);
 
     /// Do what was asked for, if that can be done now; otherwise say why not. Never called for a stop. Called on the thread
     /// that answers queries.
@@ -181,7 +182,7 @@ impl Node {
                 // Who deletes what a storage keeps asks for no stop, and who writes to every key does not mean this one.
                 let is_meant = sample.key_expr().as_str().ends_with("/estop");
                 if sample.kind() == SampleKind::Put && is_meant {
-                    on_sample.stop();
+                    on_sample.stop(StopSource::Sample);
                 }
             })
             .wait()
@@ -193,7 +194,7 @@ impl Node {
         let mut subscribers = vec![subscriber];
         for topic in topics {
             let handler = Arc::clone(&handler);
-            subscribers.push(self.subscribe_stops(topic, move || handler.stop())?);
+            subscribers.push(self.subscribe_stops(topic, move || handler.stop(StopSource::Ros2))?);
         }
         let keepers = Arc::new(self.keeper_query()?);
         let mut queryables = MotionRequest::ALL
@@ -303,7 +304,7 @@ impl Node {
             Addressing::Exact,
             move |_| {
                 if request == MotionRequest::Stop {
-                    signal.stop();
+                    signal.stop(StopSource::Query);
                 }
             },
             move |payload, ()| {
@@ -356,7 +357,7 @@ impl Node {
         let seen = Arc::clone(&ended);
         let watch = move || {
             while !seen.load(Ordering::SeqCst) {
-                let state = keepers.ask(|| handler.stop());
+                let state = keepers.ask(|| handler.stop(StopSource::Keeper));
                 let others = runtimes.runtimes(KEEPER_LIMIT).unwrap_or_default();
                 // The one that was there first goes on.
                 let twin = others

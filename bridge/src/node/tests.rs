@@ -539,7 +539,7 @@ struct Requests {
 }
 
 impl RequestHandler for Requests {
-    fn stop(&self) {
+    fn stop(&self, _: StopSource) {
         self.stops.fetch_add(1, Ordering::SeqCst);
     }
 

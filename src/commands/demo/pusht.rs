@@ -124,6 +124,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
                 health: health(&system.runtime),
                 has_stop: true,
                 nodes: system.presence.alive(),
+                missed: system.runtime.health().map_or(0, |it| it.control.missed),
                 ..frame(&snapshot, &statistics, shown.as_ref(), &meter)
             });
         }
@@ -285,7 +286,6 @@ fn frame(
             p99_ms: statistics.latency_ms.p99,
             evaluations_per_action: statistics.evaluations as f64 / statistics.plans.max(1) as f64,
         },
-        missed: snapshot.missed,
         history: snapshot
             .episodes
             .iter()

@@ -35,6 +35,9 @@ struct RecordingReport {
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
     let path = &arguments.path;
+    let Err(error) = import::detect(&locate(path)) else {
+        return checkpoint::show(arguments);
+    };
     if let Some(format) = DatasetFormat::detect(path) {
         bail!("{}: {format}", path.display());
     }
@@ -44,15 +47,14 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
             path.display()
         );
     }
+    // Other files than recordings have names of their own.
     let is_foreign = path
         .extension()
         .is_some_and(|extension| extension != "mcap");
-    match import::detect(&locate(path)) {
-        // Other files than recordings have their own names.
-        Err(error) if !path.is_file() || is_foreign && !is_recording(path) => Err(error.into()),
-        Err(_) => recording(arguments),
-        Ok(_) => checkpoint::show(arguments),
+    if !path.is_file() || is_foreign && !is_recording(path) {
+        return Err(error.into());
     }
+    recording(arguments)
 }
 
 /// Whether a file begins as recordings do.

@@ -40,7 +40,7 @@ pub struct Frame {
     pub rates: Rates,
     /// Measured latency.
     pub latency: Latency,
-    /// Control periods for which no command was ready in time, since the start.
+    /// Periods of the command loop that passed without a command, since the start.
     pub missed: u64,
     /// Scores of the last finished episodes, 0 to 1, oldest first.
     pub history: Vec<f32>,

@@ -9,7 +9,7 @@ pub use frame::{Frame, Latency, Plan, Rates, RunState};
 pub use input::{Input, MAX_PUSH_SPEED};
 
 use super::Page;
-use super::assets::{Asset, CHART, CONNECTION, NODES, RECONNECTING, STYLE, TEXT};
+use super::assets::{Asset, CHART, CONNECTION, HEALTH, NODES, PALETTE, RECONNECTING, STYLE, TEXT};
 
 /// The page of the Push-T demo.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +33,13 @@ impl Page for PushT {
         RECONNECTING,
         TEXT,
         CHART,
+        PALETTE,
         NODES,
+        HEALTH,
         Asset::javascript("/main.js", include_str!("page/main.js")),
         Asset::javascript("/motion.js", include_str!("page/motion.js")),
         Asset::javascript("/scene.js", include_str!("page/scene.js")),
         Asset::javascript("/panel.js", include_str!("page/panel.js")),
-        Asset::javascript("/health.js", include_str!("page/health.js")),
         Asset::javascript("/hand.js", include_str!("page/hand.js")),
     ];
     // The page plays frames back slightly late and smoothly: 30 a second are enough.

@@ -5,7 +5,8 @@ import { Hand } from "./hand.js";
 import { Health } from "./health.js";
 import { Motion, PlanFlow } from "./motion.js";
 import { Panel } from "./panel.js";
-import { drawLegend, drawTable, palette } from "./scene.js";
+import { palette } from "./palette.js";
+import { drawLegend, drawTable } from "./scene.js";
 
 const table = document.getElementById("table");
 const legend = document.getElementById("legend");

@@ -79,7 +79,8 @@ export class Panel {
     write("evaluations", fixed(frame.latency.evaluations_per_action, frame.latency.evaluations_per_action % 1 ? 2 : 0));
     write("plan-rate", hertz(frame.rates.plans_per_second));
     write("command-rate", hertz(frame.rates.commands_per_second));
-    write("missed", count(frame.missed));
+    // With a runtime behind the page, its health says so.
+    if (!frame.health) write("missed", count(frame.missed));
 
     const { history, plan } = frame;
     const mean = history.reduce((sum, score) => sum + score, 0) / history.length;

@@ -24,15 +24,6 @@ export function onBlock([x, y], margin) {
   return inside(-60, 0, 60, 30) || inside(-15, 30, 15, 120);
 }
 
-/** Colours as the style sheet has them now. */
-export function palette() {
-  const style = getComputedStyle(document.documentElement);
-  const read = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["surface", "text", "muted", "line", "wall", "goal", "block", "agent", "plan", "good", "bad"];
-  const colours = Object.fromEntries(names.map((name) => [name, read(name)]));
-  return { ...colours, goalStrength: Number(read("goal-strength")) };
-}
-
 /** The table. `shown` is Motion's, `hand` what the person holds, `clock` ms for the shimmer. */
 export function drawTable(canvas, colours, { shown, goal, points, hand, clock }) {
   const context = prepare(canvas);
@@ -54,7 +45,13 @@ export function drawTable(canvas, colours, { shown, goal, points, hand, clock })
     context.setLineDash([]);
   }
 
+  // A plan may lead beyond the table; the picture ends at its walls.
+  context.save();
+  context.beginPath();
+  context.rect(WALL_NEAR, WALL_NEAR, WALL_FAR - WALL_NEAR, WALL_FAR - WALL_NEAR);
+  context.clip();
   drawPlan(context, colours, points, shown, clock);
+  context.restore();
   drawAgent(context, colours, shown, hand);
 }
 

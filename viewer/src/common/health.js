@@ -54,12 +54,8 @@ export class Health {
     if (!this.stale) return;
     this.stale = false;
     const { health } = this;
-    element("health").hidden = !health;
-    // What keeps the robot from following its plan stands on top of the page.
-    element("alarm").hidden = !health || QUIET.has(health.rung);
+    this.drawAlarm();
     if (!health) return;
-    element("alarm").dataset.rung = health.rung;
-    write("alarm", RUNGS[health.rung] ?? String(health.rung));
 
     element("rung").dataset.rung = health.rung;
     write("rung", RUNGS[health.rung] ?? String(health.rung));
@@ -86,10 +82,21 @@ export class Health {
     write("scheduling", granted?.policy ? `${granted.policy}${priority}` : NONE);
     write("cores", granted?.cpus?.length ? granted.cpus.slice(0, 8).join(", ") : "any");
     write("memory", granted?.memory_locked ? "locked" : "not locked");
-    write("allocations", count(control?.allocations ?? NaN));
-    write("missed-of", control ? `${count(control.missed)} of ${count(control.ticks)}` : NONE);
-    element("missed-of").classList.toggle("some", control?.missed > 0);
+    write("missed", control ? `${count(control.missed)} of ${count(control.ticks + control.missed)}` : NONE);
+    element("missed").classList.toggle("some", control?.missed > 0);
     this.nodes.draw();
+  }
+
+  /** What keeps the robot from following its plan stands on top of the page, where that has a place for it. */
+  drawAlarm() {
+    const { health } = this;
+    const [all, alarm] = [element("health"), element("alarm")];
+    if (all) all.hidden = !health;
+    if (!alarm) return;
+    alarm.hidden = !health || QUIET.has(health.rung);
+    if (!health) return;
+    alarm.dataset.rung = health.rung;
+    write("alarm", RUNGS[health.rung] ?? String(health.rung));
   }
 }
 
