@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kinestream_bridge::SessionOptions;
+use kinestream_bridge::node::path_from_file;
 use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::SamplerConfig;
 use kinestream_diffusion::{Execution, Executor, NetworkConfig, Precision, ScheduleConfig};
@@ -247,17 +248,6 @@ fn suggestion(message: &str) -> String {
     known.map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
-/// A path that a file in `folder` names: from there, if it is there, or as it stands.
-fn beside(folder: &Path, named: &Path) -> PathBuf {
-    let path = folder.join(named);
-    // The folder itself is `.`, whatever it is called.
-    match path.exists() && named.is_relative() {
-        true if named == Path::new(".") => folder.to_path_buf(),
-        true => path,
-        false => named.to_path_buf(),
-    }
-}
-
 impl Config {
     /// Reads a file. Paths in it are from its own folder, if they are there, or from the working directory. Without
     /// `[network]` whatever it does not say of the policy is what its checkpoint says.
@@ -271,19 +261,22 @@ impl Config {
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut config = Self::parse_with(&text, &path.display().to_string(), |named| {
-            let named = checkpoint.map_or_else(|| beside(folder, named), Path::to_path_buf);
+            let named = checkpoint.map_or_else(|| path_from_file(folder, named), Path::to_path_buf);
             crate::checkpoint::policy(&named)
         })?;
         let runtime = &mut config.runtime;
         runtime.check(path)?;
-        runtime.checkpoint =
-            checkpoint.map_or_else(|| beside(folder, &runtime.checkpoint), Path::to_path_buf);
+        runtime.checkpoint = checkpoint.map_or_else(
+            || path_from_file(folder, &runtime.checkpoint),
+            Path::to_path_buf,
+        );
         for named in [
             &mut runtime.metrics_token_file,
-            &mut config.session.config_file,
+            &mut runtime.page_token_file,
         ] {
-            *named = named.as_deref().map(|named| beside(folder, named));
+            *named = named.as_deref().map(|named| path_from_file(folder, named));
         }
+        config.session = config.session.from_file_in(folder);
         Ok(config)
     }
 

@@ -104,7 +104,10 @@ impl Whereabouts {
         };
         let text = std::fs::read_to_string(&named)
             .with_context(|| format!("cannot read the configuration {}", named.display()))?;
-        toml::from_str(&text).with_context(|| named.display().to_string())
+        let mut found: Self = toml::from_str(&text).with_context(|| named.display().to_string())?;
+        let folder = named.parent().unwrap_or(Path::new(""));
+        found.session = found.session.from_file_in(folder);
+        Ok(found)
     }
 
     fn robots(&self, asked: Option<&String>) -> Vec<String> {

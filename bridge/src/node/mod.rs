@@ -27,7 +27,7 @@ pub use zenoh::liveliness::LivelinessToken;
 pub use counts::Counts;
 pub use health::HealthPublisher;
 pub use inbox::{Inbox, InboxCounts, InboxSender, Notifier, Room};
-pub use options::{Mode, SessionOptions, loopback_pair};
+pub use options::{Mode, SessionOptions, loopback_pair, path_from_file};
 pub use presence::Presence;
 pub use publisher::{Channel, PublishError, Publisher};
 pub use raw::RawPublisher;

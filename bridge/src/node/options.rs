@@ -68,7 +68,30 @@ pub enum Mode {
     Router,
 }
 
+/// A path that a file in `folder` names: from there, if it is there, else as it stands, from the working directory.
+pub fn path_from_file(folder: &Path, named: &Path) -> PathBuf {
+    if named == Path::new(".") {
+        return match folder.as_os_str().is_empty() {
+            true => named.to_path_buf(),
+            false => folder.to_path_buf(),
+        };
+    }
+    let path = folder.join(named);
+    match path.exists() {
+        true => path,
+        false => named.to_path_buf(),
+    }
+}
+
 impl SessionOptions {
+    /// The same, with paths as a file in `folder` names them.
+    #[must_use]
+    pub fn from_file_in(mut self, folder: &Path) -> Self {
+        let named = self.config_file.take();
+        self.config_file = named.map(|named| path_from_file(folder, &named));
+        self
+    }
+
     /// zenoh's configuration for these options. Passwords in it are kept out of the log from then on ([`secrets`]).
     ///
     /// # Errors
