@@ -137,7 +137,11 @@ fn introduction(config: &Config, policy: &Policy, sources: &[PageSource]) -> Int
 fn per_number(limit: Option<&PerJoint>, control: &ControlConfig, size: usize) -> Vec<Option<f64>> {
     let mut joints = 0;
     let numbers = (0..size).map(|number| {
-        if control.orientations.as_flattened().contains(&number) {
+        if control
+            .orientations
+            .iter()
+            .any(|it| it.columns().contains(&number))
+        {
             return None;
         }
         joints += 1;
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn limits_are_told_for_every_number_but_those_of_orientations() {
         let control = ControlConfig {
-            orientations: vec![[1, 2, 3, 4]],
+            orientations: vec![[1, 2, 3, 4].into()],
             ..ControlConfig::default()
         };
         let each = PerJoint::Each(vec![1.0, 2.0]);

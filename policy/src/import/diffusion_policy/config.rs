@@ -75,7 +75,7 @@ pub(super) fn describe(cfg: &Json, order: &[String]) -> Result<Description, Stri
         "a number of steps",
         schedule.train_timesteps,
     );
-    let plan = plan(&mut fields, class, levels, &mut assumed);
+    let plan = plan(&mut fields, class, levels);
     let spacing = match class {
         // One level per timestep is the same either way.
         Class::Streaming => TimestepSpacing::default(),
@@ -245,12 +245,7 @@ fn sampler(fields: &mut Fields<'_>) -> SamplerConfig {
     }
 }
 
-fn plan(
-    fields: &mut Fields<'_>,
-    class: Class,
-    levels: usize,
-    assumed: &mut Vec<String>,
-) -> PlanConfig {
+fn plan(fields: &mut Fields<'_>, class: Class, levels: usize) -> PlanConfig {
     let mut required = |key: &str| fields.required(&format!("policy.{key}"), "a number");
     let (horizon, observation_steps) = (required("horizon"), required("n_obs_steps"));
     let action_steps = required("n_action_steps");
