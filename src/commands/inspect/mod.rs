@@ -29,9 +29,6 @@ struct RecordingReport {
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
-    if let Some(format) = DatasetFormat::detect(&arguments.path) {
-        bail!("{}: {format}", arguments.path.display());
-    }
     if DatasetFormat::is_replay_buffer(&arguments.path) {
         bail!(
             "{}: a replay buffer, not a checkpoint; `kinestream train --data` reads it",
@@ -39,6 +36,9 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
         );
     }
     let is_checkpoint = import::detect(&arguments.path).is_ok();
+    if !is_checkpoint && let Some(format) = DatasetFormat::detect(&arguments.path) {
+        bail!("{}: {format}", arguments.path.display());
+    }
     if arguments.path.is_file() && !is_checkpoint {
         return recording(arguments);
     }
