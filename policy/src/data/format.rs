@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::{ArrayInfo, EPISODE_ENDS, Store};
+
 /// A data set of another format than a zarr replay buffer, or one in another place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatasetFormat {
@@ -22,7 +24,6 @@ pub enum DatasetFormat {
 
 /// Where versions of LeRobot keep the description of a data set.
 const LEROBOT_INFO: [&str; 2] = ["meta/info.json", "meta_data/info.json"];
-const ENDS: [&str; 2] = ["meta/episode_ends/.zarray", "meta/episode_ends/zarr.json"];
 const HDF5_SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// Bytes of a description that are looked at.
 const MAX_INFO_BYTES: u64 = 1 << 24;
@@ -34,7 +35,7 @@ impl DatasetFormat {
             return (start(path, HDF5_SIGNATURE.len() as u64)? == HDF5_SIGNATURE)
                 .then_some(Self::Hdf5);
         }
-        if is_replay_buffer(path) {
+        if is_replay_folder(path) {
             return None;
         }
         for info in LEROBOT_INFO {
@@ -54,13 +55,14 @@ impl DatasetFormat {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .collect();
         inside
-            .retain(|path| is_replay_buffer(path) || path.to_string_lossy().ends_with(".zarr.zip"));
+            .retain(|path| is_replay_folder(path) || path.to_string_lossy().ends_with(".zarr.zip"));
         inside.into_iter().min().map(Self::Above)
     }
 
-    /// Whether a folder is a replay buffer, of either format of zarr.
+    /// Whether there is a replay buffer, of either format of zarr: a folder or a zip archive.
     pub fn is_replay_buffer(path: &Path) -> bool {
-        is_replay_buffer(path)
+        let store = Store::open(path);
+        store.is_ok_and(|store| ArrayInfo::open(&store, EPISODE_ENDS).is_ok())
     }
 }
 
@@ -87,8 +89,10 @@ impl Display for DatasetFormat {
     }
 }
 
-fn is_replay_buffer(path: &Path) -> bool {
-    ENDS.iter().any(|ends| path.join(ends).is_file())
+/// Whether a folder looks like a replay buffer, whatever its description says.
+fn is_replay_folder(path: &Path) -> bool {
+    let ends = path.join(EPISODE_ENDS);
+    ends.join(".zarray").is_file() || ends.join("zarr.json").is_file()
 }
 
 /// The first bytes of a file; none where it cannot be read.

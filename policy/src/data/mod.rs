@@ -12,3 +12,6 @@ pub use replay::{AffineMap, Episodes, PictureMirror, Pictures, Symmetry};
 pub use windows::{Window, Windows};
 pub use writer::{RecordedArray, write_replay_buffer};
 pub use zarr::{Array, ArrayInfo, Store};
+
+/// The array of a replay buffer that has the row after the last one of every episode.
+const EPISODE_ENDS: &str = "meta/episode_ends";

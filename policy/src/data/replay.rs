@@ -4,12 +4,9 @@ use std::path::{Path, PathBuf};
 
 use kinestream_diffusion::noise::NoiseStream;
 
-use super::{Array, ArrayInfo, DatasetFormat, Store};
+use super::{Array, ArrayInfo, DatasetFormat, EPISODE_ENDS, Store};
 use crate::config::{ImageSize, ObservationPart, TaskConfig};
 use crate::{Error, Result};
-
-/// The array of the rows after the last ones of the episodes.
-const ENDS: &str = "meta/episode_ends";
 
 /// Observations and actions of all episodes, in memory.
 #[derive(Debug, Clone)]
@@ -96,11 +93,11 @@ impl Episodes {
             return Err(Error::data(store, format.to_string()));
         }
         let store = &Store::open(store)?;
-        let ends = ArrayInfo::open(store, ENDS)?.read_indices()?;
+        let ends = ArrayInfo::open(store, EPISODE_ENDS)?.read_indices()?;
         let rows = ends.last().copied().unwrap_or(0);
         if rows == 0 || ends[0] == 0 || ends.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::data(
-                store.place(ENDS),
+                store.place(EPISODE_ENDS),
                 "episode ends must rise and begin above 0",
             ));
         }

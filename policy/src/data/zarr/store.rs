@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::data::EPISODE_ENDS;
 use crate::zip::{Archive, Limits, ZipError};
 use crate::{Error, Result};
 
@@ -175,7 +176,7 @@ fn read_file(path: &Path, file: File, limit: u64) -> Result<Vec<u8>> {
 
 /// The folder within an archive that holds `meta/episode_ends`: whoever packs a folder often packs its name too.
 fn zip_root<R>(archive: &Archive<R>) -> String {
-    let ends = DESCRIPTIONS.map(|file| format!("meta/episode_ends/{file}"));
+    let ends = DESCRIPTIONS.map(|file| format!("{EPISODE_ENDS}/{file}"));
     let root = |name: &str| {
         let root = ends.iter().find_map(|end| name.strip_suffix(end))?;
         (root.is_empty() || root.ends_with('/')).then(|| root.to_owned())
