@@ -9,6 +9,7 @@ pub(crate) mod eval;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod motion;
+mod page;
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod resim;

@@ -7,7 +7,7 @@ use kinestream_bridge::recording::{Recording, Survey};
 use kinestream_policy::import;
 use serde::Serialize;
 
-use crate::cli::InspectArguments;
+use kinestream_command_line::InspectArguments;
 use kinestream_runtime::recording::RecordingHeader;
 use kinestream_terminal::output;
 use kinestream_terminal::say;
