@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         Command::Ros2(arguments) => commands::ros2::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Resim(arguments) => commands::resim::run(arguments),
+        Command::Schema => commands::schema::run(),
         Command::Completions(arguments) => arguments.run().map_err(Into::into),
         Command::Man(arguments) => arguments.run().map_err(Into::into),
         Command::Request(request) => request::run(request),

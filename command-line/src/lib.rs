@@ -102,6 +102,11 @@ pub enum Command {
     Doctor(DoctorArguments),
     /// Print a script that lets a shell complete commands and options.
     Completions(CompletionsArguments),
+    /// Print the JSON schema of configurations of policies, by which an editor completes and checks them.
+    ///
+    /// With `#:schema kinestream.schema.json` in the first line of a configuration, Taplo and the editors that use it find the
+    /// file that this was written to.
+    Schema,
     /// Print the manual page, or write one for every command.
     Man(ManualArguments),
 }

@@ -4,12 +4,13 @@
 //! that: what has not been committed never moves a command. Hold and linear never leave the interval between the two
 //! positions involved.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::timeline::{Plan, PlanPhase};
 
 /// How commands are formed between the positions of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// Each action for its whole period (zero-order hold), as the Push-T environment applies it. Steps are its meaning:

@@ -54,6 +54,7 @@ pub mod refusals;
 pub mod resimulation;
 pub mod ros2;
 pub mod runtime;
+pub mod schema;
 pub mod session_stop;
 pub mod shipped;
 pub mod shutdown;

@@ -15,6 +15,7 @@ pub(crate) mod replay;
 pub(crate) mod resim;
 pub(crate) mod ros2;
 pub(crate) mod run;
+pub(crate) mod schema;
 mod scoring;
 pub(crate) mod sim;
 mod steps_curve;
