@@ -12,6 +12,7 @@ mod clients;
 mod demo;
 mod fetch;
 mod libtorch;
+mod package;
 mod prerequisites;
 mod python;
 mod setup;
@@ -65,6 +66,7 @@ fn run(task: Task) -> Outcome {
             suite::run(&checkout, &arguments)
         }
         Task::Clients => clients::run(&checkout),
+        Task::Package(wanted) => package::run(&checkout, &wanted),
         Task::Ci => ci::run(&checkout),
     }
 }
