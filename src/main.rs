@@ -1,6 +1,5 @@
 //! The `kinestream` command: parsing, wiring and printing.
 
-mod cli;
 mod clips;
 mod commands;
 mod motion;
@@ -11,8 +10,10 @@ use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
+use clap::builder::PossibleValuesParser;
+use kinestream_command_line::{Cli, Command, is_clips, is_motion};
 use kinestream_control::allocations::CountingAllocator;
+use kinestream_diffusion::Solver;
 use kinestream_runtime::log_writer::LogWriter;
 use kinestream_runtime::{redaction, refusals};
 use tracing_subscriber::filter::FilterExt as _;
@@ -25,22 +26,22 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    let cli = cli::parse();
+    let cli = kinestream_command_line::parse(with_solvers);
     let log = start_log(&cli);
     let done = match &cli.command {
         Command::Generate(arguments) => commands::clips::generate::run(arguments),
         Command::Demonstrate(arguments) => commands::demonstrate::run(arguments),
-        Command::Train(arguments) if motion::is_clips(&arguments.config) => {
+        Command::Train(arguments) if is_clips(&arguments.config) => {
             commands::clips::train::run(arguments)
         }
-        Command::Train(arguments) if motion::is_motion(&arguments.config) => {
+        Command::Train(arguments) if is_motion(&arguments.config) => {
             commands::motion::train::run(arguments)
         }
         Command::Train(arguments) => commands::train::run(arguments),
-        Command::Eval(arguments) if motion::is_clips(&arguments.config) => {
+        Command::Eval(arguments) if is_clips(&arguments.config) => {
             commands::clips::eval::run(arguments)
         }
-        Command::Eval(arguments) if motion::is_motion(&arguments.config) => {
+        Command::Eval(arguments) if is_motion(&arguments.config) => {
             commands::motion::eval::run(arguments)
         }
         Command::Eval(arguments) => commands::eval::run(arguments),
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         Command::Ros2(arguments) => commands::ros2::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Resim(arguments) => commands::resim::run(arguments),
+        Command::Schema => commands::schema::run(),
+        Command::Completions(arguments) => arguments.run().map_err(Into::into),
+        Command::Man(arguments) => arguments.run().map_err(Into::into),
         Command::Request(request) => request::run(request),
     };
     // What was logged before stands before the error.
@@ -68,6 +72,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line, with the solvers by their names.
+fn with_solvers(command: clap::Command) -> clap::Command {
+    let names = Solver::named_solvers().map(|(name, _)| name);
+    let names = PossibleValuesParser::new(names.collect::<Vec<_>>());
+    command.mut_subcommand("eval", |eval| {
+        eval.mut_arg("solver", |solver| solver.value_parser(names))
+    })
 }
 
 /// Logs on stderr, at the level asked for, and so that nobody ever waits for the log. Panics are told there too.

@@ -96,15 +96,6 @@ impl Default for EvaluationTable {
 /// Folder of the extractor within a checkpoint folder.
 pub(crate) const EXTRACTOR: &str = "extractor";
 
-/// Whether a configuration file is one of a motion model; a file that cannot be read or is no TOML
-/// is none, and told so by whoever reads it next.
-pub(crate) fn is_motion(path: &Path) -> bool {
-    std::fs::read_to_string(path)
-        .ok()
-        .and_then(|text| text.parse::<toml::Table>().ok())
-        .is_some_and(|table| table.contains_key("model") || table.contains_key("base"))
-}
-
 impl MotionConfig {
     /// The optimizer settings of everything that is trained, each with its key.
     pub(crate) fn descents(&mut self) -> Vec<(&'static str, &mut OptimizerConfig)> {
@@ -136,14 +127,6 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
             path.display(),
             error.to_string().trim_end().replace('\n', ", ")
         )
-    })
-}
-
-/// Whether a configuration file is one of a model of whole clips, which has `[model.clips]`.
-pub(crate) fn is_clips(path: &Path) -> bool {
-    base::read(path).is_ok_and(|table| {
-        let model = table.get("model").and_then(toml::Value::as_table);
-        model.is_some_and(|model| model.contains_key("clips"))
     })
 }
 

@@ -19,7 +19,7 @@ use serde::Serialize;
 use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 
-use crate::arguments::{BenchBridgeArguments, Bridged};
+use kinestream_command_line::bench::{BenchBridgeArguments, Bridged};
 use kinestream_runtime::clock::stamp;
 use kinestream_terminal::{output, say};
 

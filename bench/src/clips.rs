@@ -8,7 +8,7 @@ use kinestream_motion::data::FRAME_RATE;
 use kinestream_motion::emdm::{Emdm, Request};
 use serde::Serialize;
 
-use crate::arguments::BenchClipsArguments;
+use kinestream_command_line::bench::BenchClipsArguments;
 use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::{output, say};
 

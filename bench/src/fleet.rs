@@ -15,7 +15,7 @@ use kinestream_policy::engine::TimedObservation;
 use kinestream_policy::{Engine, Policy};
 use serde::Serialize;
 
-use crate::arguments::BenchFleetArguments;
+use kinestream_command_line::bench::BenchFleetArguments;
 use kinestream_runtime::checkpoint;
 use kinestream_terminal::output;
 use kinestream_terminal::say;

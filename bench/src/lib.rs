@@ -5,9 +5,8 @@ use kinestream_diffusion::Execution;
 use kinestream_runtime::device;
 use tch::Device;
 
-use crate::arguments::{Bench, BenchExecutionArguments};
+use kinestream_command_line::bench::{Bench, BenchExecutionArguments};
 
-pub mod arguments;
 mod bridge;
 mod clips;
 mod control;

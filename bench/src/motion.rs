@@ -16,7 +16,7 @@ use nalgebra::Vector2;
 use serde::Serialize;
 use tch::Device;
 
-use crate::arguments::BenchMotionArguments;
+use kinestream_command_line::bench::BenchMotionArguments;
 use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::output;
 use kinestream_terminal::say;

@@ -4,6 +4,7 @@
 //! that: what has not been committed never moves a command. Hold and linear never leave the interval between the two
 //! positions involved.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ use crate::orientation::Orientations;
 use crate::timeline::{Plan, PlanPhase};
 
 /// How commands are formed between the positions of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// Each action for its whole period (zero-order hold), as the Push-T environment applies it. Steps are its meaning:
@@ -29,7 +30,7 @@ pub enum Interpolation {
 }
 
 /// How commands are formed, as configured: the same for all numbers of an action, or one for each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected `hold`, `linear` or `cubic`, or a list with one of them for each number of the action"

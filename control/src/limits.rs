@@ -2,6 +2,7 @@
 //!
 //! Nothing is limited unless it is configured; numbers that are not finite are refused without any limit.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use crate::orientation::Orientations;
 /// Limits on commands, table `[control.limits]`. A joint is a number of the action that is not part of an orientation.
 ///
 /// Units are the action's: where it is an angle in radians, velocities are in radians per second.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Least position. A command never lies below it.
@@ -28,7 +29,7 @@ pub struct LimitsConfig {
 }
 
 /// One number for all joints or one for each, in the order of the action's numbers, those of orientations left out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a number for all joints, or a list with a number for each joint"

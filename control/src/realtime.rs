@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::File;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -15,7 +16,7 @@ use thiserror::Error;
 mod system;
 
 /// What the control thread asks for: the table `[control.realtime]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RealtimeConfig {
     /// Priority under SCHED_FIFO, 1 (lowest) to 99; 0 does not ask for it. Interrupt threads of a PREEMPT_RT kernel have

@@ -1,5 +1,6 @@
 //! How the numbers of an action say an orientation: a quaternion, a rotation vector, or two columns of a rotation matrix.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::curve::Motion;
@@ -13,7 +14,7 @@ const TINY: f64 = 1e-8;
 const LEAST: f64 = 1e-6;
 
 /// The columns of an action that are one orientation, by how many they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected 4 columns (a quaternion x, y, z, w), 3 (a rotation vector) or 6 (the first two columns of a rotation matrix)"

@@ -3,10 +3,11 @@
 //! Deadlines are absolute: a late tick does not shift those after it. What happens when whole periods have passed is the
 //! [`MissPolicy`]'s to say; those left out are counted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a loop does when whole periods have passed without a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MissPolicy {
     /// Leaves them out, counts them and goes on in phase.

@@ -1,12 +1,13 @@
 //! How a motion begins, as configured: tables `[control.start]` and `control.home`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::PerJoint;
 
 /// Where a motion begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartFrom {
     /// Where the robot was measured: no command leaves before that is known.
@@ -16,7 +17,7 @@ pub enum StartFrom {
 }
 
 /// Table `[control.start]`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StartConfig {
     /// `measured` or `plan`. Default: `measured` where it is known which columns of the observation say where the robot is,

@@ -1,10 +1,11 @@
 //! What the watchdog watches, as configured: table `[control.watchdog]`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What a late plan does, table `[control.watchdog]`, key `late_plan`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LatePlan {
     /// Its committed positions are followed to their end, then it is held.
@@ -17,7 +18,7 @@ pub enum LatePlan {
 }
 
 /// How a safe stop is left, table `[control.watchdog]`, key `rearm`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rearm {
     /// By an explicit request, as an emergency stop.
@@ -28,7 +29,7 @@ pub enum Rearm {
 }
 
 /// Table `[control.watchdog]`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WatchdogConfig {
     /// Longest time without a valid observation, in milliseconds; 0 for no watch.

@@ -1,11 +1,12 @@
 //! Exponential moving average of parameters.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Decay of the average as a function of the training step: 1 - (1 + step / `inverse_gamma`)^-`power`, at most
 /// `max_decay` (the schedule of Diffusion Policy's trainer, after Crowson).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmaConfig {
     /// Steps until the average begins to be long.

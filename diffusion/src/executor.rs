@@ -5,15 +5,11 @@ mod captured;
 mod fused;
 mod perceptron;
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 pub use captured::Captured;
 pub use fused::Fused;
-pub use kinestream_kernels::Precision;
+pub use kinestream_kernels::{Executor, Precision};
 pub use perceptron::FusedMlp;
 
 use crate::noise::NoiseStream;
@@ -22,23 +18,6 @@ use crate::{Denoiser, Error, Mlp, Network, Result};
 /// Relative error of an evaluation up to which weights of one byte are admitted, root mean square
 /// over root mean square.
 pub const ADMITTED_ERROR: f64 = 1.2e-2;
-
-/// A program that evaluates networks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Executor {
-    /// On the CPU the fused kernels where they know the network, on CUDA graphs where it can be captured; LibTorch otherwise.
-    /// The choice depends on device and checkpoint alone.
-    #[default]
-    Auto,
-    /// LibTorch: any device, any network, any number of plans at once.
-    LibTorch,
-    /// The fused kernels: one plan after the other on the CPU.
-    Fused,
-    /// LibTorch, with the copies and the evaluation of every number of plans captured: one CUDA graph. On the CPU the same
-    /// without a graph, with the bits of LibTorch.
-    Graph,
-}
 
 /// How a network is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,31 +199,6 @@ pub fn relative_error(found: &dyn Denoiser, reference: &dyn Denoiser) -> Result<
         whole += square(&expected)?;
     }
     Ok((difference / whole.max(f64::MIN_POSITIVE)).sqrt())
-}
-
-impl fmt::Display for Executor {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Auto => "auto",
-            Self::LibTorch => "libtorch",
-            Self::Fused => "fused",
-            Self::Graph => "graph",
-        })
-    }
-}
-
-impl FromStr for Executor {
-    type Err = String;
-
-    fn from_str(name: &str) -> std::result::Result<Self, String> {
-        let all = [Self::Auto, Self::LibTorch, Self::Fused, Self::Graph];
-        let found = all
-            .into_iter()
-            .find(|executor| executor.to_string() == name);
-        found.ok_or_else(|| {
-            format!("executor `{name}` is unknown; write auto, libtorch, fused or graph")
-        })
-    }
 }
 
 #[cfg(test)]

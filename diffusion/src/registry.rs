@@ -48,6 +48,7 @@ macro_rules! registry {
         }
     ) => {
         $(#[$attribute])*
+        #[derive(schemars::JsonSchema)]
         #[serde(tag = "kind")]
         pub enum $registry {
             $(

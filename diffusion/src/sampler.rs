@@ -9,6 +9,7 @@
 //! v prediction, Salimans and Ho 2022, appendix D; the velocity of the straight path, Lipman et al.
 //! 2023.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -20,7 +21,7 @@ pub use crate::solver::Solver;
 pub use crate::transition::Transition;
 
 /// What the network predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PredictionType {
     /// The noise in the sample.
@@ -72,7 +73,7 @@ pub(crate) struct Conversion {
 }
 
 /// Configuration of a sampler, as written in TOML and JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerConfig {
     /// What the network predicts.

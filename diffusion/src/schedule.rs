@@ -4,12 +4,13 @@
 //! cumulative product accumulated in double and rounded), so that imported checkpoints meet the
 //! numbers that they were trained with.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TimestepSchedule};
 
 /// Shape of the noise schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BetaSchedule {
     /// Betas evenly spaced between `beta_start` and `beta_end` (Ho et al. 2020).
@@ -54,7 +55,7 @@ impl NoiseLevel {
 }
 
 /// Which timesteps the noise levels of a plan stand for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestepSpacing {
     /// The highest level is the last timestep, pure noise: [`TimestepSchedule::even`].
@@ -67,7 +68,7 @@ pub enum TimestepSpacing {
 
 /// Where the beta of a step of DDPM comes from. Over one timestep all are the same but for the table's
 /// single precision, which moves a plan of 100 steps by 3e-5.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PosteriorBeta {
     /// The timestep's own, as in `diffusers` 0.11, which Diffusion Policy and SDP used; over more
@@ -79,7 +80,7 @@ pub enum PosteriorBeta {
 }
 
 /// Configuration of a noise schedule, as written in TOML and JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
     /// Shape of the schedule.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::Dtype;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -12,7 +13,7 @@ use crate::error::TensorProblem;
 use crate::{Error, Result};
 
 /// Number format of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Four bytes a number, exact.

@@ -21,6 +21,7 @@ mod arena;
 mod balance;
 mod cache;
 mod error;
+mod executor;
 mod isa;
 mod perceptron;
 mod precision;
@@ -34,6 +35,7 @@ mod weights;
 mod workers;
 
 pub use error::{Error, Result};
+pub use executor::Executor;
 pub use isa::{Activation, Isa};
 pub use perceptron::{Perceptron, PerceptronConfig};
 pub use precision::Precision;

@@ -16,6 +16,7 @@ use kinestream_diffusion::{Execution, Executor, NetworkConfig, Precision, Schedu
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::{PlanConfig, TaskConfig, TrainingConfig};
 use kinestream_sim::registry;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub const BUILT_IN: &str = include_str!("../../configs/pusht-state.toml");
 pub const BUILT_IN_IMAGE: &str = include_str!("../../configs/pusht-image.toml");
 
 /// A configuration file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// What is observed and what is done.
@@ -68,7 +69,7 @@ pub struct Config {
 }
 
 /// What runs, and where.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeConfig {
     /// Checkpoint folder, from this file's folder, the working directory or the project.

@@ -6,13 +6,14 @@ use kinestream_control::{
     OrientationColumns, RealtimeConfig, StartConfig, StartFrom, WatchdogConfig,
 };
 use kinestream_policy::Policy;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Numbers of an action at most.
 pub const MOST_NUMBERS: usize = 64;
 
 /// How commands are formed, limited and watched.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ControlConfig {
     /// Commands per second, above 0, at most 10,000.

@@ -59,6 +59,7 @@ pub mod ros2;
 mod run_page;
 pub mod run_settings;
 pub mod runtime;
+pub mod schema;
 pub mod session_stop;
 pub mod shipped;
 pub mod shutdown;

@@ -8,8 +8,8 @@ use kinestream_sim::statistics;
 use serde::Serialize;
 
 use super::scoring::EvalContext;
-use super::variant::RunOverrides;
-use crate::cli::ChunkTransition;
+use super::variant::{RunOverrides, named_solver};
+use kinestream_command_line::ChunkTransition;
 use kinestream_terminal::{output, say};
 
 /// Delays of the curve, in milliseconds.
@@ -69,7 +69,7 @@ pub(super) fn run(setup: &EvalContext<'_>, threads: usize) -> Result<()> {
                 chunk,
                 steps: chunk.map(|_| arguments.steps.unwrap_or(CHUNK_STEPS)),
                 action_steps: arguments.action_steps,
-                solver: arguments.solver,
+                solver: named_solver(arguments),
                 commit_ahead: None,
                 iterate: None,
                 restart: None,

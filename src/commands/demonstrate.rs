@@ -8,7 +8,7 @@ use kinestream_sim::registry;
 use kinestream_sim::routes::RouteSummary;
 use serde::Serialize;
 
-use crate::cli::DemonstrateArguments;
+use kinestream_command_line::DemonstrateArguments;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::environments::demonstrations::{self, Demonstrations};
 use kinestream_terminal::{output, say};

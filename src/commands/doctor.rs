@@ -7,7 +7,7 @@ use kinestream_control::{Machine, RealtimeConfig, realtime};
 use serde::Serialize;
 use tch::Device;
 
-use crate::cli::DoctorArguments;
+use kinestream_command_line::DoctorArguments;
 use kinestream_runtime::checkpoint;
 use kinestream_runtime::config::Config;
 use kinestream_terminal::output;

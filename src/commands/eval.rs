@@ -12,9 +12,9 @@ use kinestream_sim::routes::RouteSummary;
 use serde::Serialize;
 
 use super::scoring::{self, EvalContext};
-use super::variant::RunOverrides;
+use super::variant::{RunOverrides, named_solver};
 use super::{delay_curve, steps_curve};
-use crate::cli::{ChunkTransition, EvalArguments};
+use kinestream_command_line::{ChunkTransition, EvalArguments};
 use kinestream_runtime::config::Config;
 use kinestream_runtime::environments::controller::PolicyController;
 use kinestream_runtime::{checkpoint, device, run_settings};
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
             .then(|| arguments.join.unwrap_or(ChunkTransition::Restart)),
         steps: arguments.steps,
         action_steps: arguments.action_steps,
-        solver: arguments.solver,
+        solver: named_solver(arguments),
         commit_ahead: arguments.commit_ahead,
         iterate: arguments.iterate,
         restart: arguments.restart.map(|steps| RestartConfig {

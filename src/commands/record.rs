@@ -12,7 +12,7 @@ use kinestream_bridge::{Keys, Node, Subscription, keys};
 use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
-use crate::cli::RecordArguments;
+use kinestream_command_line::RecordArguments;
 use kinestream_runtime::config::{self, Config};
 use kinestream_runtime::recording::{RecordSink, RecordingHeader, topic, warn_of_losses};
 use kinestream_runtime::shutdown;

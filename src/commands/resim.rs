@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use kinestream_runtime::resimulation::{ResimulationReport, resimulate};
 use kinestream_terminal::{output, say};
 
-use crate::cli::ResimArguments;
+use kinestream_command_line::ResimArguments;
 
 pub(crate) fn run(arguments: &ResimArguments) -> Result<()> {
     let bar = output::progress(0, "messages");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use kinestream_bridge::{Node, SessionOptions};
 use serde::Deserialize;
 
-use crate::cli::Ros2Arguments;
+use kinestream_command_line::Ros2Arguments;
 use kinestream_runtime::config::parse_toml;
 use kinestream_runtime::ros2::config::Ros2Config;
 use kinestream_runtime::ros2::{Ros2Bridge, Ros2Counts, Sizes, StopSide};

@@ -12,8 +12,8 @@ use kinestream_policy::Policy;
 use kinestream_policy::config::ImageSize;
 use serde_json::json;
 
-use crate::cli::RunArguments;
 use crate::commands::import;
+use kinestream_command_line::RunArguments;
 use kinestream_runtime::checkpoint::RunCheckpoint;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::ros2::{Ros2Bridge, Sizes, StopSide};

@@ -15,7 +15,7 @@ use kinestream_sim::registry;
 use tch::Device;
 
 use super::variant::RunOverrides;
-use crate::cli::EvalArguments;
+use kinestream_command_line::EvalArguments;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::environments::controller::PolicyController;
 use kinestream_runtime::{checkpoint, device, run_settings};

@@ -10,7 +10,7 @@ use kinestream_sim::evaluation::{self, Episode};
 use kinestream_sim::{pusht, registry};
 use serde_json::json;
 
-use crate::cli::SimArguments;
+use kinestream_command_line::SimArguments;
 use kinestream_runtime::config::Config;
 use kinestream_runtime::recording::RecordSink;
 use kinestream_runtime::shutdown;

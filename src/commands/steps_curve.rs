@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::scoring::EvalContext;
 use super::variant::RunOverrides;
-use crate::cli::ChunkTransition;
+use kinestream_command_line::ChunkTransition;
 use kinestream_terminal::plot::{Plot, Point, Series};
 use kinestream_terminal::{output, say};
 

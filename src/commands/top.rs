@@ -11,7 +11,7 @@ use kinestream_bridge::{Health, Inbox, Keys, Node, NodeError, Presence, SessionO
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 
-use crate::cli::TopArguments;
+use kinestream_command_line::TopArguments;
 use kinestream_runtime::config::{Config, RuntimeConfig};
 use kinestream_runtime::shutdown;
 use kinestream_terminal::output::line;

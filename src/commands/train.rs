@@ -18,8 +18,8 @@ use kinestream_sim::{pusht, registry};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::cli::TrainArguments;
 use crate::commands::scoring;
+use kinestream_command_line::TrainArguments;
 use kinestream_runtime::environments::controller::PolicyController;
 use kinestream_terminal::output;
 

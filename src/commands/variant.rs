@@ -5,7 +5,12 @@ use kinestream_diffusion::Solver;
 use kinestream_policy::config::{IterateConfig, PlanConfig, PlanMode, RestartConfig};
 use kinestream_sim::delay::{Delay, Entry};
 
-use crate::cli::ChunkTransition;
+use kinestream_command_line::{ChunkTransition, EvalArguments};
+
+/// The solver that a command line names; `main` has had its name checked.
+pub(super) fn named_solver(arguments: &EvalArguments) -> Option<Solver> {
+    arguments.solver.as_deref().and_then(Solver::named)
+}
 
 /// A way of running a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]

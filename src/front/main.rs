@@ -1,38 +1,27 @@
 //! `kinestream`: what has to be quick is done here, everything else by `kinestream-engine` beside this program.
 //!
-//! Loading LibTorch takes longer than a robot may go on moving. So `stop` and its like stand in a program that is not linked
-//! with it, and for every other command this program becomes the engine: same process, same arguments, same signals.
+//! Loading LibTorch takes longer than a robot may go on moving, and longer than a person waits for a help text. So `stop` and
+//! its like, help and wrong usage stand in a program that is not linked with it, and for every other command this program
+//! becomes the engine: same process, same arguments, same signals.
 
 mod request;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
-
-use request::RequestCommand;
+use kinestream_command_line::Command;
 
 /// The program that has all other commands, beside this one.
 const ENGINE: &str = "kinestream-engine";
 
-/// Requests to a running robot.
-#[derive(Debug, Parser)]
-#[command(name = "kinestream", version, max_term_width = 100)]
-struct Cli {
-    #[command(subcommand)]
-    command: RequestCommand,
-    /// Say more on stderr (-v progress of parts, -vv everything).
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
-    verbose: u8,
-}
-
 fn main() -> ExitCode {
-    let words = std::env::args_os().skip(1);
-    let mut words = words.map(|word| word.to_string_lossy().into_owned());
-    let done = match words.find(|word| !word.starts_with('-')) {
-        Some(name) if is_request(&name) => request::run(&Cli::parse().command),
+    let cli = kinestream_command_line::parse(std::convert::identity);
+    let done = match &cli.command {
+        Command::Request(request) => request::run(request),
+        Command::Completions(arguments) => arguments.run().map_err(Into::into),
+        Command::Man(arguments) => arguments.run().map_err(Into::into),
         _ => Err(become_engine()),
     };
     match done {
@@ -44,15 +33,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether a word names a command of this program.
-fn is_request(word: &str) -> bool {
-    use clap::CommandFactory as _;
-    let known = Cli::command();
-    known
-        .get_subcommands()
-        .any(|known| known.get_name() == word)
-}
-
 /// Runs the engine in place of this process; returns only where that fails.
 fn become_engine() -> anyhow::Error {
     let beside = match engine_beside() {
@@ -61,7 +41,10 @@ fn become_engine() -> anyhow::Error {
     };
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let error = Command::new(&beside).arg0(name).args(arguments).exec();
+    let error = std::process::Command::new(&beside)
+        .arg0(name)
+        .args(arguments)
+        .exec();
     let missing = format!(
         "cannot start {}; it belongs beside this program: build both with cargo build --release, and install both",
         beside.display()

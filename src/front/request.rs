@@ -1,15 +1,15 @@
 //! `kinestream stop`, `pause`, `resume` and `home`: requests to running robots, repeated until they are confirmed.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Subcommand};
 use kinestream_bridge::node::MotionRequest;
 use kinestream_bridge::stop_socket::{stop_at, stop_socket_path};
 use kinestream_bridge::{Keys, Node, NodeError, SessionOptions};
+use kinestream_command_line::request::{RequestArguments, RequestCommand};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,56 +19,6 @@ const NAME: &str = "request";
 const ASK_AGAIN: Duration = Duration::from_millis(1500);
 /// How long a thread waits after a failure before it tries again.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// Requests to running robots.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RequestCommand {
-    /// Stop a running runtime at once (emergency stop), or leave such a stop.
-    Stop(StopArguments),
-    /// Bring a robot to rest until `kinestream resume`; no emergency stop.
-    Pause(RequestArguments),
-    /// Go on after a pause, or from home.
-    Resume(RequestArguments),
-    /// Lead a robot to `control.home` under its limits, and keep it there until `kinestream resume`.
-    Home(RequestArguments),
-}
-
-/// Where the robots of a request are.
-#[derive(Debug, Args)]
-pub(crate) struct RequestArguments {
-    /// Configuration file of the runtime: its session and robot say where it is.
-    pub(crate) config: PathBuf,
-    /// Which robot of the runtime; all of them by default.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) robot: Option<String>,
-    /// How long to go on asking, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    pub(crate) limit: f64,
-    /// Print the runtime's answer as one JSON object on stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Stop a running runtime at once (emergency stop), or leave such a stop.
-///
-/// Commands come to rest under the configured limits and stay there. The request is repeated until the runtime has
-/// confirmed it: status 0 says that the robot is stopped, 1 that nobody confirmed. Any sample on cmd/estop below the
-/// robot's key stops too. A stop is left only with --rearm, and then only after a new observation and a new plan.
-#[derive(Debug, Args)]
-pub(crate) struct StopArguments {
-    #[command(flatten)]
-    pub(crate) common: RequestArguments,
-    /// Leave an emergency stop or a safe stop.
-    #[arg(long)]
-    pub(crate) rearm: bool,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
-        _ => Err("expected seconds, above 0, at most 3600".to_owned()),
-    }
-}
 
 /// What a request needs of a configuration. Other keys are of no concern here, right or wrong: a mistyped limit must not
 /// keep a robot from being stopped.

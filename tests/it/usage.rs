@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::child::kinestream;
+use crate::support::child::{Running, kinestream};
 use crate::support::{assert_keys, json_object};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -137,6 +137,37 @@ fn wrong_usage_exits_with_2_and_says_what_was_wrong() {
     for (arguments, words) in wrong {
         kinestream(Path::new(HERE), arguments).reports_wrong_usage(words);
     }
+}
+
+#[test]
+fn the_front_alone_answers_help_wrong_usage_completions_and_the_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    let front = folder.path().join("kinestream");
+    std::fs::copy(env!("CARGO_BIN_EXE_kinestream"), &front).unwrap();
+    let alone =
+        |arguments: &[&str]| Running::start_other(&front, folder.path(), arguments).finish();
+    let config = format!("{HERE}/configs/pusht-state.toml");
+    for (arguments, word) in [
+        (&["--help"][..], "demo"),
+        (&["--version"], "kinestream"),
+        (&["run", "--help"], "--print-config"),
+        (&["eval", &config, "--help"], "--solver"),
+        (&["bench", "policy", "-h"], "--seconds"),
+        (&["stop", "--help"], "--rearm"),
+        (&["completions", "bash"], "complete"),
+        (&["man"], "kinestream"),
+    ] {
+        let said = alone(arguments).succeeds().stdout;
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+    alone(&["demo", "chess"]).reports_wrong_usage(&["chess", "pusht"]);
+    let missing = alone(&["doctor"]);
+    assert_eq!(missing.status, Some(1));
+    assert!(
+        missing.stderr.contains("kinestream-engine"),
+        "{}",
+        missing.stderr
+    );
 }
 
 #[test]

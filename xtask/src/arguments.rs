@@ -1,5 +1,6 @@
 //! The command line of `cargo xtask`: what may be asked for, and the help that teaches it.
 
+use crate::package::Package;
 use crate::wheels::Kind;
 use std::ffi::OsString;
 
@@ -14,6 +15,10 @@ Set-up, demo, tests and checks of kinestream. Each command does the set-up it ne
   cargo xtask setup [--cuda | --cpu]
                              only get LibTorch 2.11.0 ready: after it plain `cargo build`,
                              `cargo run` and `cargo nextest run` work in this checkout
+  cargo xtask package [--out FOLDER] [--wheel] [--check]
+                             make an archive that runs where neither compiler, Python nor LibTorch
+                             are, in target/package or FOLDER; --wheel: for pip, too; --check: try it
+                             in an empty Debian (as root, with debootstrap)
   cargo xtask clients        run the tests of clients/ against the built program; as root, tools that
                              are missing are installed with apt-get, else their tests are skipped
   cargo xtask ci             everything that is checked of a commit: format, circles of modules,
@@ -53,6 +58,8 @@ pub(crate) enum Task {
     Test(Vec<OsString>),
     /// Run the tests of the clients.
     Clients,
+    /// Make an archive that runs elsewhere.
+    Package(Package),
     /// Run every check.
     Ci,
 }
@@ -71,6 +78,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request
         Some("demo") => Ok(Request::Run(Task::Demo(demo_arguments(arguments)))),
         Some("test") => Ok(Request::Run(Task::Test(arguments.collect()))),
         Some("clients") => alone("clients", arguments).map(|()| Request::Run(Task::Clients)),
+        Some("package") => {
+            parse_package(arguments).map(|wanted| Request::Run(Task::Package(wanted)))
+        }
         Some("ci") => alone("ci", arguments).map(|()| Request::Run(Task::Ci)),
         Some("help") => Ok(Request::Help),
         _ if is_help(&command) => Ok(Request::Help),
@@ -99,6 +109,26 @@ fn parse_setup(arguments: impl Iterator<Item = OsString>) -> Result<Option<Kind>
         };
         if wanted.replace(kind).is_some_and(|earlier| earlier != kind) {
             return Err("`setup` takes --cuda or --cpu, not both".into());
+        }
+    }
+    Ok(wanted)
+}
+
+fn parse_package(mut arguments: impl Iterator<Item = OsString>) -> Result<Package, String> {
+    let mut wanted = Package::default();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--wheel") => wanted.wheel = true,
+            Some("--check") => wanted.check = true,
+            Some("--out") => {
+                let folder = arguments.next().ok_or("`--out` needs a folder")?;
+                wanted.out = Some(folder.into());
+            }
+            _ => {
+                return Err(format!(
+                    "`package` takes --out FOLDER, --wheel and --check, got {argument:?}"
+                ));
+            }
         }
     }
     Ok(wanted)
@@ -143,6 +173,15 @@ mod tests {
             Ok(Request::Run(Task::Setup(Some(Kind::Cuda))))
         );
         assert_eq!(parse_line("ci"), Ok(Request::Run(Task::Ci)));
+        let package = Package {
+            out: Some("dist".into()),
+            wheel: true,
+            check: false,
+        };
+        assert_eq!(
+            parse_line("package --wheel --out dist"),
+            Ok(Request::Run(Task::Package(package)))
+        );
         assert_eq!(parse_line("clients"), Ok(Request::Run(Task::Clients)));
         assert_eq!(
             parse_line("test ladder -- --nocapture"),
@@ -186,6 +225,8 @@ mod tests {
             ("buidl", "buidl"),
             ("ci now", "now"),
             ("setup --gpu", "--gpu"),
+            ("package --rpm", "--rpm"),
+            ("package --out", "--out"),
             ("setup --cuda --cpu", "not both"),
         ] {
             let problem = parse_line(line).unwrap_err();

@@ -14,6 +14,7 @@ mod documents;
 mod fetch;
 mod libtorch;
 mod markdown;
+mod package;
 mod prerequisites;
 mod python;
 mod setup;
@@ -67,6 +68,7 @@ fn run(task: Task) -> Outcome {
             suite::run(&checkout, &arguments)
         }
         Task::Clients => clients::run(&checkout),
+        Task::Package(wanted) => package::run(&checkout, &wanted),
         Task::Ci => ci::run(&checkout),
     }
 }

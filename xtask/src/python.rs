@@ -197,6 +197,8 @@ mod tests {
             "nvidia/cu13/lib/libcupti.so.13",
             "nvidia/cu13/lib/libcudart_static.a",
             "nvidia/cu13/include/crt/host_defines.h",
+            "torch-2.11.0.dist-info/licenses/LICENSE",
+            "nvidia_cuda_cupti-13.0.85.dist-info/licenses/License.txt",
         ];
         let unpacked = |names: &[&str], kind, folder: &str| {
             let wheels = scratch.join(format!("{folder}-wheels"));
@@ -222,6 +224,12 @@ mod tests {
             cpu.join("include/torch/csrc/api/include/torch/torch.h")
                 .exists()
         );
+        for kept in [
+            "torch/2.11.0.dist-info/licenses/LICENSE",
+            "cuda/cupti-13.0.85.dist-info/licenses/License.txt",
+        ] {
+            assert!(cpu.join("licenses").join(kept).exists(), "{kept}");
+        }
         let cuda = unpacked(&whole, Kind::Cuda, "cuda").unwrap();
         assert!(cuda.join("torch/lib/libtorch_cuda.so").exists());
         assert!(cuda.join("nvidia/cu13/lib/libcudart.so.13").exists());

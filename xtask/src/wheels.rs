@@ -148,6 +148,9 @@ impl Distribution {
                 rule("torch/lib/", "lib*.so*", "lib", PYTHON_AND_CUDA_LIBRARIES),
                 rule("nvidia/cu13/lib/", "libcudart.so.*", "lib", &[]),
                 rule("nvidia/cu13/lib/", "libcupti.so.*", "lib", &[]),
+                // Whoever passes the libraries on has to pass these on as well.
+                rule("torch-", "*/licenses/*", "licenses/torch", &[]),
+                rule("nvidia_cuda_", "*/licenses/*", "licenses/cuda", &[]),
             ],
             Kind::Cuda => vec![
                 rule("torch/include/", "*", "torch/include", &[]),

@@ -14,7 +14,7 @@ use kinestream_policy::Policy;
 use kinestream_sim::pusht::{OBSERVATION_SIZE, PushT};
 use serde::Serialize;
 
-use crate::arguments::{BenchControlArguments, BesidePolicy};
+use kinestream_command_line::bench::{BenchControlArguments, BesidePolicy};
 use kinestream_runtime::{checkpoint, device};
 
 /// Answers before the measurement begins: LibTorch picks kernels and allocates.

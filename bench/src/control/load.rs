@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::arguments::Load;
+use kinestream_command_line::bench::Load;
 
 /// What is written between two syncs.
 const BLOCK: usize = 1 << 20;

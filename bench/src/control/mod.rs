@@ -21,8 +21,8 @@ use kinestream_control::{
     latest_plan, machine, realtime,
 };
 
-use crate::arguments::{BenchControlArguments, BesidePolicy};
 use inference::Inference;
+use kinestream_command_line::bench::{BenchControlArguments, BesidePolicy};
 use kinestream_runtime::shutdown;
 use kinestream_terminal::output;
 use load::Loads;

@@ -8,7 +8,7 @@ use super::inference::InferenceReport;
 use super::load::LoadReport;
 use super::rivals::Rival;
 use super::{Conditions, Measured};
-use crate::arguments::{BenchControlArguments, BesidePolicy, Load, RivalName};
+use kinestream_command_line::bench::{BenchControlArguments, BesidePolicy, Load, RivalName};
 use kinestream_terminal::output;
 use kinestream_terminal::say;
 

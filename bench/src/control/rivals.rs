@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kinestream_control::{Latencies, RealtimeConfig, RealtimeStatus, realtime};
 
 use super::{Conditions, Progress};
-use crate::arguments::RivalName;
+use kinestream_command_line::bench::RivalName;
 
 /// A loop to compare with, and what it has shown so far.
 pub(super) struct Rival {

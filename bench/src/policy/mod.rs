@@ -18,7 +18,7 @@ use tch::{Device, Tensor};
 
 use self::evaluations::{Evaluated, Evaluations, Streams, Turn};
 use self::floor::Floor;
-use crate::arguments::BenchPolicyArguments;
+use kinestream_command_line::bench::BenchPolicyArguments;
 use kinestream_runtime::checkpoint;
 use kinestream_runtime::sight::ObservationMode;
 use kinestream_terminal::output;

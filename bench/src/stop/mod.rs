@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::robot::Robot;
 use self::scene::{LINE_DELAY, Scene};
-use crate::arguments::{BenchStopArguments, StopCondition, StopWay};
+use kinestream_command_line::bench::{BenchStopArguments, StopCondition, StopWay};
 use kinestream_terminal::{output, say};
 
 /// How long a stop may take to count as arrived at all.

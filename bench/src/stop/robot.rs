@@ -11,7 +11,7 @@ use kinestream_bridge::wire::{ActionFlags, Array as _, Name, Values};
 use kinestream_bridge::{Action, Node, Observation, SessionOptions};
 
 use super::ms_between;
-use crate::arguments::StopWay;
+use kinestream_command_line::bench::StopWay;
 use kinestream_runtime::clock::stamp;
 
 /// Time between two observations.

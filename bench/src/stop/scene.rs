@@ -20,7 +20,7 @@ use zenoh::Wait as _;
 
 use super::relay;
 use super::robot::{OBSERVATION_TIMEOUT, Robot};
-use crate::arguments::{StopCondition, StopWay};
+use kinestream_command_line::bench::{StopCondition, StopWay};
 use kinestream_runtime::config::BUILT_IN;
 use kinestream_runtime::page::{Page, PageOptions};
 use kinestream_runtime::session_stop::SessionStop;

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ const ENVELOPE_BYTES: usize = 64 << 10;
 
 /// Where and how to meet other nodes. The default is a peer that listens nowhere, connects nowhere and sends no multicast:
 /// give `listen` on one side and `connect` on the other, or ask for multicast on a network that you trust.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionOptions {
     /// First part of every key; several parts are joined by `/`.
@@ -57,7 +58,7 @@ impl Default for SessionOptions {
 }
 
 /// The part a session plays in zenoh's network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Talks to every node directly.

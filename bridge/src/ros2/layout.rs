@@ -6,6 +6,7 @@
 //! below it. Joint states have `position`, `velocity` and `effort` of every joint that is named, wherever in the message
 //! it stands.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::messages::{
@@ -14,7 +15,7 @@ use super::messages::{
 };
 
 /// Messages that hold vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VectorMessage {
     /// Names and three numbers for every joint.
     #[serde(rename = "sensor_msgs/JointState")]

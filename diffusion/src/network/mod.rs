@@ -23,6 +23,7 @@ pub mod architectures {
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
@@ -37,7 +38,7 @@ pub use mlp::{Mlp, timestep_table};
 use crate::Result;
 
 /// The non-linearity after every normalisation and inside the encoders.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x tanh(softplus(x)), what Diffusion Policy and SDP use (Misra 2020).

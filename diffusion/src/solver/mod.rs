@@ -21,6 +21,7 @@ mod family;
 pub(crate) mod step;
 mod weights;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::registry;
@@ -148,7 +149,7 @@ impl Solver {
 }
 
 /// Where the outputs that a step of higher order needs come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stepping {
     /// A step makes all of its evaluations itself, at levels between its ends. Each of them takes a

@@ -8,6 +8,7 @@ use kinestream_diffusion::network::vision::VisionConfig;
 use kinestream_diffusion::sampler::{PredictionType, SamplerConfig, Solver};
 use kinestream_diffusion::schedule::TimestepSpacing;
 use kinestream_diffusion::{NetworkConfig, ScheduleConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::plan::{
@@ -46,7 +47,7 @@ fn default_sampler() -> SamplerConfig {
 }
 
 /// What is observed and what is done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskConfig {
     /// Name of the task; `pusht` is known to the bundled simulator.
@@ -70,7 +71,7 @@ fn default_rate() -> f64 {
 }
 
 /// One array of the data set that enters the observation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObservationPart {
     /// Name under `data/`.
@@ -93,7 +94,7 @@ impl ObservationPart {
 }
 
 /// Size of a colour image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSize {
     /// Rows.

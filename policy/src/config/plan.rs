@@ -1,13 +1,14 @@
 //! `[plan]`: how plans are laid out, kept and refined.
 
 use kinestream_diffusion::GuidanceConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::refuse;
 use crate::Result;
 
 /// Which observation the first position of a plan belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Alignment {
     /// Position 0 is the action taken at the oldest observation of the history, as in Diffusion
@@ -28,7 +29,7 @@ impl Alignment {
 }
 
 /// How a plan is kept between observations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanMode {
     /// A rolling plan whose later positions are noisier (Streaming Diffusion Policy, coherent).
@@ -40,7 +41,7 @@ pub enum PlanMode {
 }
 
 /// How a rolling plan begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanInit {
     /// Zeros, noised to the ladder.
@@ -52,7 +53,7 @@ pub enum PlanInit {
 }
 
 /// How plans are laid out and refined.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanConfig {
     /// How a plan is kept between observations.
@@ -102,7 +103,7 @@ pub struct PlanConfig {
 }
 
 /// How a chunk restarts from states of the chunks before it (after Falcon, Chen et al. 2025).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestartConfig {
     /// Denoise steps that the shortest restart has to go, 1 to `plan.levels`; one that is refused is
@@ -116,7 +117,7 @@ pub struct RestartConfig {
 
 /// How a chunk goes on from the one before it (real-time iteration, Duan et al. 2025): that one,
 /// moved on by what was executed, its last action repeated, counts as a sample that is nearly clean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IterateConfig {
     /// Denoise steps that it is given, the last ones of the ladder: 1 to `plan.levels`.
@@ -124,7 +125,7 @@ pub struct IterateConfig {
 }
 
 /// How a chunk is in-painted (real-time chunking, Black et al. 2025).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InpaintConfig {
     /// Largest guidance weight of a step, beta, above 0.

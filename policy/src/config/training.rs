@@ -2,13 +2,14 @@
 
 use kinestream_diffusion::ema::EmaConfig;
 use kinestream_diffusion::weights::Precision;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ObservationPart, refuse};
 use crate::Result;
 
 /// How weights are trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
     /// Seed of everything random.
@@ -94,7 +95,7 @@ impl Default for TrainingConfig {
 
 /// How image encoders are trained, before the denoiser: to tell numbers of the data set from a
 /// picture. They stay as they are while the denoiser is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VisionTraining {
     /// Arrays of the data set that a picture shows, such as the places of objects.
@@ -154,7 +155,7 @@ impl VisionTraining {
 }
 
 /// Shares of the training noise regimes; one regime is drawn for every window.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseMix {
     /// One level for all positions.

@@ -2,10 +2,11 @@
 
 use kinestream_bridge::ros2::names::NameError;
 use kinestream_bridge::ros2::{Qos, StopTopic, VectorMessage};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which topics of ROS 2 are read and written. Without a leading `/` they are below the node's namespace.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ros2Config {
     /// `ROS_DOMAIN_ID`.
@@ -41,7 +42,7 @@ impl Ros2Config {
 }
 
 /// How an observation is put together. Its first part sets the pace.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObservationConfig {
     /// Observations per second; the policy's own rate by default.
@@ -58,7 +59,7 @@ pub struct ObservationConfig {
 }
 
 /// A camera's topic.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CameraConfig {
     /// Which of the policy's cameras.
@@ -73,7 +74,7 @@ pub struct CameraConfig {
 }
 
 /// Messages of cameras.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CameraMessage {
     /// Pixels.
     #[serde(rename = "sensor_msgs/Image")]
@@ -88,7 +89,7 @@ fn half_a_second() -> f64 {
 }
 
 /// A topic that is read.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartConfig {
     /// Its name.
@@ -110,7 +111,7 @@ pub struct PartConfig {
 }
 
 /// A topic that is written.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishConfig {
     /// Its name.
@@ -141,7 +142,7 @@ pub struct PublishConfig {
 }
 
 /// What is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The command of every period, smoothed and limited.
@@ -152,7 +153,7 @@ pub enum Source {
 }
 
 /// A character among robots.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CharacterConfig {
     /// Frame of reference of the world.
@@ -194,7 +195,7 @@ impl Default for CharacterConfig {
 }
 
 /// How samples are delivered: those of ROS 2 by default.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QosConfig {
     /// Whether lost samples are sent again; else best effort.

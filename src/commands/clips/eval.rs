@@ -16,9 +16,9 @@ use kinestream_motion_evaluation::transitions::{TransitionOptions, transitions};
 use serde::Serialize;
 use tch::Device;
 
-use crate::cli::EvalArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
 use crate::commands::motion::train::read_clips;
+use kinestream_command_line::EvalArguments;
 use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::{output, say};
 

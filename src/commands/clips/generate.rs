@@ -12,7 +12,7 @@ use kinestream_motion_evaluation::course::locked;
 use nalgebra::Vector2;
 use serde::Serialize;
 
-use crate::cli::GenerateArguments;
+use kinestream_command_line::GenerateArguments;
 use kinestream_runtime::character::clip_recording;
 use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::{output, say};

@@ -9,9 +9,9 @@ use kinestream_motion::emdm::{Emdm, Labels, spans};
 use kinestream_motion::recogniser::RecogniserStage;
 use kinestream_motion::training::{EmbeddingStage, EmdmStage};
 
-use crate::cli::TrainArguments;
 use crate::clips::{ClipsConfig, RECOGNISER};
 use crate::commands::motion::train::{Run, read_clips, refuse_to_begin_anew};
+use kinestream_command_line::TrainArguments;
 use kinestream_runtime::{device, shutdown};
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {

@@ -5,7 +5,7 @@ mod pusht;
 
 use anyhow::Result;
 
-use crate::cli::{DemoArguments, DemoTask};
+use kinestream_command_line::{DemoArguments, DemoTask};
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     match arguments.task {

@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde_json::json;
 use tch::Device;
 
-use crate::cli::{DemoArguments, DemoPolicy};
+use crate::commands::page::page_options;
+use kinestream_command_line::{DemoArguments, DemoPolicy};
 use kinestream_runtime::config::{self, Config};
 use kinestream_runtime::page::{self, FRAME, Meter, Page};
 use kinestream_runtime::policy::PolicyStatistics;
@@ -82,7 +83,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         let emergency_stop = SessionStop::new(Arc::clone(&session.observer))?;
         let emergency_stop = Some(Arc::new(emergency_stop) as _);
         Some(Page::open_with(
-            &arguments.page.options(),
+            &page_options(&arguments.page),
             &stop,
             emergency_stop,
         )?)

@@ -13,7 +13,7 @@ use kinestream_policy::import::{Format, ImportOptions, Imported};
 use serde::Serialize;
 use tch::Device;
 
-use crate::cli::ImportArguments;
+use kinestream_command_line::ImportArguments;
 use kinestream_runtime::checkpoint;
 use kinestream_runtime::config::Config;
 use kinestream_terminal::{output, say};

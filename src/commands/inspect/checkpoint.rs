@@ -8,7 +8,7 @@ use kinestream_policy::{Checkpoint, Normaliser, PolicyConfig, cautions};
 use serde::Serialize;
 use tch::Device;
 
-use crate::cli::InspectArguments;
+use kinestream_command_line::InspectArguments;
 use kinestream_runtime::checkpoint as checkpoints;
 use kinestream_terminal::output;
 use kinestream_terminal::say;

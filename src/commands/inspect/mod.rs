@@ -12,7 +12,7 @@ use kinestream_policy::data::DatasetFormat;
 use kinestream_policy::import;
 use serde::Serialize;
 
-use crate::cli::InspectArguments;
+use kinestream_command_line::InspectArguments;
 use kinestream_runtime::checkpoint::locate;
 use kinestream_runtime::recording::RecordingHeader;
 use kinestream_terminal::output;

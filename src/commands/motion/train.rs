@@ -19,8 +19,8 @@ use kinestream_motion::training::{
 use serde_json::json;
 
 use super::reuse::Reuse;
-use crate::cli::TrainArguments;
 use crate::motion::{EXTRACTOR, MotionConfig};
+use kinestream_command_line::TrainArguments;
 use kinestream_runtime::{device, shutdown};
 use kinestream_terminal::output;
 

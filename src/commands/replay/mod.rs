@@ -17,7 +17,7 @@ use kinestream_control::clock::wake_promptly;
 use kinestream_control::{Clock, Monotonic};
 use serde::Serialize;
 
-use crate::cli::{ReplayArguments, Speed};
+use kinestream_command_line::{ReplayArguments, Speed};
 use kinestream_runtime::page::FRAME;
 use kinestream_runtime::recording::{
     PhysicsCheck, PhysicsReport, RecordingHeader, SimInput, SimStep, VERSION, decode, topic,

@@ -10,7 +10,8 @@ use kinestream_bridge::recording::Survey;
 use kinestream_viewer::character::{self, Character};
 use kinestream_viewer::pusht;
 
-use crate::cli::PageArguments;
+use crate::commands::page::page_options;
+use kinestream_command_line::PageArguments;
 use kinestream_runtime::page::{FRAME, Meter, Page};
 use kinestream_runtime::recording::{Picture, Scene, SimStep, topic};
 
@@ -58,12 +59,12 @@ impl Screen {
                 )
             })?;
             let scene = Box::new(Scene::new(&skeleton)?);
-            let page = Page::<Character>::open(&arguments.options(), stop)?;
+            let page = Page::<Character>::open(&page_options(arguments), stop)?;
             page.handle().introduce(scene.body()?);
             Shows::Character { page, scene }
         } else {
             Shows::Pusht {
-                page: Page::open(&arguments.options(), stop)?,
+                page: Page::open(&page_options(arguments), stop)?,
                 picture: Box::new(Picture::new()),
             }
         };

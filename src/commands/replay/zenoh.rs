@@ -9,7 +9,7 @@ use kinestream_bridge::node::{RawPublisher, Service};
 use kinestream_bridge::recording::{RecordedMessage, Recording, Survey};
 use kinestream_bridge::{Node, SessionOptions, SkeletonInfo, keys};
 
-use crate::cli::ReplayArguments;
+use kinestream_command_line::ReplayArguments;
 use kinestream_runtime::config::{Config, RuntimeConfig};
 use kinestream_runtime::recording::{RecordingHeader, topic};
 

@@ -1,5 +1,6 @@
 //! A box that plans are kept in.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -7,7 +8,7 @@ use crate::error::check_option;
 use crate::guidance::{GuidanceContext, GuidanceFamily};
 
 /// Moves every number of a plan that lies outside its range to the range's end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepInBox {
     /// Columns of the action.

@@ -1,5 +1,6 @@
 //! A circle that plans are kept out of.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -10,7 +11,7 @@ use crate::guidance::{GuidanceContext, GuidanceFamily};
 ///
 /// The projection onto the allowed set, as constrained diffusion planners do after every step
 /// (Christopher, Baek and Fioretto 2024), here of the clean estimate before it is noised again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepOutCircle {
     /// The columns of the action that are the place, x and y.

@@ -5,6 +5,7 @@
 //! scales and gates alone (adaLN-Zero), each position's by its own level. Gates and head begin at
 //! zero, so that a fresh network predicts zero and every block begins as the identity.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{Init, Path};
@@ -16,7 +17,7 @@ use crate::network::blocks::{Affine, sinusoid};
 use crate::network::{Architecture, Dimensions, NetworkModule};
 
 /// Sizes of a diffusion transformer, as written in TOML and JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dit {
     /// Numbers per token; even, and a multiple of `heads`.

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, Tensor, nn};
 
@@ -15,7 +16,7 @@ use crate::network::{Architecture, Dimensions, NetworkModule};
 use crate::{Error, Result};
 
 /// What a TorchScript denoiser is told, as written in TOML and JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScriptConfig {
     /// Whether it takes a noise level of its own for every position; otherwise all are equal.
@@ -26,8 +27,9 @@ pub struct ScriptConfig {
 macro_rules! program_architecture {
     ($(#[$doc:meta])* $name:ident, $program:ident in $file:literal, told: $told:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(try_from = "LegacyTable<ScriptConfig>")]
+        #[schemars(!try_from, deny_unknown_fields)]
         pub struct $name {
             /// What the program is told.
             pub script: ScriptConfig,

@@ -6,6 +6,7 @@
 //! time; without, everything. Dropout belongs to training and is left out. The variant without a
 //! memory (time as a token, no observations) is not there.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
@@ -18,8 +19,9 @@ use crate::network::legacy::LegacyTable;
 use crate::network::{Activation, Architecture, Dimensions, NetworkModule};
 
 /// The architecture, whose sizes stand in a table of their own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "LegacyTable<TransformerConfig>")]
+#[schemars(!try_from, deny_unknown_fields)]
 pub struct TransformerNetwork {
     /// The sizes.
     pub transformer: TransformerConfig,
@@ -69,7 +71,7 @@ impl Architecture for TransformerNetwork {
 }
 
 /// Sizes of a transformer, as written in TOML and JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TransformerConfig {
     /// Observations in the condition, To; each is a token.

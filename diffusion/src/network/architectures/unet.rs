@@ -6,6 +6,7 @@
 //! [`UNetKind`]. Observations may also be told to the positions that they belong to
 //! ("local conditioning").
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
@@ -31,7 +32,9 @@ pub enum UNetKind {
 }
 
 /// Sizes of a U-Net, as written in TOML and JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+// Within the table of its kind, which has a key more.
+#[schemars(inline)]
 #[serde(deny_unknown_fields, default)]
 pub struct UNetConfig {
     /// Channels of every resolution stage, for example [256, 512, 1024].
@@ -144,7 +147,7 @@ impl UNetConfig {
 macro_rules! architecture {
     ($(#[$doc:meta])* $name:ident, $kind:expr, per_position: $per_position:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub UNetConfig);
 

@@ -7,6 +7,7 @@
 mod pooling;
 mod resnet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::{Path, VarStore};
 use tch::{Device, Tensor};
@@ -20,7 +21,7 @@ use pooling::{AttentionPool, SpatialSoftmax};
 use resnet::ResNet;
 
 /// Configuration of the image encoders of a policy, as written in TOML and JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VisionConfig {
     /// The residual network.
@@ -57,7 +58,7 @@ pub struct VisionConfig {
 }
 
 /// From the map of features [B, C, h, w] to a vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Pool {
     /// Expected image coordinates of `keypoints` attention maps (Finn et al. 2016), 2 numbers each.

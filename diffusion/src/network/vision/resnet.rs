@@ -1,5 +1,6 @@
 //! Residual networks of basic blocks (He et al. 2016), up to the map before their pooling.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
@@ -8,7 +9,7 @@ use tch::nn::init::{DEFAULT_KAIMING_NORMAL, Init};
 use super::VisionConfig;
 
 /// Which residual network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backbone {
     /// Two blocks in each of four stages.
@@ -18,7 +19,7 @@ pub enum Backbone {
 }
 
 /// Normalisation after every convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BackboneNorm {
     /// Groups of 16 channels, whose statistics are those of the image (Wu and He 2018).

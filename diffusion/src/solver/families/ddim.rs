@@ -1,5 +1,6 @@
 //! Denoising diffusion implicit models (DDIM).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::check_option;
@@ -11,7 +12,7 @@ use crate::{NoiseSchedule, Result};
 
 /// DDIM (Song et al. 2021, equations 12 and 16): `eta` 0 is deterministic and of order 1, 1 has the
 /// variance of ancestral sampling.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ddim {
     /// Share of the ancestral noise, 0 to 1.

@@ -1,5 +1,6 @@
 //! Ancestral sampling (DDPM).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NoiseSchedule;
@@ -9,7 +10,7 @@ use crate::solver::{
 use crate::transition::Transition;
 
 /// Ancestral sampling with the posterior variance ("fixed small"; Ho et al. 2020, equations 6 and 7).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ddpm {}
 

@@ -1,5 +1,6 @@
 //! DEIS, an exponential integrator of a polynomial of time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -10,7 +11,7 @@ use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext};
 
 /// DEIS, time-based Adams-Bashforth (tAB; Zhang and Chen 2023): the noise as a polynomial of the
 /// timestep.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deis {
     /// Degree of the polynomial, 0 (DDIM) to 3: tAB0 to tAB3.

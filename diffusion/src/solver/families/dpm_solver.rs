@@ -1,5 +1,6 @@
 //! DPM-Solver, the exponential integrator of the noise.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -10,7 +11,7 @@ use crate::solver::{
 
 /// DPM-Solver (Lu et al. 2022): exponential integrator of the noise. Order 3 has the Taylor form of
 /// the authors' code, since the stages lie at whole timesteps and not quite at thirds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DpmSolver {
     /// Order, 1 to 3.

@@ -1,5 +1,6 @@
 //! DPM-Solver++, the exponential integrator of the clean sample.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dpm_solver::exponential_stage;
@@ -10,7 +11,7 @@ use crate::solver::{
 };
 
 /// DPM-Solver++ (Lu et al. 2022): exponential integrator of the clean sample.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DpmSolverPlusPlus {
     /// Order, 1 to 3.

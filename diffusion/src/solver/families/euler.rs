@@ -1,12 +1,13 @@
 //! Euler's method on the straight path.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext};
 
 /// Euler's method on the straight path of flow matching (Lipman et al. 2023). Where the schedule is
 /// another, on the straight path that it is a rescaling of; there it is DDIM.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Euler {}
 

@@ -1,5 +1,6 @@
 //! Runge-Kutta methods on the straight path of flow matching.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::solver::{
@@ -8,7 +9,7 @@ use crate::solver::{
 
 /// Explicit Runge-Kutta methods of the flow velocity (Lipman et al. 2023) on the straight path of
 /// equal signal-to-noise ratio, as flow-matching policies are run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlowMatching {
     /// Which method.
@@ -17,7 +18,7 @@ pub struct FlowMatching {
 }
 
 /// A Runge-Kutta method.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// One evaluation a step, of order 1.

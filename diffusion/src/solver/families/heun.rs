@@ -1,5 +1,6 @@
 //! Heun's method on the straight path.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::solver::{
@@ -8,7 +9,7 @@ use crate::solver::{
 
 /// Heun's method on the straight path of equal signal-to-noise ratio (Karras et al. 2022): two
 /// evaluations a step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Heun {}
 

@@ -1,5 +1,6 @@
 //! Pseudo linear multistep (PNDM, PLMS).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -10,7 +11,7 @@ use crate::solver::{OutputForm, SolverFamily, StepCoefficients, StepContext};
 
 /// Pseudo linear multistep (PLMS; Liu et al. 2022): the Adams-Bashforth mean of the noise in DDIM's
 /// step. Begins with lower orders in place of Runge-Kutta, so that an evaluation is a step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pndm {
     /// Outputs that a step takes into account, 1 to 4.

@@ -1,5 +1,6 @@
 //! UniPC, predictor and corrector in one evaluation.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -8,7 +9,7 @@ use crate::solver::{Differences, OutputForm, SolverFamily, StepCoefficients, Ste
 
 /// UniPC with B(h) = e^h - 1 (Zhao et al. 2023): DPM-Solver++ as predictor, and the evaluation that
 /// follows also corrects where it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UniPc {
     /// Order of the predictor, 1 to 3; the corrector has one more.

@@ -23,7 +23,8 @@ use serde_json::json;
 use tch::Device;
 
 use self::report::Done;
-use crate::cli::DemoArguments;
+use crate::commands::page::page_options;
+use kinestream_command_line::DemoArguments;
 use kinestream_runtime::character::acts::{ActionQueue, Requests};
 use kinestream_runtime::character::live::{Live, skeleton_info};
 use kinestream_runtime::character::{
@@ -160,7 +161,7 @@ fn steered(
     tap: &RecordSink,
     stop: &Arc<AtomicBool>,
 ) -> Result<Done> {
-    let page = Page::<Character>::open(&arguments.page.options(), stop)?;
+    let page = Page::<Character>::open(&page_options(&arguments.page), stop)?;
     let node = open(
         arguments,
         arguments.listen.as_deref().unwrap_or(USUAL_ADDRESS),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tch::Device;
 
 use super::Judge;
-use crate::cli::EvalArguments;
+use kinestream_command_line::EvalArguments;
 use kinestream_runtime::recording::CheckpointIdentity;
 use kinestream_runtime::shutdown;
 use kinestream_terminal::{output, say};

@@ -17,9 +17,9 @@ use tch::Device;
 
 use self::report::{Comparison, Report};
 use super::train::read_data;
-use crate::cli::EvalArguments;
 use crate::motion::MotionConfig;
 use kinestream_bench::{frames_per_second, prepared};
+use kinestream_command_line::EvalArguments;
 use kinestream_runtime::{checkpoint, device};
 use kinestream_terminal::output;
 

@@ -6,13 +6,15 @@ mod markdown;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use super::product::parse_from;
+use crate::Cli;
+use crate::product::parse_from;
 
 /// Documents of people who may not have a checkout: whatever they are told to type is checked.
 fn documents() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = checkout();
     let folders = [
         "",
         "docs",
@@ -39,10 +41,22 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 /// Why a command is none of the program's, if it is none. Within a sentence it need not be complete.
 fn refusal(command: &markdown::DocumentedCommand) -> Option<String> {
-    let words: Vec<OsString> = command.words.iter().map(OsString::from).collect();
-    let error = parse_from(&words).err()?;
+    // Whose options a configuration takes is read from it.
+    let in_checkout = |word: &String| {
+        let path = checkout().join(word);
+        match word.ends_with(".toml") && path.is_file() {
+            true => path.into_os_string(),
+            false => OsString::from(word),
+        }
+    };
+    let words: Vec<OsString> = command.words.iter().map(in_checkout).collect();
+    let error = parse_from(&words, Cli::command()).err()?;
     let is_fine = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => true,
         ErrorKind::MissingRequiredArgument

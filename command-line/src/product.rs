@@ -10,24 +10,25 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::Cli;
-use crate::motion::{is_clips, is_motion};
+use toml::{Table, Value};
+
+use crate::Cli;
 
 /// Options for policies alone.
-pub(super) const POLICIES: &str = "Options for policies";
+pub(crate) const POLICIES: &str = "Options for policies";
 /// Options for steered characters alone.
-pub(super) const CHARACTERS: &str = "Options for characters";
+pub(crate) const CHARACTERS: &str = "Options for characters";
 /// Options for models of whole clips alone.
-pub(super) const CLIPS: &str = "Options for whole clips";
+pub(crate) const CLIPS: &str = "Options for whole clips";
 /// Options for both.
-pub(super) const POLICIES_AND_CHARACTERS: &str = "Options for policies and characters";
+pub(crate) const POLICIES_AND_CHARACTERS: &str = "Options for policies and characters";
 /// Options for both.
-pub(super) const POLICIES_AND_CLIPS: &str = "Options for policies and whole clips";
+pub(crate) const POLICIES_AND_CLIPS: &str = "Options for policies and whole clips";
 /// Options for both.
-pub(super) const CHARACTERS_AND_CLIPS: &str = "Options for characters and whole clips";
+pub(crate) const CHARACTERS_AND_CLIPS: &str = "Options for characters and whole clips";
 
 /// Where to read about one product alone.
-pub(super) const AFTER_HELP: &str = "\
+pub(crate) const AFTER_HELP: &str = "\
 The configuration decides what is trained or scored: a policy, a character or whole clips.
 With it the help shows the options that it takes: kinestream eval configs/pusht-state.toml --help";
 
@@ -45,8 +46,7 @@ enum Product {
 impl Product {
     /// What a configuration is of; none where it cannot be read, which the command tells.
     fn of(config: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(config).ok()?;
-        text.parse::<toml::Table>().ok()?;
+        table_of(config)?;
         Some(match (is_clips(config), is_motion(config)) {
             (true, _) => Self::Clips,
             (false, true) => Self::Character,
@@ -71,15 +71,48 @@ impl Product {
     }
 }
 
-/// Reads the command line; ends the program where it asks for help or is wrong.
-pub(crate) fn parse() -> Cli {
+/// Files that a chain of `[base]` has at most.
+const MAX_BASES: usize = 16;
+
+/// Whether a configuration is of a motion model.
+pub fn is_motion(path: &Path) -> bool {
+    table_of(path).is_some_and(|table| table.contains_key("model") || table.contains_key("base"))
+}
+
+/// Whether a configuration is of a model of whole clips: it has a table `model.clips`, or takes one from another file.
+pub fn is_clips(path: &Path) -> bool {
+    has_clips(path, MAX_BASES)
+}
+
+fn has_clips(path: &Path, bases: usize) -> bool {
+    let Some(table) = table_of(path) else {
+        return false;
+    };
+    if table.get("model").and_then(|it| it.get("clips")).is_some() {
+        return true;
+    }
+    let base = table.get("base");
+    let takes = base.and_then(|it| it.get("take")).and_then(Value::as_array);
+    let mut names = takes.into_iter().flatten().filter_map(Value::as_str);
+    let takes_clips = names.any(|name| name == "model" || name.starts_with("model.clips"));
+    let file = base.and_then(|it| it.get("file")).and_then(Value::as_str);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    bases > 0 && takes_clips && file.is_some_and(|file| has_clips(&folder.join(file), bases - 1))
+}
+
+fn table_of(path: &Path) -> Option<Table> {
+    std::fs::read_to_string(path).ok()?.parse().ok()
+}
+
+/// Reads the command line; ends the program where it asks for help or is wrong. `amend` adds to the commands what this crate
+/// does not know.
+pub fn parse(amend: impl FnOnce(Command) -> Command) -> Cli {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let parsed = parse_from(&arguments);
+    let parsed = parse_from(&arguments, amend(Cli::command()));
     parsed.unwrap_or_else(|error| error.exit())
 }
 
-pub(super) fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+pub(crate) fn parse_from(arguments: &[OsString], mut command: Command) -> Result<Cli, clap::Error> {
     if let Some((name, config)) = named(arguments)
         && let Some(product) = Product::of(&config)
     {
@@ -150,14 +183,14 @@ mod tests {
     use super::*;
 
     const CONFIGS: [(&str, Product); 3] = [
-        ("configs/pusht-state.toml", Product::Policy),
-        ("configs/motion-aamdm.toml", Product::Character),
-        ("configs/motion-emdm.toml", Product::Clips),
+        ("../configs/pusht-state.toml", Product::Policy),
+        ("../configs/motion-aamdm.toml", Product::Character),
+        ("../configs/motion-emdm.toml", Product::Clips),
     ];
 
     fn parsed(words: &[&str]) -> Result<Cli, String> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        parse_from(&words).map_err(|error| error.to_string())
+        parse_from(&words, Cli::command()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! The command line: names, help and defaults.
+//!
+//! It knows neither LibTorch nor what the commands do, so that the front program answers `--help` and wrong usage at once. What
+//! LibTorch's crates alone know, such as the names of solvers, is text here; the engine adds what may be written.
 
+// A comment on a type or a field of these is a text of `--help`.
+#![allow(missing_docs)]
+
+pub mod bench;
 mod demo;
 mod demonstrate;
 #[cfg(test)]
@@ -7,20 +14,23 @@ mod documented_commands;
 mod eval;
 mod product;
 mod recordings;
+pub mod request;
+mod shell;
 mod train;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::demo::{DemoArguments, DemoPolicy, DemoTask, PageArguments};
-pub(crate) use self::demonstrate::DemonstrateArguments;
-pub(crate) use self::eval::{ChunkTransition, EvalArguments};
-pub(crate) use self::product::parse;
-pub(crate) use self::recordings::{RecordArguments, ReplayArguments, Speed};
-pub(crate) use self::train::{GenerateArguments, TrainArguments};
-pub(crate) use crate::request::RequestCommand;
-use kinestream_bench::arguments::Bench;
+pub use self::demo::{DemoArguments, DemoPolicy, DemoTask, EngineArguments, PageArguments};
+pub use self::demonstrate::DemonstrateArguments;
+pub use self::eval::{ChunkTransition, EvalArguments, Seeds};
+pub use self::product::{is_clips, is_motion, parse};
+pub use self::recordings::{RecordArguments, ReplayArguments, Speed};
+pub use self::shell::{CompletionsArguments, ManualArguments};
+pub use self::train::{GenerateArguments, TrainArguments};
+use bench::Bench;
+use request::RequestCommand;
 
 /// Runs diffusion policies as real-time controllers, without Python.
 ///
@@ -29,12 +39,12 @@ use kinestream_bench::arguments::Bench;
 /// over zenoh at fixed rates; a bundled simulator shows and scores them.
 #[derive(Debug, Parser)]
 #[command(name = "kinestream", version, max_term_width = 100, after_help = EXAMPLES)]
-pub(crate) struct Cli {
+pub struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
     /// Say more on stderr (-v progress of parts, -vv everything); RUST_LOG is honoured too.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
-    pub(crate) verbose: u8,
+    pub verbose: u8,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -51,7 +61,7 @@ const EXAMPLES: &str = "Examples:
 Exit status: 0 done, 1 failed, 2 wrong usage.";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Runtime, simulator and viewer page in one process.
     Demo(DemoArguments),
     /// The runtime as a node: observations in, plans and commands out, over zenoh.
@@ -92,24 +102,33 @@ pub(crate) enum Command {
     Import(ImportArguments),
     /// Check this machine and the built-in parts, and say what to do about what is missing.
     Doctor(DoctorArguments),
+    /// Print a script that lets a shell complete commands and options.
+    Completions(CompletionsArguments),
+    /// Print the JSON schema of configurations of policies, by which an editor completes and checks them.
+    ///
+    /// With `#:schema kinestream.schema.json` in the first line of a configuration, Taplo and the editors that use it find the
+    /// file that this was written to.
+    Schema,
+    /// Print the manual page, or write one for every command.
+    Man(ManualArguments),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RunArguments {
+pub struct RunArguments {
     /// Configuration file, or a checkpoint folder, which runs as `kinestream import` would set it up.
-    pub(crate) config: PathBuf,
+    pub config: PathBuf,
     /// Checkpoint folder; `runtime.checkpoint` by default.
     #[arg(long)]
-    pub(crate) checkpoint: Option<PathBuf>,
+    pub checkpoint: Option<PathBuf>,
     /// Record everything to this MCAP file, for `kinestream replay` and `resim`.
     #[arg(long, value_name = "OUT.mcap")]
-    pub(crate) record: Option<PathBuf>,
+    pub record: Option<PathBuf>,
     /// Show the robot on a page at this port of 127.0.0.1, with buttons to stop it, in place of `runtime.page_port`.
     #[arg(long, value_name = "PORT")]
-    pub(crate) page: Option<u16>,
+    pub page: Option<u16>,
     /// Print the whole configuration with all defaults, and end.
     #[arg(long)]
-    pub(crate) print_config: bool,
+    pub print_config: bool,
 }
 
 /// Run the engines again on a recording and compare every plan and command, bit for bit.
@@ -117,33 +136,33 @@ pub(crate) struct RunArguments {
 /// Takes recordings that `run --record` and `demo --record` made. Status 1 if anything differs, with
 /// the place of the first difference. Equal bits are promised on the machine that recorded.
 #[derive(Debug, Args)]
-pub(crate) struct ResimArguments {
+pub struct ResimArguments {
     /// The recording.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// Checkpoint folder; the recorded one by default. Its weights must be the recorded ones.
     #[arg(long)]
-    pub(crate) checkpoint: Option<PathBuf>,
+    pub checkpoint: Option<PathBuf>,
     /// Print one JSON object on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SimArguments {
+pub struct SimArguments {
     /// Configuration file.
-    pub(crate) config: PathBuf,
+    pub config: PathBuf,
     /// Which robot of the runtime to be; needed where `runtime.robots` names several.
     #[arg(long, value_name = "NAME")]
-    pub(crate) robot: Option<String>,
+    pub robot: Option<String>,
     /// End after this many episodes; 0 for no end.
     #[arg(long, default_value_t = 0)]
-    pub(crate) episodes: u64,
+    pub episodes: u64,
     /// Seed of the first episode; each following one takes the next.
     #[arg(long, default_value_t = 100_000)]
-    pub(crate) seed: u32,
+    pub seed: u32,
     /// Print one JSON object with the scores on stdout at the end.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// Topics of ROS 2 beside a robot or character that runs elsewhere, without a ROS installation.
@@ -162,51 +181,51 @@ pub(crate) struct SimArguments {
 #[allow(rustdoc::broken_intra_doc_links)]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Ros2Arguments {
+pub struct Ros2Arguments {
     /// The file.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// End after this many seconds.
     #[arg(long, value_name = "S")]
-    pub(crate) seconds: Option<f64>,
+    pub seconds: Option<f64>,
     /// Print one JSON object with what went where at the end.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct TopArguments {
+pub struct TopArguments {
     /// Configuration file of the runtime: says robot, namespace and where it listens.
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Address to connect to, in place of the configuration's; tcp/127.0.0.1:7447 without either.
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) connect: Option<String>,
+    pub connect: Option<String>,
     /// Name of the robot, in place of the configuration's; pusht without either.
     #[arg(long)]
-    pub(crate) robot: Option<String>,
+    pub robot: Option<String>,
     /// Print one snapshot as plain text and end; so it does as well where stdout is no terminal.
     #[arg(long)]
-    pub(crate) once: bool,
+    pub once: bool,
     /// Print one snapshot as one JSON object and end.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Seconds that a snapshot waits for the runtime.
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
-    pub(crate) wait: f64,
+    pub wait: f64,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ImportArguments {
+pub struct ImportArguments {
     /// Folder that LeRobot's `save_pretrained` wrote (config.json, model.safetensors, ...).
-    pub(crate) source: PathBuf,
+    pub source: PathBuf,
     /// Folder to write: config.json, model.safetensors and run.toml.
     #[arg(required_unless_present = "check")]
-    pub(crate) destination: Option<PathBuf>,
+    pub destination: Option<PathBuf>,
     /// Dry run: feed synthetic observations, print latency and ranges of actions, write nothing.
     #[arg(long)]
-    pub(crate) check: bool,
+    pub check: bool,
     /// Actions per second that the policy was trained for, which LeRobot does not keep with it.
     #[arg(long, value_name = "HZ")]
-    pub(crate) rate: Option<f64>,
+    pub rate: Option<f64>,
     /// Demonstrations that the policy was trained on, a zarr replay buffer: the limits of run.toml are then their own
     /// speeds. Without them, nobody knows how fast the actions were.
     #[arg(
@@ -215,43 +234,43 @@ pub(crate) struct ImportArguments {
         requires = "destination",
         conflicts_with = "check"
     )]
-    pub(crate) data: Option<PathBuf>,
+    pub data: Option<PathBuf>,
     /// Threads of LibTorch in the dry run.
     #[arg(long, default_value_t = 1)]
-    pub(crate) threads: usize,
+    pub threads: usize,
     #[command(flatten)]
-    pub(crate) reading: ReadingArguments,
+    pub reading: ReadingArguments,
     /// Print one JSON object on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// How files of other programs are read.
 #[derive(Debug, Args)]
-pub(crate) struct ReadingArguments {
+pub struct ReadingArguments {
     /// Pass over a key of LeRobot's config.json that is not known, where running does not need it; may be repeated.
     #[arg(long = "ignore-key", value_name = "KEY")]
-    pub(crate) ignored_keys: Vec<String>,
+    pub ignored_keys: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct InspectArguments {
+pub struct InspectArguments {
     /// Checkpoint folder, LeRobot's included, or recording.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     #[command(flatten)]
-    pub(crate) reading: ReadingArguments,
+    pub reading: ReadingArguments,
     /// Print one JSON object on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DoctorArguments {
+pub struct DoctorArguments {
     /// Configuration file: says what its session leaves open to others.
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Print one JSON object on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 #[cfg(test)]

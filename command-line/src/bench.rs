@@ -1,12 +1,9 @@
 //! `kinestream bench`.
 
-// A comment on a type or a field of these would be a text of `--help`.
-#![allow(missing_docs)]
-
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use kinestream_diffusion::{Executor, Precision};
+use kinestream_kernels::{Executor, Precision};
 use serde::Serialize;
 
 #[derive(Debug, Subcommand)]

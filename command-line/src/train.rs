@@ -6,31 +6,31 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 #[command(after_help = super::product::AFTER_HELP)]
-pub(crate) struct TrainArguments {
+pub struct TrainArguments {
     /// Configuration file.
-    pub(crate) config: PathBuf,
+    pub config: PathBuf,
     /// Demonstrations: a zarr replay buffer, a folder or a .zarr.zip; for a motion model a folder of motion capture.
     #[arg(long)]
-    pub(crate) data: PathBuf,
+    pub data: PathBuf,
     /// Folder for checkpoints; made if missing.
     #[arg(long)]
-    pub(crate) out: PathBuf,
+    pub out: PathBuf,
     /// Continue from the state in --out, with the same bits as if never interrupted.
     #[arg(long)]
-    pub(crate) resume: bool,
+    pub resume: bool,
     /// Optimiser steps in all, in place of `training.steps`.
     #[arg(long)]
-    pub(crate) steps: Option<u64>,
+    pub steps: Option<u64>,
     /// Checkpoint folder whose embedding and feature space are used and not
     /// trained again; their configuration and clips must be the same.
     #[arg(long, value_name = "FOLDER", help_heading = super::product::CHARACTERS)]
-    pub(crate) embedding_from: Option<PathBuf>,
+    pub embedding_from: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    pub device: String,
     /// Threads of LibTorch; all cores by default.
     #[arg(long)]
-    pub(crate) threads: Option<usize>,
+    pub threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -41,55 +41,55 @@ Examples:
   kinestream generate --action walk --action \"turn left\" --action run --out way.glb
   kinestream generate --action walk --seconds 6 --path \"0,2@2 1,4@4 3,5@6\" --out path.mcap
   kinestream generate --action dance --seconds 60 --out dance.glb")]
-pub(crate) struct GenerateArguments {
+pub struct GenerateArguments {
     /// What to do, in a word or in several; repeated, one after the other.
     #[arg(long, value_name = "TEXT", required_unless_present = "list")]
-    pub(crate) action: Vec<String>,
+    pub action: Vec<String>,
     /// Say which actions the model knows, with how long they last, and end.
     #[arg(long, conflicts_with_all = ["action", "out"])]
-    pub(crate) list: bool,
+    pub list: bool,
     /// Seconds of an action; for several actions once for all, or once for each. By default as long as
     /// the action usually lasts.
     #[arg(long, value_name = "S")]
-    pub(crate) seconds: Vec<f64>,
+    pub seconds: Vec<f64>,
     /// Seed of everything random; equal seeds give equal motion.
     #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Denoise steps of a clip, as many as the model was trained with at most: fewer are faster.
     #[arg(long, value_name = "COUNT")]
-    pub(crate) steps: Option<usize>,
+    pub steps: Option<usize>,
     /// How much the action counts: 1 as trained, more for clearer and less varied motion; by default
     /// what the model says.
     #[arg(long, value_name = "WEIGHT")]
-    pub(crate) guidance: Option<f64>,
+    pub guidance: Option<f64>,
     /// Denoise steps at which --guidance counts, the first ones; 0 for all; by default what the model says.
     #[arg(long, value_name = "STEPS")]
-    pub(crate) guided_steps: Option<usize>,
+    pub guided_steps: Option<usize>,
     /// Motion file (BVH, ASF/AMC, any skeleton) whose last pose the motion goes on from.
     #[arg(long, value_name = "FILE")]
-    pub(crate) start: Option<PathBuf>,
+    pub start: Option<PathBuf>,
     /// Motion file whose first pose the motion ends with.
     #[arg(long, value_name = "FILE")]
-    pub(crate) end: Option<PathBuf>,
+    pub end: Option<PathBuf>,
     /// Places to be at, as \"X,Z@SECONDS X,Z@SECONDS\", metres; one action only.
     #[arg(long, value_name = "PLACES", allow_hyphen_values = true)]
-    pub(crate) path: Option<String>,
+    pub path: Option<String>,
     /// File to write: its ending says whether BVH (.bvh), binary glTF (.glb) or a recording (.mcap).
     #[arg(long, value_name = "FILE", required_unless_present = "list")]
-    pub(crate) out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Leave feet as the model puts them, without locking those that bear.
     #[arg(long)]
-    pub(crate) raw: bool,
+    pub raw: bool,
     /// Checkpoint folder; the shipped one by default.
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) checkpoint: Option<PathBuf>,
+    pub checkpoint: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    pub device: String,
     /// Threads of LibTorch; all cores by default.
     #[arg(long)]
-    pub(crate) threads: Option<usize>,
+    pub threads: Option<usize>,
     /// Print one JSON object on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }

@@ -4,122 +4,110 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use kinestream_diffusion::{Executor, Precision};
-use kinestream_runtime::page::PageOptions;
+use kinestream_kernels::{Executor, Precision};
 
 /// Where the page is, and for whom.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct PageArguments {
+pub struct PageArguments {
     /// Port of the page.
     #[arg(long, default_value_t = 8740)]
-    pub(crate) port: u16,
+    pub port: u16,
     /// Address of this machine that the page is on. Any but a loopback one is reached by others: the
     /// page then wants a token, which is part of the address that is printed.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub(crate) host: IpAddr,
+    pub host: IpAddr,
     /// File with the token, 16 to 128 letters, digits, - and _; a new one every time by default. Engines
     /// send it to a --websocket that others reach.
     #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
-}
-
-impl PageArguments {
-    /// As the page takes them.
-    pub(crate) fn options(&self) -> PageOptions {
-        PageOptions {
-            host: self.host,
-            port: self.port,
-            token_file: self.token_file.clone(),
-        }
-    }
+    pub token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DemoArguments {
+pub struct DemoArguments {
     /// What to show.
     #[arg(value_enum, default_value_t = DemoTask::Pusht)]
-    pub(crate) task: DemoTask,
+    pub task: DemoTask,
     /// No page. pusht: run the episodes in real time, print the result and end. motion: perform the
     /// scripted course as fast as frames can be made, in real time with --listen or an engine.
     #[arg(long)]
-    pub(crate) headless: bool,
+    pub headless: bool,
     /// End after this many episodes, for motion runs of the course; 0 for no end, headless motion 1.
     #[arg(long, default_value_t = 0)]
-    pub(crate) episodes: u64,
+    pub episodes: u64,
     /// Seed of the first episode; each following one takes the next.
     #[arg(long, default_value_t = 100_000)]
-    pub(crate) seed: u32,
+    pub seed: u32,
     #[command(flatten)]
-    pub(crate) page: PageArguments,
+    pub page: PageArguments,
     /// pusht: what the policy sees: the keypoints of the T, or the table's picture.
     #[arg(long, value_enum, default_value_t = DemoPolicy::State)]
-    pub(crate) policy: DemoPolicy,
+    pub policy: DemoPolicy,
     /// Checkpoint folder; the shipped one by default.
     #[arg(long)]
-    pub(crate) checkpoint: Option<PathBuf>,
+    pub checkpoint: Option<PathBuf>,
     /// Record everything to this MCAP file, for `kinestream replay` and `resim`.
     #[arg(long, value_name = "OUT.mcap")]
-    pub(crate) record: Option<PathBuf>,
+    pub record: Option<PathBuf>,
     /// End after this many seconds, whatever the episode.
     #[arg(long, value_name = "S")]
-    pub(crate) seconds: Option<f64>,
+    pub seconds: Option<f64>,
     /// motion: where other programs reach the character over zenoh; tcp/127.0.0.1:7447 by default,
     /// with --headless nowhere.
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<String>,
+    pub listen: Option<String>,
     #[command(flatten)]
-    pub(crate) engines: EngineArguments,
+    pub engines: EngineArguments,
     /// motion: checkpoint folder of a model of whole clips, so that the character can be asked to
     /// perform; the shipped one by default.
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) clips: Option<PathBuf>,
+    pub clips: Option<PathBuf>,
     /// motion: poses per second, 30 to 240; the model makes 30, the others lie between.
     #[arg(long, value_name = "HZ", default_value_t = 60)]
-    pub(crate) rate: u32,
+    pub rate: u32,
     /// motion: name of the character in all keys, `kinestream/<name>/pose`.
     #[arg(long, default_value = "character")]
-    pub(crate) name: String,
+    pub name: String,
     /// motion: what makes the frames: auto, libtorch or fused.
     #[arg(long, value_name = "NAME", default_value_t = Executor::Auto)]
-    pub(crate) executor: Executor,
+    pub executor: Executor,
     /// motion: how the fused kernels keep weights: fp32, fp16 or int8.
     #[arg(long, default_value_t = Precision::Fp16)]
-    pub(crate) precision: Precision,
+    pub precision: Precision,
     /// Print one JSON object with the result on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// Game engines that are told of a character's poses: docs/ENGINES.md.
 #[derive(Debug, Args)]
-pub(crate) struct EngineArguments {
+pub struct EngineArguments {
     /// motion: send poses to this VMC receiver over UDP, usually on port 39539; may be repeated.
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
-    pub(crate) vmc: Vec<String>,
+    pub vmc: Vec<String>,
     /// motion: send poses to Unreal's JSON Live Link here over UDP; may be repeated.
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
-    pub(crate) live_link: Vec<String>,
+    pub live_link: Vec<String>,
     /// motion: let engines connect to a WebSocket here, for poses and steering; 127.0.0.1:8750
     /// without an address. Any address but a loopback one is reached by others, and wants the token that is
     /// part of the address that is printed.
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = parse_host_port,
           default_missing_value = "127.0.0.1:8750")]
-    pub(crate) websocket: Option<String>,
+    pub websocket: Option<String>,
     /// motion: TOML file that says which joint is which bone of a humanoid; one is built in.
     #[arg(long, value_name = "FILE")]
-    pub(crate) humanoid: Option<PathBuf>,
+    pub humanoid: Option<PathBuf>,
 }
 
 impl EngineArguments {
     /// Whether any of them was given.
-    pub(crate) fn is_given(&self) -> bool {
+    pub fn is_given(&self) -> bool {
         let sends = !(self.vmc.is_empty() && self.live_link.is_empty());
         sends || self.websocket.is_some() || self.humanoid.is_some()
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DemoPolicy {
+pub enum DemoPolicy {
     /// Nine keypoints of the T and the agent: configs/pusht-state.toml.
     State,
     /// A picture of 96 x 96 pixels and the agent: configs/pusht-image.toml.
@@ -127,7 +115,7 @@ pub(crate) enum DemoPolicy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DemoTask {
+pub enum DemoTask {
     /// A disc pushes a T onto its goal.
     Pusht,
     /// A character walks, runs and turns under your control.

@@ -7,69 +7,69 @@ use clap::Args;
 use super::PageArguments;
 
 #[derive(Debug, Args)]
-pub(crate) struct RecordArguments {
+pub struct RecordArguments {
     /// File to write; it must not exist.
-    pub(crate) out: PathBuf,
+    pub out: PathBuf,
     /// Configuration file with the robot's name and session; the built-in one by default.
     #[arg(long)]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Address to connect to, in place of the configuration's.
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) connect: Option<String>,
+    pub connect: Option<String>,
     /// Name of the robot or character, in place of the configuration's.
     #[arg(long)]
-    pub(crate) robot: Option<String>,
+    pub robot: Option<String>,
     /// End after this time; Ctrl-C by default.
     #[arg(long, value_parser = parse_seconds)]
-    pub(crate) seconds: Option<f64>,
+    pub seconds: Option<f64>,
     /// Print one JSON object with the totals on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ReplayArguments {
+pub struct ReplayArguments {
     /// Recording, also one that was cut off.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// How fast: 1 as recorded, 2 twice as fast; 0 or `max` as fast as possible.
     #[arg(long, default_value = "1", value_parser = parse_speed)]
-    pub(crate) speed: Speed,
+    pub speed: Speed,
     /// Begin again at the end, until Ctrl-C.
     #[arg(long = "loop")]
-    pub(crate) repeat: bool,
+    pub repeat: bool,
     /// Begin this many seconds after the first message.
     #[arg(long, default_value = "0", value_parser = parse_seconds)]
-    pub(crate) seek: f64,
+    pub seek: f64,
     /// Write a character's poses to this file and end: .bvh or .glb, a file per stream.
     #[arg(long, value_name = "OUT.bvh|OUT.glb",
           conflicts_with_all = ["speed", "repeat", "headless", "port", "config", "listen", "robot", "wait"])]
-    pub(crate) export: Option<PathBuf>,
+    pub export: Option<PathBuf>,
     /// No page.
     #[arg(long)]
-    pub(crate) headless: bool,
+    pub headless: bool,
     #[command(flatten)]
-    pub(crate) page: PageArguments,
+    pub page: PageArguments,
     /// Publish on zenoh under this configuration's robot and session, in place of runtime and
     /// robot. Recorded commands move whoever listens to them.
     #[arg(long)]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Publish on zenoh here, in place of --config, under the name that was recorded.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
-    pub(crate) listen: Option<String>,
+    pub listen: Option<String>,
     /// Name of the robot or character to publish as.
     #[arg(long)]
-    pub(crate) robot: Option<String>,
+    pub robot: Option<String>,
     /// With --config or --listen: wait up to this many seconds until every topic has a subscriber.
     #[arg(long, default_value = "0", value_parser = parse_seconds)]
-    pub(crate) wait: f64,
+    pub wait: f64,
     /// Print one JSON object with the result on stdout.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// How fast a recording is played.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Speed {
+pub enum Speed {
     /// This many times as fast as it was recorded.
     Factor(f64),
     /// As fast as possible.
@@ -78,7 +78,7 @@ pub(crate) enum Speed {
 
 impl Speed {
     /// The factor; none for as fast as possible.
-    pub(crate) fn factor(self) -> Option<f64> {
+    pub fn factor(self) -> Option<f64> {
         match self {
             Self::Factor(factor) => Some(factor),
             Self::Max => None,
