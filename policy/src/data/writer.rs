@@ -156,6 +156,8 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::{ObservationPart, TaskConfig};
     use crate::data::Episodes;
@@ -246,5 +248,38 @@ mod tests {
             "{found}"
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    proptest! {
+        // Every file is waited for until it is on disk.
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn buffers_of_any_shape_come_back(
+            lengths in prop::collection::vec(1_usize..1500, 1..4),
+            row in prop::collection::vec(1_usize..4, 0..3),
+            seed: u32,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let store = folder.path().join("data.zarr");
+            let ends: Vec<usize> = lengths
+                .iter()
+                .scan(0, |end, length| {
+                    *end += length;
+                    Some(*end)
+                })
+                .collect();
+            let rows = ends[ends.len() - 1];
+            let mut action = RecordedArray::new("action", &row);
+            let numbers = rows * row.iter().product::<usize>();
+            action.values = (0..numbers as u32)
+                .map(|at| (at ^ seed).wrapping_mul(2_654_435_761) as f32 - 2e9)
+                .collect();
+            write_replay_buffer(&store, std::slice::from_ref(&action), &ends).unwrap();
+            let task = TaskConfig { observation: Vec::new(), ..task() };
+            let episodes = Episodes::read(&store, &task).unwrap();
+            prop_assert_eq!(episodes.ends, ends);
+            prop_assert_eq!(episodes.actions, action.values);
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! The way from a chunk as it is stored to its numbers.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::blocks::undo_transpose;
 use super::codecs::{self, Codec, Size};
 use super::element::{NumberKind, NumberType};
-use super::shards::Shards;
 
 /// All that has been done to a chunk, in the order in which it was done.
 #[derive(Debug, Clone)]
@@ -25,8 +25,20 @@ pub(super) struct CodecChain {
 pub(super) enum Serializer {
     /// One after the other.
     Bytes { big_endian: bool },
-    /// In inner chunks with an index.
-    Shards(Box<Shards>),
+    /// In inner chunks.
+    Shards(Arc<dyn ShardDecoder>),
+}
+
+/// Files of inner chunks.
+pub(super) trait ShardDecoder: Debug + Send + Sync {
+    /// The most bytes that a shard of `numbers` has.
+    fn max_encoded_bytes(&self, numbers: usize, kind: NumberKind) -> usize;
+
+    /// The numbers of a shard of `shape`, as [`CodecChain::decode`] yields them.
+    ///
+    /// # Errors
+    /// In words: damage, truncation.
+    fn decode(&self, shard: &[u8], shape: &[usize], kind: NumberKind) -> Result<Vec<u8>, String>;
 }
 
 impl CodecChain {

@@ -92,12 +92,12 @@ impl ArrayInfo {
         // The chunks, not the announced shape, decide how much memory is asked for.
         let mut values = Vec::new();
         let present = self.present()?;
-        self.warn_of_missing(&present);
         self.read_rows(&present, |_, rows| {
             let numbers = self.layout.kind.decoded();
             numbers.for_each(rows, |number| values.push(number.to_f32()));
             Ok(())
         })?;
+        self.warn_of_missing(&present);
         Ok(Array {
             shape: self.shape.clone(),
             values,
@@ -112,7 +112,6 @@ impl ArrayInfo {
         let width: usize = self.shape[1..].iter().product();
         let mut bytes: Vec<u8> = Vec::new();
         let present = self.present()?;
-        self.warn_of_missing(&present);
         self.read_rows(&present, |first, rows| {
             if self.layout.kind == NumberKind::U1 {
                 bytes.extend_from_slice(rows);
@@ -135,6 +134,7 @@ impl ArrayInfo {
                 None => Ok(()),
             }
         })?;
+        self.warn_of_missing(&present);
         Ok(bytes)
     }
 

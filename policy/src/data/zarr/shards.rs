@@ -1,12 +1,12 @@
 //! Shards of zarr v3 (`sharding_indexed`): a file that holds many inner chunks and says where each of them is.
 
+use std::sync::Arc;
+
+use super::MAX_FILL_RATIO;
 use super::blocks::copy_block;
-use super::chain::CodecChain;
+use super::chain::{CodecChain, Serializer, ShardDecoder};
 use super::codecs::{self, Codec, Size};
 use super::element::{Number, NumberKind};
-use super::{MAX_FILL_RATIO, v3::ShardsConfiguration};
-
-use std::sync::Arc;
 
 /// Offset and length of an inner chunk that holds nothing but fill values.
 const MISSING: u64 = u64::MAX;
@@ -16,12 +16,12 @@ const ENTRY_BYTES: usize = 16;
 /// How shards are laid out.
 #[derive(Debug, Clone)]
 pub(super) struct Shards {
-    pub(super) inner_shape: Vec<usize>,
-    pub(super) inner: CodecChain,
+    inner_shape: Vec<usize>,
+    inner: CodecChain,
     /// Codecs of the index behind its bytes, which are little-endian.
-    pub(super) index: Vec<Arc<dyn Codec>>,
-    pub(super) index_at_end: bool,
-    pub(super) fill: Option<Number>,
+    index: Vec<Arc<dyn Codec>>,
+    index_at_end: bool,
+    fill: Option<Number>,
 }
 
 impl Shards {
@@ -30,11 +30,8 @@ impl Shards {
     /// # Errors
     /// Inner chunks that do not divide the chunks, an index of unknown size.
     pub(super) fn new(
-        ShardsConfiguration {
-            chunk_shape,
-            index_location,
-            ..
-        }: &ShardsConfiguration,
+        chunk_shape: &[usize],
+        index_location: Option<&str>,
         (inner, index): (CodecChain, CodecChain),
         shape: &[usize],
         fill: Option<Number>,
@@ -45,10 +42,7 @@ impl Shards {
                 "inner chunks {chunk_shape:?} do not divide shards of {shape:?}"
             ));
         }
-        let little = matches!(
-            index.serializer,
-            super::chain::Serializer::Bytes { big_endian: false }
-        );
+        let little = matches!(index.serializer, Serializer::Bytes { big_endian: false });
         let exact = Size::Exact(ENTRY_BYTES).along(&index.compressors);
         if !little
             || index.order.is_some()
@@ -58,7 +52,7 @@ impl Shards {
                 "an index of shards is read in little-endian bytes with checksums only".into(),
             );
         }
-        let index_at_end = match index_location.as_deref() {
+        let index_at_end = match index_location {
             None | Some("end") => true,
             Some("start") => false,
             Some(other) => {
@@ -68,7 +62,7 @@ impl Shards {
             }
         };
         Ok(Self {
-            inner_shape: chunk_shape.clone(),
+            inner_shape: chunk_shape.to_vec(),
             inner,
             index: index.compressors,
             index_at_end,
@@ -89,9 +83,10 @@ impl Shards {
         let sizes = Size::Exact(chunks.saturating_mul(ENTRY_BYTES)).along(&self.index);
         sizes.last().map_or(0, |size| size.most())
     }
+}
 
-    /// The most bytes that a shard of `numbers` has.
-    pub(super) fn max_encoded_bytes(&self, numbers: usize, kind: NumberKind) -> usize {
+impl ShardDecoder for Shards {
+    fn max_encoded_bytes(&self, numbers: usize, kind: NumberKind) -> usize {
         let each: usize = self.inner_shape.iter().product();
         let chunks = numbers / each.max(1);
         let inner = self.inner.max_encoded_bytes(each, kind);
@@ -102,16 +97,7 @@ impl Shards {
             .saturating_add(self.index_size(chunks))
     }
 
-    /// The numbers of a shard of `shape`.
-    ///
-    /// # Errors
-    /// In words: damage, truncation.
-    pub(super) fn decode(
-        &self,
-        shard: &[u8],
-        shape: &[usize],
-        kind: NumberKind,
-    ) -> Result<Vec<u8>, String> {
+    fn decode(&self, shard: &[u8], shape: &[usize], kind: NumberKind) -> Result<Vec<u8>, String> {
         let grid = self.grid(shape);
         let chunks: usize = grid.iter().product();
         let length = self.index_size(chunks);

@@ -129,7 +129,8 @@ impl Store {
                     continue;
                 };
                 let key = format!("{prefix}{name}");
-                if entry.path().is_dir() {
+                let kind = entry.file_type().map_err(Error::io(&path))?;
+                if kind.is_dir() || kind.is_symlink() && entry.path().is_dir() {
                     if depth > 0 {
                         folders.push((entry.path(), format!("{key}/"), depth - 1));
                     }

@@ -1,5 +1,7 @@
 //! Descriptions of zarr v3 arrays, `zarr.json`.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -83,11 +85,11 @@ struct TransposeConfiguration {
 
 /// Of `sharding_indexed`.
 #[derive(Deserialize)]
-pub(super) struct ShardsConfiguration {
-    pub(super) chunk_shape: Vec<usize>,
+struct ShardsConfiguration {
+    chunk_shape: Vec<usize>,
     codecs: Vec<Extension>,
     index_codecs: Vec<Extension>,
-    pub(super) index_location: Option<String>,
+    index_location: Option<String>,
 }
 
 /// Reads a description.
@@ -206,8 +208,14 @@ fn chain(
                     fill,
                 )?;
                 let index = chain(&configuration.index_codecs, &[1], NumberKind::U8, None)?;
-                let shards = Shards::new(&configuration, (inner, index), &stored, fill)?;
-                serializer = Some(Serializer::Shards(Box::new(shards)));
+                let shards = Shards::new(
+                    &configuration.chunk_shape,
+                    configuration.index_location.as_deref(),
+                    (inner, index),
+                    &stored,
+                    fill,
+                )?;
+                serializer = Some(Serializer::Shards(Arc::new(shards)));
             }
             _ if sharded => {
                 return Err(format!(
