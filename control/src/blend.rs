@@ -1,6 +1,7 @@
 //! The way from the last command onto the path of a new plan, so that no replacement makes a jump.
 
-use crate::curve::{Curve, Interpolation, Interpolations, Motion, segment};
+use crate::curve::{Curve, Interpolation, Motion, segment};
+use crate::interpolation::Interpolations;
 use crate::orientation::{OrientationCurve, Orientations};
 use crate::quaternion::{Quaternion, Turn, length};
 use crate::timeline::{Plan, PlanHeader};

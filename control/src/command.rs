@@ -6,7 +6,8 @@
 //! without a deviation. Orientations are always of length 1 and do not change their sign on the way.
 
 use crate::blend::Blend;
-use crate::curve::{Curve, Interpolation, Interpolations, Motion};
+use crate::curve::{Curve, Interpolation, Motion};
+use crate::interpolation::Interpolations;
 use crate::orientation::{OrientationCurve, Orientations};
 use crate::quaternion::{Quaternion, Turn};
 use crate::timeline::{Plan, PlanHeader, PlanPhase};

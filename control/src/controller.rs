@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::command::{CommandEngine, CommandStatus};
-use crate::curve::{InterpolationConfig, InterpolationError, Interpolations};
+use crate::interpolation::{InterpolationConfig, InterpolationError, Interpolations};
 use crate::limiter::{LimitCounts, LimitFlags, Limiter};
 use crate::limits::{LimitsConfig, LimitsError};
 use crate::orientation::{OrientationError, Orientations};

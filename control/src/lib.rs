@@ -19,6 +19,7 @@ pub mod controller;
 mod curve;
 mod descriptors;
 pub mod fixed_rate;
+pub mod interpolation;
 pub mod latencies;
 pub mod latest;
 pub mod limiter;
@@ -45,9 +46,10 @@ pub use command::{CommandCounts, CommandEngine, CommandStatus};
 pub use controller::{
     Controller, ControllerConfig, ControllerError, FarStart, TickInputs, TickOutput,
 };
-pub use curve::{Interpolation, InterpolationConfig, InterpolationError, Interpolations};
+pub use curve::Interpolation;
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use fixed_rate::{ControlLoop, LoopError, LoopOptions, Tick};
+pub use interpolation::{InterpolationConfig, InterpolationError, Interpolations};
 pub use latencies::{Latencies, Percentiles};
 pub use latest::{PlanReader, PlanWriter, latest_plan};
 pub use limiter::{LimitCounts, LimitFlags, Limiter, StartError};

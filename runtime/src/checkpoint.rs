@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use kinestream_diffusion::Denoiser;
 use kinestream_policy::import::{self, Format, ImportOptions, Imported};
-use kinestream_policy::{Checkpoint, PolicyConfig, cautions};
+use kinestream_policy::{Checkpoint, cautions};
 use tch::Device;
 
 use crate::config::Config;
@@ -40,11 +40,6 @@ pub fn open_with(named: &Path, device: Device, options: &ImportOptions) -> Resul
     let path = locate(named);
     tracing::debug!("checkpoint {}", path.display());
     Ok(import::open_with(&path, device, options)?)
-}
-
-/// What a checkpoint says of its policy, whoever wrote it.
-pub fn policy(named: &Path) -> Result<PolicyConfig> {
-    Ok(import::policy(&locate(named))?)
 }
 
 /// A checkpoint that is run, and what a configuration changes of it.

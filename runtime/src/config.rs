@@ -263,7 +263,7 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut config = Self::parse_with(&text, &path.display().to_string(), |named| {
             let named = checkpoint.map_or_else(|| path_from_file(folder, named), Path::to_path_buf);
-            crate::checkpoint::policy(&named)
+            run_settings::trained_policy(&named)
         })?;
         let runtime = &mut config.runtime;
         runtime.check(path)?;
@@ -283,7 +283,7 @@ impl Config {
 
     /// Reads a text; errors name `source` and the line.
     pub fn parse(text: &str, source: &str) -> Result<Self> {
-        Self::parse_with(text, source, crate::checkpoint::policy)
+        Self::parse_with(text, source, run_settings::trained_policy)
     }
 
     /// Reads a text that says nothing of the network as one that is about `policy`.
@@ -339,7 +339,7 @@ impl Config {
     /// A key that contradicts the checkpoint.
     pub fn in_force(mut self) -> Result<Self> {
         let named = &self.runtime.checkpoint;
-        let trained = crate::checkpoint::policy(named)?;
+        let trained = run_settings::trained_policy(named)?;
         let run = run_settings::run_policy(
             &self.written,
             &self.policy(),

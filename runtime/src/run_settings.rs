@@ -4,13 +4,17 @@
 //! the policy takes effect, agrees with the checkpoint, or is refused; keys that are not written are the checkpoint's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::PlanMode;
+use kinestream_policy::import;
 use serde::Serialize;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
+
+use crate::shipped::locate;
 
 /// The tables of a configuration that are a policy's.
 pub const POLICY_TABLES: [&str; 6] = ["task", "plan", "network", "vision", "schedule", "sampler"];
@@ -96,6 +100,14 @@ fn collect(
         }
         lines.insert(key, line(name.span().start));
     }
+}
+
+/// What a checkpoint says of its policy, whoever wrote it.
+///
+/// # Errors
+/// No such checkpoint, or one that cannot be read.
+pub fn trained_policy(named: &Path) -> Result<PolicyConfig> {
+    Ok(import::policy(&locate(named))?)
 }
 
 /// A policy as it is run.

@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Result<()> {
         config: &config,
     };
     if setup.folder != config.runtime.checkpoint {
-        let trained = checkpoint::policy(&setup.folder)?;
+        let trained = run_settings::trained_policy(&setup.folder)?;
         for text in run_settings::differences(&config.written, &config.policy(), &trained)? {
             if !text.starts_with("plan.guidance") {
                 tracing::warn!(
