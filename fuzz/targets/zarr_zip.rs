@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     if let Ok(store) = Store::open(&path) {
-        // Arrays of the seeds in policy/tests/fixtures/zarr.
+        // Arrays of the seeds in zarr/tests/fixtures.
         for name in [
             "data/action",
             "meta/episode_ends",

@@ -140,6 +140,15 @@ pub enum Error {
     },
 }
 
+impl From<kinestream_zarr::Error> for Error {
+    fn from(error: kinestream_zarr::Error) -> Self {
+        match error {
+            kinestream_zarr::Error::Io { path, source } => Self::Io { path, source },
+            kinestream_zarr::Error::Data { path, reason } => Self::Data { path, reason },
+        }
+    }
+}
+
 impl Error {
     /// An [`Error::Io`] for a path.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

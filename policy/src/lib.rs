@@ -23,7 +23,6 @@ pub mod plan;
 pub mod policy;
 pub mod roll;
 pub mod training;
-mod zip;
 
 pub use cautions::cautions;
 pub use checkpoint::Checkpoint;

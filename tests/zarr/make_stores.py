@@ -1,9 +1,9 @@
-"""Writes the zarr stores of policy/tests/fixtures/zarr: one array for every codec, number type and layout that is read.
+"""Writes the zarr stores of zarr/tests/fixtures: one array for every codec, number type and layout that is read.
 
 Two versions of zarr write them, each in an environment of its own (requirements.txt says which):
 
-    python-with-zarr-2 tests/zarr/make_stores.py v2 policy/tests/fixtures/zarr
-    python-with-zarr-3 tests/zarr/make_stores.py v3 policy/tests/fixtures/zarr
+    python-with-zarr-2 tests/zarr/make_stores.py v2 zarr/tests/fixtures
+    python-with-zarr-3 tests/zarr/make_stores.py v3 zarr/tests/fixtures
 
 The name of an array begins with the values that it holds. policy/tests/it/zarr_formats.rs knows them by the formulas below,
 and `arrays-v2.txt` and `arrays-v3.txt` list all names. Two arrays below `pairs/NAME` hold equal numbers: `stored`, and

@@ -12,7 +12,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 use super::pickle::{Pickle, PickleError, Value};
-use crate::zip::{Archive, ZipError};
+use kinestream_zarr::zip::{Archive, ZipError};
 
 /// A pickle is some hundred bytes for every tensor.
 const LARGEST_PICKLE: u64 = 1 << 26;
@@ -285,7 +285,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::zip;
+    use kinestream_zarr::zip;
 
     /// A pickle of one tensor of `class`, with `numbers` in its storage `0`.
     fn pickled(class: &str, numbers: u8, offset: u8, size: [u8; 2], stride: [u8; 2]) -> Vec<u8> {

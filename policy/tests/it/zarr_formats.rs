@@ -245,7 +245,7 @@ fn task() -> TaskConfig {
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/zarr")
+        .join("../zarr/tests/fixtures")
         .join(name)
 }
 

@@ -235,7 +235,7 @@ fn contents(value: Value<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zip;
+    use kinestream_zarr::zip;
 
     /// The error of a file with this pickle.
     fn message(pickle: &[u8]) -> String {

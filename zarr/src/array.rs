@@ -1,33 +1,18 @@
-//! Reading of zarr arrays, formats 2 and 3, from folders and zip archives.
-//!
-//! Promise: whatever the files say, an error is one line that names the file, and no memory is asked for because of a size
-//! that is only announced.
-
-mod blocks;
-mod chain;
-mod codecs;
-mod element;
-mod layout;
-mod shards;
-mod store;
-mod v2;
-mod v3;
+//! Arrays: their description, their chunks, and numbers of them in memory.
 
 use std::collections::BTreeMap;
 
-pub use store::Store;
-
-use self::blocks::copy_block;
-use self::element::NumberKind;
-use self::layout::Layout;
-use self::store::join;
-use crate::{Error, Result};
+use crate::blocks::copy_block;
+use crate::element::NumberKind;
+use crate::layout::Layout;
+use crate::store::{Store, join};
+use crate::{Error, Result, v2, v3};
 
 /// Bytes of a description, with whatever attributes stand in it.
 const MAX_DESCRIPTION_BYTES: u64 = 1 << 26;
 /// Numbers that there may be for every number in a chunk that is there: zarr leaves out chunks that hold nothing but the
 /// fill value, but an array that is nearly all of them is one that was not copied.
-const MAX_FILL_RATIO: usize = 64;
+pub(crate) const MAX_FILL_RATIO: usize = 64;
 
 /// Shape and layout of an array, from its description.
 #[derive(Debug, Clone)]

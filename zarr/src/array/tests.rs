@@ -15,7 +15,7 @@ const LIMITS: Limits = Limits {
 
 /// Unpacks an archive of the fixtures and tells the names of its arrays.
 fn unpacked(version: &str) -> (tempfile::TempDir, Vec<String>) {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/zarr");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let file = File::open(fixtures.join(format!("arrays-{version}.zarr.zip"))).unwrap();
     let mut archive = Archive::open_with(file, LIMITS).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -44,7 +44,7 @@ fn damaged_chunks_of_every_codec_are_refused_by_file_or_read_never_a_panic() {
         let (folder, arrays) = unpacked(version);
         assert!(arrays.len() >= least, "{version}: {}", arrays.len());
         let store = Store::open(folder.path()).unwrap();
-        let mut random = kinestream_diffusion::noise::NoiseStream::new(5);
+        let mut random = kinestream_random::NoiseStream::new(5);
         for name in &arrays {
             let info = ArrayInfo::open(&store, name).unwrap();
             let sound = info.read().unwrap();

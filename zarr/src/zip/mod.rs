@@ -22,36 +22,52 @@ const CHECKPOINT_LIMITS: Limits = Limits {
 
 /// What an archive may announce.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Entries.
-    pub(crate) entries: u64,
+    pub entries: u64,
     /// Bytes of its directory.
-    pub(crate) directory_bytes: u64,
+    pub directory_bytes: u64,
 }
 
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ZipError {
+pub enum ZipError {
     /// The operating system could not read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// No directory at the end.
     #[error("not a complete zip archive, {length} bytes: its directory is not at its end")]
-    NoDirectory { length: u64 },
+    NoDirectory {
+        /// Bytes of the file.
+        length: u64,
+    },
     /// A directory that does not fit the file.
     #[error("damaged zip archive: {0}")]
     Damaged(String),
     /// Something that a stored archive does not have.
     #[error("entry `{name}` is {found}; only archives stored without compression are read")]
-    NotStored { name: String, found: &'static str },
+    NotStored {
+        /// The entry.
+        name: String,
+        /// How it is packed.
+        found: &'static str,
+    },
     /// A way of packing that is not read at all.
     #[error("entry `{name}` is {found}; pack it again, stored or deflated: zip -0 -r")]
-    Method { name: String, found: &'static str },
+    Method {
+        /// The entry.
+        name: String,
+        /// How it is packed.
+        found: &'static str,
+    },
     /// An archive of absurd size.
     #[error("{found} {what} announced, at most {limit} are read")]
     TooLarge {
+        /// What is too large.
         what: &'static str,
+        /// What is announced.
         found: u64,
+        /// What is read at most.
         limit: u64,
     },
     /// An entry that is not there.
@@ -61,22 +77,19 @@ pub(crate) enum ZipError {
 
 /// An archive, its directory read.
 #[derive(Debug)]
-pub(crate) struct Archive<R> {
+pub struct Archive<R> {
     source: R,
     entries: BTreeMap<String, Entry>,
 }
 
 impl<R> Archive<R> {
     /// Names of all entries, sorted.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
     /// Names of the entries from `first` on, sorted.
-    pub(crate) fn names_from<'a>(
-        &'a self,
-        first: &str,
-    ) -> impl Iterator<Item = &'a str> + use<'a, R> {
+    pub fn names_from<'a>(&'a self, first: &str) -> impl Iterator<Item = &'a str> + use<'a, R> {
         let names = self
             .entries
             .range::<str, _>((Bound::Included(first), Bound::Unbounded));
@@ -84,7 +97,7 @@ impl<R> Archive<R> {
     }
 
     /// Bytes of an entry, as the directory says.
-    pub(crate) fn size(&self, name: &str) -> Option<u64> {
+    pub fn size(&self, name: &str) -> Option<u64> {
         self.entries.get(name).map(|entry| entry.size)
     }
 }
@@ -94,7 +107,7 @@ impl<R: Read + Seek> Archive<R> {
     ///
     /// # Errors
     /// An incomplete or damaged archive, one with compressed entries, or with two of a name.
-    pub(crate) fn open(source: R) -> Result<Self, ZipError> {
+    pub fn open(source: R) -> Result<Self, ZipError> {
         let (archive, replaced) = Self::read_directory(source, CHECKPOINT_LIMITS)?;
         if let Some(name) = replaced {
             return Err(ZipError::Damaged(format!("two entries `{name}`")));
@@ -113,7 +126,7 @@ impl<R: Read + Seek> Archive<R> {
     ///
     /// # Errors
     /// An incomplete or damaged archive, or one that was packed otherwise.
-    pub(crate) fn open_with(source: R, limits: Limits) -> Result<Self, ZipError> {
+    pub fn open_with(source: R, limits: Limits) -> Result<Self, ZipError> {
         Ok(Self::read_directory(source, limits)?.0)
     }
 
@@ -156,7 +169,7 @@ impl<R: Read + Seek> Archive<R> {
     ///
     /// # Errors
     /// It is missing, larger, or damaged.
-    pub(crate) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, ZipError> {
+    pub fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, ZipError> {
         let Some(entry) = self.entries.get(name).copied() else {
             return Err(ZipError::Missing(name.into()));
         };
@@ -209,9 +222,8 @@ fn inflate(packed: &[u8], size: u64, name: &str) -> Result<Vec<u8>, ZipError> {
     Ok(bytes)
 }
 
-/// An archive of stored entries, for tests.
-#[cfg(test)]
-pub(crate) fn write(entries: &[(&str, &[u8])]) -> Vec<u8> {
+/// The bytes of an archive of stored entries, of less than 4 GB in all.
+pub fn write(entries: &[(&str, &[u8])]) -> Vec<u8> {
     use self::directory::{CENTRAL, END};
 
     let (mut file, mut directory) = (Vec::new(), Vec::new());

@@ -6,9 +6,8 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::data::EPISODE_ENDS;
 use crate::zip::{Archive, Limits, ZipError};
-use crate::{Error, Result};
+use crate::{EPISODE_ENDS, Error, Result};
 
 /// Entries and bytes of directory of an archive with a file for every picture.
 const ZIP_LIMITS: Limits = Limits {
@@ -75,7 +74,7 @@ impl Store {
     }
 
     /// Where a key is, for messages.
-    pub(in crate::data) fn place(&self, key: &str) -> PathBuf {
+    pub fn place(&self, key: &str) -> PathBuf {
         match &self.archive {
             Some(zip) => self.path.join(format!("{}{key}", zip.root)),
             None => self.path.join(key),
