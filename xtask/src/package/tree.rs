@@ -62,7 +62,7 @@ pub(super) fn make(
     describe_command_line(folder)
 }
 
-/// Completions and manual pages, as the program itself writes them, and schemas of configurations.
+/// Completions, manual pages and the schema of configurations, as the program itself writes them.
 fn describe_command_line(folder: &Path) -> Outcome {
     let program = folder.join("bin").join(build::PROGRAMS[0]);
     let says = |arguments: &[&str]| {
@@ -80,7 +80,8 @@ fn describe_command_line(folder: &Path) -> Outcome {
     }
     let manual = make_folder(folder, "share/man/man1")?;
     says(&["man", "--out", &manual.to_string_lossy()])?;
-    Ok(())
+    let schema = folder.join("share/kinestream/kinestream.schema.json");
+    write(&schema, (says(&["schema"])? + "\n").as_bytes())
 }
 
 fn strip(from: &Path, to: &Path) -> Outcome {
