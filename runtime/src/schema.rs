@@ -148,7 +148,7 @@ mod tests {
         for (line, other) in [
             ("horizon = ", "horizn = "),
             ("kind = \"per_position\"", "kind = \"per_positon\""),
-            ("kind = \"ddim\"", "kind = \"ddim\"\norder = 2"),
+            ("kind = \"ddim\"", "kind = \"ddim\", order = 2"),
             ("horizon = 16", "horizon = \"16\""),
         ] {
             assert!(text.contains(line), "{line}");
