@@ -17,9 +17,12 @@ const LEAST: f64 = 1e-6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected 4 columns (a quaternion x, y, z, w), 3 (a rotation vector) or 6 (the first two columns of a rotation matrix)"
+    expecting = "expected 4 columns (a quaternion x, y, z, w), 3 (a rotation vector), 1 (an angle) or 6 (the first two columns of a rotation matrix)"
 )]
 pub enum OrientationColumns {
+    /// An angle in rad about an axis that stays: of a joint that turns without end, or one part of a rotation vector. Angles
+    /// that differ by whole turns are the same.
+    Angle([usize; 1]),
     /// A rotation vector: an axis, as long as the angle about it in rad. Angles that differ by whole turns are the same.
     RotationVector([usize; 3]),
     /// A quaternion x, y, z, w of any length but zero; q and -q are the same.
@@ -40,6 +43,7 @@ impl OrientationColumns {
     #[must_use]
     pub fn columns(&self) -> &[usize] {
         match self {
+            Self::Angle(columns) => columns,
             Self::RotationVector(columns) => columns,
             Self::Quaternion(columns) => columns,
             Self::SixD(columns) => columns,
@@ -50,6 +54,7 @@ impl OrientationColumns {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Angle(_) => "an angle",
             Self::RotationVector(_) => "a rotation vector",
             Self::Quaternion(_) => "a quaternion x, y, z, w",
             Self::SixD(_) => "the first two columns of a rotation matrix",
@@ -60,6 +65,7 @@ impl OrientationColumns {
     pub(crate) fn read(&self, row: impl Fn(usize) -> f64) -> Option<Quaternion> {
         match self {
             Self::Quaternion(columns) => Quaternion::new(columns.map(row)),
+            Self::Angle([column]) => from_rotation_vector([row(*column), 0.0, 0.0]),
             Self::RotationVector(columns) => from_rotation_vector(columns.map(row)),
             Self::SixD(columns) => from_two_axes(columns.map(row)),
         }
@@ -73,6 +79,9 @@ impl OrientationColumns {
                 let near = Quaternion::new(columns.map(before));
                 let at = near.map_or(at, |near| at.on_the_side_of(near));
                 numbers[..4].copy_from_slice(&at.numbers());
+            }
+            Self::Angle([column]) => {
+                numbers[0] = to_rotation_vector(at, [before(*column), 0.0, 0.0])[0];
             }
             Self::RotationVector(columns) => {
                 numbers[..3].copy_from_slice(&to_rotation_vector(at, columns.map(before)));
@@ -236,6 +245,11 @@ mod tests {
         for before in [long, short] {
             let numbers = VECTOR.numbers(a, |column| before[column]);
             assert!((numbers[0] - before[0]).abs() < 1e-12, "{numbers:?}");
+        }
+        let angle = OrientationColumns::Angle([0]);
+        for before in [3.1, 3.1 - TAU] {
+            let numbers = angle.numbers(read(angle, &[3.1]).unwrap(), |_| before);
+            assert!((numbers[0] - before).abs() < 1e-12, "{numbers:?}");
         }
         // Nothing turned stays nothing turned, or a whole turn about the axis of before.
         let none = VECTOR.numbers(Quaternion::IDENTITY, |_| 0.0);

@@ -96,7 +96,7 @@ fn constants<'a>(
                 None => String::new(),
             };
             format!(
-                "{} is constant{value} in the training data: {SMALL} off it is {becomes} to the network; send it exactly, or \
+                "{} is constant{value} in the training data: {SMALL} off it is {becomes:.0} to the network; send it exactly, or \
                  train without it",
                 names[index]
             )

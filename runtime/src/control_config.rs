@@ -24,7 +24,7 @@ pub struct ControlConfig {
     /// skip, catch_up or fault: what follows when a period was missed.
     pub missed: MissPolicy,
     /// Columns of the action that are an orientation, a list for each: 4 are a quaternion x, y, z, w, 3 a rotation vector in
-    /// rad, 6 the first two columns of a rotation matrix. Commands turn between two of them by the shorter way.
+    /// rad, 1 an angle, 6 the first two columns of a rotation matrix. Commands turn between two of them by the shorter way.
     pub orientations: Vec<OrientationColumns>,
     /// What the control thread asks of the operating system.
     pub realtime: RealtimeConfig,

@@ -1,5 +1,6 @@
 //! `kinestream run`: the runtime as a node.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,16 +21,22 @@ use kinestream_runtime::ros2::{Ros2Bridge, Sizes, StopSide};
 use kinestream_runtime::runtime::{Runtime, RuntimeReport};
 use kinestream_runtime::{checkpoint, descriptors, device, recording, shutdown};
 
+/// Whether a path is called as files of Diffusion Policy are.
+fn is_ckpt(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "ckpt")
+}
+
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
-    // A folder has no configuration of its own: what `kinestream import` would write is taken.
+    // A checkpoint has no configuration of its own: what `kinestream import` would write is taken.
     let checkpoint = arguments.checkpoint.as_deref();
     let file = arguments.config.join(import::RUN_FILE);
     let mut config = if file.is_file() {
         Config::read_with(&file, checkpoint)?
-    } else if arguments.config.is_dir() {
+    } else if arguments.config.is_dir() || is_ckpt(&arguments.config) {
         ensure!(
             checkpoint.is_none(),
-            "{} is a checkpoint folder already: leave out --checkpoint, or name a configuration",
+            "{} is a checkpoint already: leave out --checkpoint, or name a configuration",
             arguments.config.display()
         );
         import::config(&arguments.config)?

@@ -13,6 +13,8 @@ use serde::Serialize;
 
 /// A range of 0 leaves a command no room; it gets this much of its place, at least this much.
 const LEAST_RANGE: f64 = 1e-6;
+/// Commands per second that are written.
+const COMMAND_RATE_HZ: f64 = 100.0;
 /// A number may go through its whole trained range in so many seconds.
 const RANGE_S: f64 = 1.0;
 /// Share of the demonstrations' changes that are no faster than their speed: single leaps are faults of a recording.
@@ -152,7 +154,7 @@ fn written(
             threads: 1,
         },
         control: Control {
-            rate_hz: 100.0,
+            rate_hz: COMMAND_RATE_HZ,
             interpolation: interpolation(action, demonstrations),
             limits: limits(action, demonstrations),
         },
@@ -343,10 +345,22 @@ fn limits(action: &Normaliser, demonstrations: Option<&DemonstratedActions>) -> 
             .map(|(number, speed)| speed.max(least(number)));
         PerJoint::Each(moving.collect())
     });
+    // What is open or closed goes from one to the other at once: a speed would leave it half open.
+    let held = interpolation(action, demonstrations);
+    let mut velocity = known.or_else(|| each(&|(low, high)| (high - low) / RANGE_S));
+    if let (InterpolationConfig::Each(how), Some(PerJoint::Each(speeds)), Some(ranges)) =
+        (&held, &mut velocity, &ranges)
+    {
+        for ((speed, how), (low, high)) in speeds.iter_mut().zip(how).zip(ranges) {
+            if *how == Interpolation::Hold {
+                *speed = (high - low) * COMMAND_RATE_HZ;
+            }
+        }
+    }
     LimitsConfig {
         lower: each(&|(low, _)| *low),
         upper: each(&|(_, high)| *high),
-        velocity: known.or_else(|| each(&|(low, high)| (high - low) / RANGE_S)),
+        velocity,
         ..LimitsConfig::default()
     }
 }
@@ -425,7 +439,8 @@ mod tests {
         };
         let (text, config) = imported_with(None, [-90.0, 150.0], |_| {}, Some(&demonstrations));
         assert!(!text.contains("is\n# a guess"), "{text}");
-        let expected = PerJoint::Each(vec![60.0, 2.4]);
+        // The second one is held: through its range of 240 within a command.
+        let expected = PerJoint::Each(vec![60.0, 24_000.0]);
         assert_eq!(config.control.limits.velocity, Some(expected));
         assert_eq!(config.control.limits.upper, each(150.0));
         let held = vec![Interpolation::Linear, Interpolation::Hold];

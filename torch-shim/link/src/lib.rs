@@ -47,8 +47,14 @@ pub fn link(targets: Targets<'_>) {
         Targets::Program(_) => {
             println!("cargo:rustc-link-arg-tests={here}");
             if std::env::var_os(RELOCATABLE).is_none() {
-                let relative = from_program(Path::new(&folder));
-                link_program(&relative.map_or(here, |path| format!("-Wl,-rpath,$ORIGIN/{path}")));
+                match from_program(Path::new(&folder)) {
+                    Some(path) => {
+                        link_program(&format!("-Wl,-rpath,$ORIGIN/{path}"));
+                        // The program's unit tests lie in `deps`, one folder deeper.
+                        link_program(&format!("-Wl,-rpath,$ORIGIN/../{path}"));
+                    }
+                    None => link_program(&here),
+                }
             }
         }
     }
