@@ -142,7 +142,7 @@ const READ_TYPES: [Dtype; 10] = [
 pub fn placeholder(bytes: &[u8]) -> Option<&'static str> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
     if bytes.is_empty() {
-        return Some("the file is empty; download or copy it again");
+        return Some("the file is empty, not a complete one; download or copy it again");
     }
     bytes.starts_with(POINTER).then_some(
         "this is a Git LFS pointer, not the file: run `git lfs pull` in its folder, or download the folder again",

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::commands::import;
 use kinestream_command_line::RunArguments;
-use kinestream_runtime::checkpoint::RunCheckpoint;
+use kinestream_runtime::checkpoint::{RunCheckpoint, locate};
 use kinestream_runtime::config::Config;
 use kinestream_runtime::ros2::{Ros2Bridge, Sizes, StopSide};
 use kinestream_runtime::runtime::{Runtime, RuntimeReport};
@@ -47,7 +47,17 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         config.runtime.page_port = arguments.page;
     }
     if arguments.print_config {
-        let config = config.in_force()?;
+        let named = locate(&config.runtime.checkpoint);
+        let config = match named.exists() {
+            true => config.in_force()?,
+            false => {
+                tracing::warn!(
+                    "{} is not there: of the policy the configuration's own keys are printed",
+                    named.display()
+                );
+                config
+            }
+        };
         print!(
             "{}",
             toml::to_string(&config).context("cannot print the configuration")?

@@ -68,7 +68,7 @@ fn what_was_imported_runs() {
     let configuration = here.path().join("policy/run.toml");
     let text = std::fs::read_to_string(&configuration).unwrap();
     for part in [
-        "checkpoint = \"policy\"",
+        "checkpoint = \".\"",
         "rate_hz = 20.0",
         "lower = [",
         "velocity = [",

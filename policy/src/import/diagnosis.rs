@@ -77,11 +77,10 @@ pub(super) fn no_checkpoint(path: &Path) -> Error {
                     name.rsplit('/').next().unwrap_or("policy")
                 ),
             ),
-            None => import(path, "there is no such file or folder"),
+            None => missing,
         };
     }
     if path.is_file() {
-        let name = path.file_name().unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new("."));
         return if folder.join(CONFIG_FILE).is_file() {
             import(
@@ -94,10 +93,7 @@ pub(super) fn no_checkpoint(path: &Path) -> Error {
         } else {
             import(
                 path,
-                format!(
-                    "{} is neither a .ckpt file nor a folder with {CONFIG_FILE}",
-                    Path::new(name).display()
-                ),
+                format!("neither a .ckpt file nor a folder with {CONFIG_FILE}"),
             )
         };
     }
@@ -228,7 +224,7 @@ mod tests {
         assert!(told(&at("lora")).contains("merge it into its policy first"));
         write("empty/readme", "");
         assert!(told(&at("empty")).contains("not a checkpoint folder"));
-        assert!(told(&at("absent")).contains("no such file or folder"));
+        assert!(told(&at("absent")).contains("config.json is missing"));
         let message = told(Path::new("lerobot/diffusion_pusht"));
         assert!(
             message.contains("hf download lerobot/diffusion_pusht --local-dir diffusion_pusht"),

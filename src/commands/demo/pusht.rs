@@ -22,6 +22,7 @@ use kinestream_runtime::config::{self, Config};
 use kinestream_runtime::page::{self, FRAME, Meter, Page};
 use kinestream_runtime::policy::PolicyStatistics;
 use kinestream_runtime::recording::RecordSink;
+use kinestream_runtime::run_settings::WrittenKeys;
 use kinestream_runtime::runtime::{Runtime, RuntimeReport};
 use kinestream_runtime::session_stop::SessionStop;
 use kinestream_runtime::sight::ObservationMode;
@@ -63,6 +64,8 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         DemoPolicy::Image => config::BUILT_IN_IMAGE,
     };
     let mut config = Config::parse(built_in, "the built-in configuration")?;
+    // Nobody wrote it: another checkpoint runs as it was trained.
+    config.written = WrittenKeys::default();
     if let Some(folder) = &arguments.checkpoint {
         config.runtime.checkpoint.clone_from(folder);
     }

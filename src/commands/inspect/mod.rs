@@ -47,15 +47,16 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
             path.display()
         );
     }
-    // Other files than recordings have names of their own.
-    let is_foreign = path
-        .extension()
-        .is_some_and(|extension| extension != "mcap");
-    if !path.is_file() || is_foreign && !is_recording(path) {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let is_of_checkpoint = CHECKPOINT_EXTENSIONS.contains(&&*extension);
+    if !path.is_file() || is_of_checkpoint && !is_recording(path) {
         return Err(error.into());
     }
     recording(arguments)
 }
+
+/// How files of checkpoints are called.
+const CHECKPOINT_EXTENSIONS: [&str; 7] = ["ckpt", "safetensors", "json", "bin", "pt", "pth", "pt2"];
 
 /// Whether a file begins as recordings do.
 fn is_recording(path: &Path) -> bool {

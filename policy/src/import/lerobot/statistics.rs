@@ -126,8 +126,11 @@ impl Statistics {
                 .collect();
             (!like.is_empty()).then(|| like.join(", "))
         };
-        let ends = format!("{last}{statistic}");
-        let spelled = found(&|name| wanted == plain(name) || plain(name).ends_with(&ends));
+        let short = format!("{last}{statistic}");
+        let spelled = found(&|name| {
+            let name = plain(name);
+            wanted == name || name.trim_start_matches("observation") == short
+        });
         let others = || found(&|name| name.starts_with(&format!("{feature}.")));
         match (spelled, others()) {
             (Some(spelled), _) => format!(" (the file has {spelled}: rename it)"),
