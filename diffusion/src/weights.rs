@@ -99,7 +99,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
         path: path.to_path_buf(),
         reason,
     };
-    if let Some(reason) = placeholder(&bytes) {
+    if let Some(reason) = placeholder(&bytes).filter(|_| !bytes.is_empty()) {
         return Err(bad(reason.to_owned()));
     }
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| {

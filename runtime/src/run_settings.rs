@@ -360,7 +360,7 @@ mod tests {
             (
                 "horizon = 16",
                 "horizon = 32",
-                "run.toml, line 17: plan.horizon is 32, the checkpoint's 16",
+                "run.toml, line 18: plan.horizon is 32, the checkpoint's 16",
             ),
             (
                 "channels = [64, 128, 256]",

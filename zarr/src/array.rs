@@ -6,13 +6,10 @@ use crate::blocks::copy_block;
 use crate::element::NumberKind;
 use crate::layout::Layout;
 use crate::store::{Store, join};
-use crate::{Error, Result, v2, v3};
+use crate::{Error, MAX_FILL_RATIO, Result, v2, v3};
 
 /// Bytes of a description, with whatever attributes stand in it.
 const MAX_DESCRIPTION_BYTES: u64 = 1 << 26;
-/// Numbers that there may be for every number in a chunk that is there: zarr leaves out chunks that hold nothing but the
-/// fill value, but an array that is nearly all of them is one that was not copied.
-pub(crate) const MAX_FILL_RATIO: usize = 64;
 
 /// Shape and layout of an array, from its description.
 #[derive(Debug, Clone)]

@@ -35,3 +35,7 @@ pub use store::Store;
 
 /// The array of a replay buffer that has the row after the last one of every episode.
 pub const EPISODE_ENDS: &str = "meta/episode_ends";
+
+/// Numbers that there may be for every number in a chunk that is there: zarr leaves out chunks that hold nothing but the
+/// fill value, but an array that is nearly all of them is one that was not copied.
+const MAX_FILL_RATIO: usize = 64;

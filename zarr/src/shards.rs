@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::array::MAX_FILL_RATIO;
+use super::MAX_FILL_RATIO;
 use super::blocks::copy_block;
 use super::chain::{CodecChain, Serializer, ShardDecoder};
 use super::codecs::{self, Codec, Size};

@@ -108,7 +108,7 @@ impl Statistics {
         })
     }
 
-    /// What the file has in place of a statistic that is missing: other spellings of it, or the feature's other statistics.
+    /// Other spellings of a statistic that is missing, if the file has one.
     fn alike(&self, feature: &str, statistic: &str) -> String {
         let plain = |name: &str| {
             let letters = name.chars().filter(char::is_ascii_alphanumeric);
@@ -131,12 +131,9 @@ impl Statistics {
             let name = plain(name);
             wanted == name || name.trim_start_matches("observation") == short
         });
-        let others = || found(&|name| name.starts_with(&format!("{feature}.")));
-        match (spelled, others()) {
-            (Some(spelled), _) => format!(" (the file has {spelled}: rename it)"),
-            (None, Some(others)) => format!(" (of this feature the file has {others})"),
-            _ => String::new(),
-        }
+        spelled.map_or_else(String::new, |spelled| {
+            format!(" (the file has {spelled}: rename it)")
+        })
     }
 
     /// The normaliser of a feature of `size` numbers, or what it lacks.
@@ -277,18 +274,12 @@ mod tests {
         let problems = few.normaliser("a", Mode::MinMax, 2).unwrap_err();
         assert_eq!(
             problems,
-            [
-                "`a.min` has 1 numbers, expected 2",
-                "`a.max` is missing (of this feature the file has `a.min`)"
-            ]
+            ["`a.min` has 1 numbers, expected 2", "`a.max` is missing"]
         );
         let problems = few.normaliser("b", Mode::MeanStd, 1).unwrap_err();
         assert_eq!(
             problems,
-            [
-                "`b.mean` holds NaN or infinity",
-                "`b.std` is missing (of this feature the file has `b.mean`)"
-            ]
+            ["`b.mean` holds NaN or infinity", "`b.std` is missing"]
         );
         let renamed = statistics(&[("observation_state.min", &[0.0]), ("state.max", &[1.0])]);
         let problems = renamed
