@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use kinestream_policy::PolicyConfig;
 use kinestream_policy::config::PlanMode;
 use kinestream_policy::import;
-use serde::Serialize;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -141,7 +140,7 @@ pub fn run_policy(
         if new == old {
             continue;
         }
-        let text = format!("{key} is {}, the checkpoint's {}", told(new), told(old));
+        let text = difference(key, new, old);
         match *key {
             "task.rate_hz" => cautions.push(format!(
                 "{text}: motions are {:.3} times as fast as they were trained",
@@ -190,10 +189,7 @@ pub fn differences(
     let (said, is) = (value(said)?, value(trained)?);
     let settings = RUN_SETTINGS.iter().filter(|key| written.has(key));
     let differ = settings.filter(|key| at(&said, key) != at(&is, key));
-    let text = |key: &&str| {
-        let (new, old) = (at(&said, key), at(&is, key));
-        format!("{key} is {}, the checkpoint's {}", told(new), told(old))
-    };
+    let text = |key: &&str| difference(key, at(&said, key), at(&is, key));
     let mut all: Vec<String> = differ.map(text).collect();
     all.extend(
         refusals(written, &said, &is)
@@ -225,10 +221,7 @@ fn refusals(written: &WrittenKeys, said: &Value, is: &Value) -> Vec<(String, Str
         if new == old || matches!(new, Some(Value::Object(_))) {
             continue;
         }
-        refused.push((
-            key.to_owned(),
-            format!("{key} is {}, the checkpoint's {}", told(new), told(old)),
-        ));
+        refused.push((key.to_owned(), difference(key, new, old)));
     }
     // A key by a name of before stands under another name in what was read of it.
     for table in ["network", "vision"] {
@@ -238,8 +231,7 @@ fn refusals(written: &WrittenKeys, said: &Value, is: &Value) -> Vec<(String, Str
                 && at(said, key).is_none()
         };
         if written.of_policy().any(|key| is_renamed(&key)) && at(said, table) != at(is, table) {
-            let (new, old) = (told(at(said, table)), told(at(is, table)));
-            let text = format!("[{table}] is {new}, the checkpoint's {old}");
+            let text = difference(&format!("[{table}]"), at(said, table), at(is, table));
             refused.push((table.to_owned(), text));
         }
     }
@@ -273,8 +265,11 @@ fn put(value: &mut Value, key: &str, new: Option<Value>) {
     }
 }
 
-fn told(value: Option<&Value>) -> String {
-    value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+/// How a key differs, in a sentence.
+fn difference(key: &str, said: Option<&Value>, is: Option<&Value>) -> String {
+    let [said, is] =
+        [said, is].map(|value| value.map_or_else(|| "absent".to_owned(), ToString::to_string));
+    format!("{key} is {said}, the checkpoint's {is}")
 }
 
 /// The tables of a policy, with those of a file in place of the same keys: what a file without a `[network]` says.
@@ -282,12 +277,7 @@ fn told(value: Option<&Value>) -> String {
 /// # Errors
 /// A policy that TOML does not hold.
 pub fn completed(table: toml::Table, policy: &PolicyConfig) -> Result<toml::Table> {
-    #[derive(Serialize)]
-    struct Tables<'a> {
-        #[serde(flatten)]
-        policy: &'a PolicyConfig,
-    }
-    let mut whole = toml::Table::try_from(Tables { policy })
+    let mut whole = toml::Table::try_from(policy)
         .context("cannot complete the configuration from its checkpoint")?;
     overlay(&mut whole, table, "");
     Ok(whole)
